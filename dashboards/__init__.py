@@ -1,0 +1,1 @@
+"""Dashboards: SLOs and the metric catalogue → Grafana JSON. Knows nothing of alerts."""

@@ -1,0 +1,89 @@
+"""GPU families with dcgm-exporter's legacy names, labels and units, so that existing boards and alerts keep working.
+
+Types and units follow dcgm-exporter up to 4.8 (its default counters): clocks in MHz, power in W, energy in mJ,
+frame buffer in MiB. Where its type is a known mistake that no board relies on, the note beside the family says so.
+"""
+
+from __future__ import annotations
+
+from exporter.model import SIMULATED_LABEL, Family, MetricType
+
+GPU_LABELS = (
+    "gpu",
+    "UUID",
+    "pci_bus_id",
+    "device",
+    "modelName",
+    "hostname",
+    "DCGM_FI_DRIVER_VERSION",
+    "node",
+    "pod",
+    "namespace",
+    "container",
+    SIMULATED_LABEL,
+)
+"""dcgm-exporter's labels, plus `node` (the Kubernetes node or host), plus the pod's where one holds the GPU."""
+
+
+def _gauge(name: str, help_text: str, unit: str = "", otel: str = "", labels: tuple[str, ...] = ()) -> Family:
+    return Family(name, MetricType.GAUGE, help_text, (*labels, *GPU_LABELS), unit, otel)
+
+
+def _counter(name: str, help_text: str, unit: str = "", otel: str = "") -> Family:
+    return Family(name, MetricType.COUNTER, help_text, GPU_LABELS, unit, otel)
+
+
+SM_CLOCK = _gauge("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", "MHz")
+MEM_CLOCK = _gauge("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", "MHz")
+MEMORY_TEMP = _gauge("DCGM_FI_DEV_MEMORY_TEMP", "Memory temperature (in C).", "Cel", "hw.temperature")
+GPU_TEMP = _gauge("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", "Cel", "hw.temperature")
+POWER_USAGE = _gauge("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", "W", "hw.power")
+TOTAL_ENERGY = _counter(
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+    "Total energy consumption since the driver was loaded (in mJ).",
+    "mJ",
+    "hw.energy",
+)
+PCIE_REPLAY = _counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "Total number of PCIe retries.")
+GPU_UTIL = _gauge("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", "%", "hw.gpu.utilization")
+MEM_COPY_UTIL = _gauge("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory utilization (in %).", "%")
+ENC_UTIL = _gauge("DCGM_FI_DEV_ENC_UTIL", "Encoder utilization (in %).", "%")
+DEC_UTIL = _gauge("DCGM_FI_DEV_DEC_UTIL", "Decoder utilization (in %).", "%")
+XID_LAST = _gauge(
+    "DCGM_FI_DEV_XID_ERRORS",
+    "Value of the last XID error encountered. Never resets: alert on gpu_xid_errors_total instead.",
+    labels=("err_code", "err_msg"),
+)
+FB_FREE = _gauge("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).", "MiBy")
+FB_USED = _gauge("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB).", "MiBy", "hw.gpu.memory.usage")
+FB_RESERVED = _gauge("DCGM_FI_DEV_FB_RESERVED", "Framebuffer memory reserved by driver and firmware (in MiB).", "MiBy")
+NVLINK_BANDWIDTH = _gauge(
+    "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
+    "NVLink bandwidth over all lanes, both directions, since the last collection (in MB/s). A rate, hence a gauge.",
+    "MBy/s",
+)
+VGPU_LICENSE = _gauge("DCGM_FI_DEV_VGPU_LICENSE_STATUS", "vGPU License status.")
+UNCORRECTABLE_REMAPPED_ROWS = _counter(
+    "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "Number of remapped rows for uncorrectable errors."
+)
+CORRECTABLE_REMAPPED_ROWS = _counter(
+    "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "Number of remapped rows for correctable errors."
+)
+ROW_REMAP_FAILURE = _gauge("DCGM_FI_DEV_ROW_REMAP_FAILURE", "Whether remapping of rows has failed.")
+GR_ENGINE_ACTIVE = _gauge(
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.", "1", "hw.gpu.utilization"
+)
+PIPE_TENSOR_ACTIVE = _gauge("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "Ratio of cycles the tensor (HMMA) pipe is active.", "1")
+DRAM_ACTIVE = _gauge(
+    "DCGM_FI_PROF_DRAM_ACTIVE", "Ratio of cycles the device memory interface is active sending or receiving data.", "1"
+)
+PCIE_TX_BYTES = _gauge(
+    "DCGM_FI_PROF_PCIE_TX_BYTES",
+    "The rate of data transmitted over the PCIe bus, headers and payloads (in bytes/s).",
+    "By/s",
+)
+PCIE_RX_BYTES = _gauge(
+    "DCGM_FI_PROF_PCIE_RX_BYTES",
+    "The rate of data received over the PCIe bus, headers and payloads (in bytes/s).",
+    "By/s",
+)

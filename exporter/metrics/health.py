@@ -1,0 +1,48 @@
+"""Verdicts on a GPU and on the agent's sight of it. They carry dcgm-exporter's GPU labels and `node`."""
+
+from __future__ import annotations
+
+from exporter.metrics.gpu import GPU_LABELS
+from exporter.model import SIMULATED_LABEL, Family, MetricType
+
+HEALTH = Family(
+    "gpu_health",
+    MetricType.GAUGE,
+    "1 while the check finds the GPU healthy, 0 while it does not; absent where the check cannot be made.",
+    ("check", *GPU_LABELS),
+)
+EXPECTED = Family("gpu_expected", MetricType.GAUGE, "GPUs this node should have.", ("node", SIMULATED_LABEL))
+SEEN = Family("gpu_seen", MetricType.GAUGE, "GPUs that answered in the last collection.", ("node", SIMULATED_LABEL))
+READING_MISSING = Family(
+    "gpu_reading_missing",
+    MetricType.GAUGE,
+    "1 for each figure a GPU did not give, with the reason: unsupported, no_permission, lost, timeout, error.",
+    ("family", "reason", *GPU_LABELS),
+)
+XID_ERRORS = Family(
+    "gpu_xid_errors_total",
+    MetricType.COUNTER,
+    "XID errors by code and class.",
+    ("xid", "class", *GPU_LABELS),
+    "",
+    "hw.errors",
+)
+RECOVERY_ACTION = Family(
+    "gpu_recovery_action",
+    MetricType.GAUGE,
+    "What the driver asks for: 0 nothing, 1 GPU reset, 2 reboot, 3 drain P2P, 4 drain and reset.",
+    GPU_LABELS,
+)
+CLOCK_EVENT_SECONDS = Family(
+    "gpu_clock_event_seconds_total",
+    MetricType.COUNTER,
+    "Time the clocks were held down, by cause, as the driver counts it.",
+    ("cause", *GPU_LABELS),
+    "seconds",
+)
+CLOCK_EVENT_ACTIVE = Family(
+    "gpu_clock_event_active",
+    MetricType.GAUGE,
+    "1 while the cause holds the clocks down; else 0.",
+    ("cause", *GPU_LABELS),
+)

@@ -1,0 +1,1 @@
+"""Where readings come from: the only I/O of the agent."""

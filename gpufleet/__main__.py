@@ -1,0 +1,7 @@
+"""`python -m gpufleet`."""
+
+import sys
+
+from gpufleet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,62 @@
+"""The `gpufleet` command: parses arguments, runs one command, turns faults of input into exit codes.
+
+Exit codes: 0 done, 1 the input is at fault (said on stderr as `file:line: what, and what to do`), 2 usage. A command is
+one module under gpufleet/commands with `add(subparsers)`; it is imported only when named, so the agent loads no boards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from exporter.model import InputError
+from gpufleet import __version__
+
+COMMANDS = {
+    "up": "agent and SLO service on this machine, one command, no other server",
+    "agent": "the node agent: GPU and engine metrics for Prometheus and OTLP",
+    "slo": "validate, show and serve SLOs",
+    "alerts": "write, check and test the alert rules",
+    "dashboards": "write and check the Grafana dashboards",
+    "doctor": "what this machine has, what is missing, what to do",
+}
+
+
+class Command(Protocol):
+    """A module under gpufleet/commands."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add arguments, sub-commands and an epilog with an example; set `run` (args → exit code) as a default."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="gpufleet",
+        description="Says which GPU, node, pod and model spent the error budget, and what was wrong with it.",
+        epilog="example: gpufleet up --simulate      then open http://127.0.0.1:9490",
+    )
+    parser.add_argument("--version", action="version", version=f"gpufleet {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, summary in COMMANDS.items():
+        sub = subparsers.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if argv and argv[0] == name:
+            cast(Command, importlib.import_module(f"gpufleet.commands.{name}")).configure(sub)
+    args = parser.parse_args(argv)
+    try:
+        return cast(int, args.run(args))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `| head`: nothing is left to say and nobody to say it to.
+        sys.stderr.close()
+        return 0

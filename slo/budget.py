@@ -1,0 +1,69 @@
+"""Error budgets from counts. Pure arithmetic; imports slo.model alone.
+
+`good` is the lower bound and `good_upper` the upper one: they differ only where a threshold lies between two edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slo.model import Slo
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted over a span. `observed_seconds` of the `span_seconds` were watched."""
+
+    good: float = 0.0
+    good_upper: float = 0.0
+    total: float = 0.0
+    observed_seconds: float = 0.0
+    span_seconds: float = 0.0
+
+    @property
+    def bad(self) -> float:
+        """Bad events, pessimistic: all that is not certainly good."""
+        return self.total - self.good
+
+    @property
+    def bad_lower(self) -> float:
+        """Bad events, optimistic: only what is certainly bad."""
+        return self.total - self.good_upper
+
+    @property
+    def coverage(self) -> float:
+        """Observed share of the span, 0 to 1."""
+        return min(1.0, self.observed_seconds / self.span_seconds) if self.span_seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An error budget over the SLO's window: 1 untouched, 0 exhausted, negative overspent; None where nothing was seen."""
+
+    remaining: float | None
+    remaining_bounds: tuple[float, float] | None
+    exhausted_at: float | None
+    """Unix seconds when it ends at the present pace: past once exhausted, None where it outlasts this window."""
+
+
+def budget_remaining(slo: Slo, bad: float, total: float) -> float:
+    """The share of the budget that is left when `bad` of `total` events were bad."""
+    return 1.0 - bad / total / float(slo.budget_ratio) if total > 0 else 1.0
+
+
+def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhausted_since: float | None = None) -> Budget:
+    """The budget as it stands. `pace` is the present burn rate (1 spends the budget in exactly one window).
+
+    `exhausted_since` is when an exhausted budget ended, where the ledger knows.
+    """
+    if counts.observed_seconds <= 0 and counts.total <= 0:
+        return Budget(None, None, None)
+    remaining = budget_remaining(slo, counts.bad, counts.total)
+    upper = budget_remaining(slo, counts.bad_lower, counts.total)
+    ends: float | None = None
+    if remaining <= 0:
+        ends = exhausted_since if exhausted_since is not None else now
+    elif pace is not None and pace > 0:
+        seconds = remaining / pace * slo.window.seconds
+        ends = now + seconds if seconds <= slo.window.seconds else None
+    return Budget(remaining, (remaining, upper), ends)

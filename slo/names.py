@@ -1,0 +1,72 @@
+"""Names of everything recorded about an SLO: series, labels, windows. The only place where they are written.
+
+Imports nothing. Names are a public contract: changing one needs a line in CHANGELOG.md. The prefix is `gpufleet_slo:`
+because Sloth owns `slo:`, and people run both while they move.
+"""
+
+from __future__ import annotations
+
+GOOD_TILE = "gpufleet_slo:good:increase5m"
+GOOD_UPPER_TILE = "gpufleet_slo:good_upper:increase5m"
+TOTAL_TILE = "gpufleet_slo:total:increase5m"
+GOOD_MINUTE = "gpufleet_slo:good:minute"
+"""1 or 0 for each watched minute of a time-slice SLO; the tiles count them."""
+ERROR_RATIO = "gpufleet_slo:error:ratio"
+"""Pessimistic side. Label `window`; what lies between two bucket edges counts as bad."""
+ERROR_RATIO_LOWER = "gpufleet_slo:error_lower:ratio"
+"""Optimistic side: what lies between two bucket edges counts as good. Only where the sides differ."""
+BURN_RATE = "gpufleet_slo:burn_rate:ratio"
+ERROR_BUDGET_REMAINING = "gpufleet_slo:error_budget_remaining:ratio"
+COVERAGE = "gpufleet_slo:coverage:ratio"
+OBJECTIVE = "gpufleet_slo:objective:ratio"
+THRESHOLD = "gpufleet_slo:threshold:seconds"
+INFO = "gpufleet_slo_info"
+
+RECORDED = (
+    GOOD_TILE,
+    GOOD_UPPER_TILE,
+    TOTAL_TILE,
+    GOOD_MINUTE,
+    ERROR_RATIO,
+    ERROR_RATIO_LOWER,
+    BURN_RATE,
+    ERROR_BUDGET_REMAINING,
+    COVERAGE,
+    OBJECTIVE,
+    THRESHOLD,
+    INFO,
+)
+
+LABEL_ID = "slo_id"
+LABEL_SERVICE = "service"
+LABEL_SLO = "slo"
+LABEL_WINDOW = "window"
+LABEL_CLUSTER = "cluster"
+LABEL_SEVERITY = "severity"
+
+RESERVED_LABELS = frozenset(
+    {
+        LABEL_ID,
+        LABEL_SERVICE,
+        LABEL_SLO,
+        LABEL_WINDOW,
+        LABEL_CLUSTER,
+        LABEL_SEVERITY,
+        "le",
+        "alertname",
+        "job",
+        "instance",
+    }
+)
+"""Labels that group_by must not name, since the recorded series or Prometheus itself own them."""
+
+ALERT_BURN_PAGE = "SloErrorBudgetBurn"
+ALERT_BURN_TICKET = "SloErrorBudgetBurnSlow"
+ALERT_EXHAUSTED = "SloErrorBudgetExhausted"
+ALERT_NO_DATA = "SloNoData"
+ALERT_UNDECIDED = "SloUndecided"
+
+TILE_SECONDS = 300
+"""Length of one recorded tile."""
+MINUTE_SECONDS = 60
+"""Length of one ledger slice, and of one time slice of availability."""

@@ -1,0 +1,137 @@
+"""What a signal is: one definition with three uses, counters for the ledger, selectors for rules, the same for boards.
+
+Imports slo.model and the agent's catalogue. A signal says which series carry an SLO's events and in which role; how
+they are summed over time is the ledger's affair, how they are written as rules is alerts'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from exporter.model import Family
+from slo.model import Edge, Group, Matcher, Method, Slo
+
+
+class Role(StrEnum):
+    """What one series counts for an SLO."""
+
+    GOOD = "good"
+    GOOD_UPPER = "good_upper"
+    TOTAL = "total"
+    BAD = "bad"  # counted directly where an engine counts failures: good = total - bad
+    UP = "up"  # a gauge: the replica answered
+
+
+class Slot(NamedTuple):
+    """Series number `at` of a page plays `role` for the SLO's `group`; its events are `replica`'s."""
+
+    at: int
+    role: Role
+    replica: str
+    group: Group
+
+
+class PageSeries(Protocol):
+    """A series of a page, as signals need it."""
+
+    @property
+    def name(self) -> str:
+        """The sample's name."""
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Its label pairs."""
+
+
+class Bounds(NamedTuple):
+    """The bucket edges that enclose a threshold, in seconds; equal on an edge, None beyond the first or last."""
+
+    lower: float | None
+    upper: float | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the threshold lies on an edge."""
+        return self.lower == self.upper
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """PromQL selectors of an occurrence SLO. Several in one field are disjoint sets of series, to be joined by `or`.
+
+    `good_upper` is empty where it equals `good`. `bad` is set instead of `good` where failures are what is counted.
+    """
+
+    total: tuple[str, ...]
+    good: tuple[str, ...] = ()
+    good_upper: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteSelectors:
+    """PromQL selectors of a time-slice SLO: a minute is bad when no `up` was 1 or bad ÷ total passed the ratio."""
+
+    up: str
+    bad: str
+    total: str
+    max_error_ratio: Decimal
+
+
+class Signal(Protocol):
+    """One kind of SLI. One module each under slo/signals."""
+
+    @property
+    def name(self) -> str:
+        """As SLO files write it."""
+
+    @property
+    def title(self) -> str:
+        """As people read it."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families it reads, most telling first."""
+
+    @property
+    def needs_threshold(self) -> bool:
+        """Whether an SLO on it must have a threshold."""
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What it can count, the default first."""
+
+    def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
+        """Which series of a page count for the SLO, and as what. Called once per page layout."""
+
+    def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selectors | MinuteSelectors:
+        """The same as PromQL selectors. `edges` by engine kind; None stands for the engines' defaults."""
+
+
+def bounds(threshold: Decimal, edges: Iterable[float], edge: Edge = Edge.BOUNDS) -> Bounds:
+    """The edges around a threshold. Decimal compare on the shortest float text, so that 0.1 is 0.1."""
+    lower: float | None = None
+    upper: float | None = None
+    for candidate in sorted(edges):
+        if candidate == float("inf"):
+            continue
+        exact = Decimal(repr(candidate))
+        if exact <= threshold:
+            lower = candidate
+        if exact >= threshold:
+            upper = candidate
+            break
+    if edge is Edge.LOWER and lower is not None:
+        return Bounds(lower, lower)
+    if edge is Edge.UPPER and upper is not None:
+        return Bounds(upper, upper)
+    return Bounds(lower, upper)
+
+
+def selector(name: str, slo: Slo, *extra: Matcher) -> str:
+    """A PromQL selector for one series name with the SLO's matchers and more."""
+    return f"{name}{{{','.join(str(m) for m in (*slo.selector, *extra))}}}"

@@ -1,0 +1,1 @@
+"""Where counts come from: agents scraped directly, or any Prometheus-compatible API."""

@@ -1,0 +1,125 @@
+"""Durations and alert windows: which pairs of windows watch an SLO, and at which burn rate each fires. Pure arithmetic.
+
+Imports slo.model alone. The base is the SRE workbook's table for 30 days (chapter 5): a page at 2 % of the budget in
+1 h and 5 % in 6 h, a ticket at 10 % in 1 d and 10 % in 3 d, each confirmed by a short window of 1/12.
+
+Decision (accepted). Context: the table assumes objectives like 99.9 %; at 90 % its first row would need an error ratio
+of 1.44, which cannot be. And at a window of 7 d its last row would fire on a burn below 1. Decision: the share of the
+budget is what is kept; the long window scales with the SLO's window (never below 1 h, in whole hours) and is doubled
+until total failure exceeds the factor with a margin; a row that another one always precedes, or with a factor below
+1, is left out. Consequences: an alert always means the same share of the budget; every alert can fire; high-error
+objectives are watched over longer windows, and detection takes as long as the budget takes to burn.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from slo.model import Slo, Window
+
+HOUR = 3600
+MAX_FIRING_RATIO = Decimal("0.75")
+"""An alert must fire at this error ratio at the latest: total failure passes it with a quarter to spare."""
+
+_UNITS = {"m": 60, "h": HOUR, "d": 86400, "w": 7 * 86400}
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(HOUR)}
+
+
+@dataclass(frozen=True, slots=True)
+class AlertWindow:
+    """One burn-rate condition: it fires while both windows burn faster than `factor`."""
+
+    severity: str
+    long_seconds: int
+    short_seconds: int
+    factor: Decimal
+    budget_share: Decimal
+    """Share of the whole budget spent when the long window is just at the factor."""
+
+    @property
+    def long(self) -> str:
+        """The long window, as label values and the API write it."""
+        return format_window(self.long_seconds)
+
+    @property
+    def short(self) -> str:
+        """The short window, likewise."""
+        return format_window(self.short_seconds)
+
+    def error_ratio(self, slo: Slo) -> Decimal:
+        """The error ratio above which the condition holds."""
+        return self.factor * slo.budget_ratio
+
+    def detection_seconds(self, slo: Slo, error_ratio: Decimal) -> Decimal | None:
+        """Time from a sudden, steady `error_ratio`, clean before, until both pass; None where it never fires."""
+        if error_ratio <= self.error_ratio(slo):
+            return None
+        return self.long_seconds * self.error_ratio(slo) / error_ratio
+
+
+_BASE = (  # severity, share of the budget, long window in hours for a 30 d SLO
+    ("page", Decimal("0.02"), 1),
+    ("page", Decimal("0.05"), 6),
+    ("ticket", Decimal("0.10"), 24),
+    ("ticket", Decimal("0.10"), 72),
+)
+_BASE_WINDOW = 30 * 86400
+
+
+def parse_window(text: str) -> Window:
+    """Read "30d", "4w", "12h". Raises ValueError with what is wrong and what to write."""
+    match = re.fullmatch(r"([1-9]\d*)([mhdw])", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a window: write a whole number and a unit, like 30d, 4w or 12h")
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if not HOUR <= seconds <= 400 * 86400:
+        raise ValueError(f"{text!r} is out of range: a window lasts from 1h to 400d")
+    return Window(text, seconds)
+
+
+def parse_threshold(text: str) -> Decimal:
+    """Read "500ms", "2s", "1.5s" into seconds. Raises ValueError with what is wrong and what to write."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not match or Decimal(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a duration: write a positive number and a unit, like 500ms or 2s")
+    return (Decimal(match[1]) * _SECONDS[match[2]]).normalize()
+
+
+def format_window(seconds: int) -> str:
+    """The shortest text of a whole number of minutes: 5m, 1h, 36h, 3d."""
+    if seconds % 86400 == 0:
+        return f"{seconds // 86400}d"
+    if seconds % HOUR == 0:
+        return f"{seconds // HOUR}h"
+    return f"{seconds // 60}m"
+
+
+def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
+    """The SLO's burn-rate conditions, fastest first; each can fire. Empty only where the window is too short."""
+    scale = Decimal(slo.window.seconds) / _BASE_WINDOW
+    found: list[AlertWindow] = []
+    for severity, share, hours in _BASE:
+        long = max(1, int((hours * scale).to_integral_value())) * HOUR
+        while share * slo.window.seconds / long * slo.budget_ratio > MAX_FIRING_RATIO:
+            long *= 2
+        if share * slo.window.seconds < long:  # a factor below 1: rounding the hours up went too far
+            long = int(share * slo.window.seconds) // HOUR * HOUR or HOUR
+        factor = _tidy(share * slo.window.seconds / long)
+        dominated = any(a.long_seconds <= long and a.factor <= factor for a in found)
+        if factor < 1 or dominated or long > slo.window.seconds // 2:
+            continue
+        found.append(AlertWindow(severity, long, long // 12, factor, share))
+    return tuple(found)
+
+
+def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
+    """Every window whose burn rate is published, as (text, seconds), shortest first; the last is the SLO's own."""
+    seconds = {w for a in alert_windows(slo) for w in (a.long_seconds, a.short_seconds)} - {slo.window.seconds}
+    return (*((format_window(s), s) for s in sorted(seconds)), (slo.window.text, slo.window.seconds))
+
+
+def _tidy(factor: Decimal) -> Decimal:
+    """At most three decimals, no trailing zeros, no exponent."""
+    return Decimal(f"{factor.quantize(Decimal('0.001')).normalize():f}")
