@@ -1,75 +1,186 @@
 """The ledger: exact counts per SLO, group and minute, in one SQLite file. The truth for budgets.
 
-Imports slo.model, slo.budget, slo.observed, slo.facts and sqlite3.
+Imports slo.model, slo.observed, slo.facts, slo.names, slo.ledger_file and slo.ledger_reader. Every write is one
+transaction: slices, their hour sums, spenders, facts and the tally's state stand or fall together. A slice that is
+there already is left as it is, so that a retry counts once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from slo.budget import Counts
 from slo.facts import Fact
-from slo.model import Group, Slo
+from slo.ledger_file import LedgerError
+from slo.ledger_reader import HOUR, RECENT_SECONDS, LedgerReader, dump
+from slo.model import Method, Slo
+from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.observed import Slice
 
-
-class LedgerError(Exception):
-    """The ledger cannot do what was asked: a full disk, a refused mixture. Nothing was half written."""
+__all__ = ["Ledger", "LedgerError"]
 
 
-class Ledger:
-    """One file. Not for several processes at once; several threads take turns.
+class Ledger(LedgerReader):
+    """One file, one writing process; several threads take turns. How to read it: slo.ledger_reader.
 
     `messages` says what was found and done at open (a damaged file set aside).
     """
 
-    def __init__(self, path: Path) -> None:
-        self.messages: list[str] = []
-        raise NotImplementedError
-
     def register(self, slos: Sequence[Slo]) -> Mapping[str, int]:
-        """Revision of each SLO by id. A changed definition of what is counted starts a new one."""
-        raise NotImplementedError
+        """Revision of each SLO by id. A changed definition of what is counted starts a new one.
+
+        A definition that was counted before, and comes back, goes on with its old revision: the time between is
+        unobserved. An objective is not part of it.
+        """
+        with self._transaction():
+            for slo in slos:
+                text = definition(slo)
+                self._db.execute("UPDATE slos SET active = (definition = ?) WHERE slo_id = ?", (text, slo.id))
+                self._db.execute(
+                    "INSERT INTO slos (slo_id, revision, definition, active) "
+                    "SELECT ?1, 1 + (SELECT count(*) FROM slos WHERE slo_id = ?1), ?2, 1 "
+                    "WHERE NOT EXISTS (SELECT 1 FROM slos WHERE slo_id = ?1 AND definition = ?2)",
+                    (slo.id, text),
+                )
+        with self._guard():
+            self._load()
+        return {slo.id: self._active[slo.id] for slo in slos}
 
     def append(
         self, slices: Iterable[Slice], state: Mapping[str, bytes] | None = None, facts: Iterable[Fact] = ()
     ) -> None:
-        """Add slices, the tally's state and facts in one transaction. A slice that is there already is not added."""
+        """Add slices, the tally's state and facts in one transaction. A slice that is there already is not added.
 
-    def groups(self, slo_id: str) -> list[Group]:
-        """Groups of the SLO's present revision, sorted."""
-        raise NotImplementedError
+        Raises LedgerError, with nothing written, for a full disk, an unknown revision, and where simulated and real
+        counts of one SLO would mix.
+        """
+        try:
+            with self._transaction():
+                self._append(slices)
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)",
+                    [(f.time, f.kind, dump(sorted(f.labels.items())), f.value, f.text) for f in facts],
+                )
+                changed = self._write_state(state) if state is not None else self._state
+        except BaseException:
+            with self._guard():
+                self._load()  # what was remembered of rows that are not there is forgotten
+            raise
+        self._state = changed
 
-    def counts(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
-        """Exact counts over the whole minutes of [since, until)."""
-        raise NotImplementedError
+    def _append(self, slices: Iterable[Slice]) -> None:
+        hours: dict[tuple[int, int], list[float]] = {}
+        spend: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for one in slices:
+            grp = self._group(one)
+            minute = one.start // MINUTE_SECONDS
+            row = (one.total - one.good, one.total - one.good_upper, one.total, one.observed_seconds)
+            if (
+                self._db.execute("INSERT OR IGNORE INTO minutes VALUES (?,?,?,?,?,?)", (grp, minute, *row)).rowcount
+                == 0
+            ):
+                continue
+            sums = hours.setdefault((grp, one.start // HOUR), [0.0, 0.0, 0.0, 0.0])
+            for i in range(4):
+                sums[i] += row[i]
+            for replica, (bad, total) in one.spenders.items():
+                if total or bad:
+                    pair = spend[(grp, one.start // TILE_SECONDS, self._replica(replica))]
+                    pair[0] += bad
+                    pair[1] += total
+            self._newest = max(self._newest, one.start)
+        self._db.executemany(
+            "INSERT INTO hours VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, bad_lower = "
+            "bad_lower + excluded.bad_lower, total = total + excluded.total, observed = observed + excluded.observed",
+            [(*key, *sums) for key, sums in hours.items()],
+        )
+        self._spend(spend)
 
-    def history(
-        self, slo_id: str, group: Group, since: float, until: float, step_seconds: int
-    ) -> list[tuple[int, Counts]]:
-        """Counts per step (a multiple of 60 s, aligned to unix time), oldest first; every step of the span is there."""
-        raise NotImplementedError
+    def _spend(self, spend: Mapping[tuple[int, int, int], Sequence[float]]) -> None:
+        keep = (self._newest - RECENT_SECONDS) // HOUR * HOUR // TILE_SECONDS
+        self._db.executemany(
+            "INSERT INTO bads VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET bad = bad + excluded.bad",
+            [(*key, pair[0]) for key, pair in spend.items() if pair[0]],
+        )
+        self._db.executemany(
+            "INSERT INTO spend VALUES (?,?,?,?,?) "
+            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
+            [(tile, grp, replica, *pair) for (grp, tile, replica), pair in spend.items() if tile >= keep],
+        )
+        self._db.execute("DELETE FROM spend WHERE tile < ?", (keep,))
+        hourly: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for (grp, tile, replica), pair in spend.items():
+            sums = hourly[(grp, tile * TILE_SECONDS // HOUR, replica)]
+            sums[0] += pair[0]
+            sums[1] += pair[1]
+        self._db.executemany(
+            "INSERT INTO spend_hours VALUES (?,?,?,?,?) "
+            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
+            [(*key, *pair) for key, pair in hourly.items()],
+        )
 
-    def spenders(self, slo_id: str, group: Group, since: float, until: float) -> dict[str, tuple[float, float]]:
-        """(bad, total) of each replica, over the five-minute tiles that touch [since, until)."""
-        raise NotImplementedError
+    def _write_state(self, state: Mapping[str, bytes]) -> dict[str, bytes]:
+        self._db.executemany("DELETE FROM state WHERE part = ?", [(p,) for p in self._state if p not in state])
+        self._db.executemany(
+            "INSERT OR REPLACE INTO state VALUES (?, ?)",
+            [(part, body) for part, body in state.items() if self._state.get(part) != body],
+        )
+        return dict(state)
 
-    def facts(self, since: float, until: float, kind: str | None = None) -> list[Fact]:
-        """Facts dated in [since, until), oldest first."""
-        raise NotImplementedError
+    def _group(self, one: Slice) -> int:
+        slo = self._slos.get((one.slo_id, one.revision))
+        if slo is None:
+            raise LedgerError(f"{one.slo_id}: revision {one.revision} is not registered in {self.path}")
+        key, simulated = slo
+        if simulated is None:
+            self._db.execute("UPDATE slos SET simulated = ? WHERE key = ?", (one.simulated, key))
+            self._slos[(one.slo_id, one.revision)] = (key, one.simulated)
+        elif simulated != one.simulated:
+            old, new = ("simulated", "real") if simulated else ("real", "simulated")
+            raise LedgerError(
+                f"{one.slo_id}: {self.path} holds {old} counts, {new} ones are not mixed with them; "
+                "use another data directory, or keep simulated replicas out by the SLO's selector"
+            )
+        wanted = (one.slo_id, one.revision, one.group)
+        found = self._groups.get(wanted)
+        if found is None:
+            cursor = self._db.execute("INSERT INTO groups (slo, labels) VALUES (?, ?)", (key, dump(one.group)))
+            assert cursor.lastrowid is not None
+            found = self._groups[wanted] = cursor.lastrowid
+        return found
 
-    def data_through(self, slo_id: str) -> float | None:
-        """End of the last minute that was counted for the SLO; None where there is none."""
-        raise NotImplementedError
+    def _replica(self, name: str) -> int:
+        found = self._replicas.get(name)
+        if found is None:
+            cursor = self._db.execute("INSERT INTO replicas (name) VALUES (?)", (name,))
+            assert cursor.lastrowid is not None
+            found = self._replicas[name] = cursor.lastrowid
+        return found
 
-    def simulated(self, slo_id: str) -> bool:
-        """Whether the SLO's counts come from simulated replicas."""
-        raise NotImplementedError
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
-    def state(self) -> Mapping[str, bytes]:
-        """The tally's state as last committed; empty at first."""
-        raise NotImplementedError
 
-    def close(self) -> None:
-        """Let go of the file."""
+def definition(slo: Slo) -> str:
+    """What an SLO counts, as text: two SLOs with the same text count the same events."""
+    parts: list[object] = [
+        slo.signal,
+        slo.method.value,
+        None if slo.threshold_seconds is None else f"{slo.threshold_seconds.normalize():f}",
+        sorted(str(m) for m in slo.selector),
+        slo.group_by,
+        slo.edge.value,
+    ]
+    if slo.method is Method.TIMESLICES:
+        parts += [f"{slo.max_error_ratio.normalize():f}", slo.scale_to_zero, slo.start_grace_seconds]
+    return dump(parts)
