@@ -54,7 +54,9 @@ def budget_remaining(slo: Slo, bad: float, total: float) -> float:
 def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhausted_since: float | None = None) -> Budget:
     """The budget as it stands. `pace` is the present burn rate (1 spends the budget in exactly one window).
 
-    `exhausted_since` is when an exhausted budget ended, where the ledger knows.
+    `exhausted_since` is when an exhausted budget ended, where the ledger knows; `now` stands for it elsewhere.
+    `exhausted_at` spends what is left at `pace` and counts nothing back for old events that leave the rolling window
+    meanwhile: it is the earliest time the budget can end at that pace.
     """
     if counts.observed_seconds <= 0 and counts.total <= 0:
         return Budget(None, None, None)

@@ -47,7 +47,8 @@ class Matcher:
         """Whether a label set satisfies it; an absent label counts as the empty string."""
         actual = labels.get(self.label, "")
         if self.op in ("=~", "!~"):
-            return (re.fullmatch(self.value, actual) is not None) == (self.op == "=~")
+            # ASCII and DOTALL: as Prometheus' engine reads classes and the dot.
+            return (re.fullmatch(self.value, actual, re.ASCII | re.DOTALL) is not None) == (self.op == "=~")
         return (actual == self.value) == (self.op == "=")
 
     def __str__(self) -> str:

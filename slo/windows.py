@@ -6,16 +6,18 @@ Imports slo.model alone. The base is the SRE workbook's table for 30 days (chapt
 Decision (accepted). Context: the table assumes objectives like 99.9 %; at 90 % its first row would need an error ratio
 of 1.44, which cannot be. And at a window of 7 d its last row would fire on a burn below 1. Decision: the share of the
 budget is what is kept; the long window scales with the SLO's window (never below 1 h, in whole hours) and is doubled
-until total failure exceeds the factor with a margin; a row that another one always precedes, or with a factor below
-1, is left out. Consequences: an alert always means the same share of the budget; every alert can fire; high-error
-objectives are watched over longer windows, and detection takes as long as the budget takes to burn.
+until total failure exceeds the factor with a margin. A row is left out where another of its severity always precedes it,
+where its factor would be below 1, or where no whole hour leaves that margin. Rows of the other severity do not count: a
+ticket asks for less evidence than a page, so under low traffic it fires where the page cannot, and either can be switched
+off. Consequences: an alert always means the same share of the budget; every alert can fire; high-error objectives are
+watched over longer windows, and detection takes as long as the budget takes to burn.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from slo.model import Slo, Window
 
@@ -70,7 +72,7 @@ _BASE_WINDOW = 30 * 86400
 
 def parse_window(text: str) -> Window:
     """Read "30d", "4w", "12h". Raises ValueError with what is wrong and what to write."""
-    match = re.fullmatch(r"([1-9]\d*)([mhdw])", text)
+    match = re.fullmatch(r"([1-9]\d{0,8})([mhdw])", text, re.ASCII)
     if not match:
         raise ValueError(f"{text!r} is not a window: write a whole number and a unit, like 30d, 4w or 12h")
     seconds = int(match[1]) * _UNITS[match[2]]
@@ -81,10 +83,10 @@ def parse_window(text: str) -> Window:
 
 def parse_threshold(text: str) -> Decimal:
     """Read "500ms", "2s", "1.5s" into seconds. Raises ValueError with what is wrong and what to write."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", text, re.ASCII)
     if not match or Decimal(match[1]) == 0:
         raise ValueError(f"{text!r} is not a duration: write a positive number and a unit, like 500ms or 2s")
-    return (Decimal(match[1]) * _SECONDS[match[2]]).normalize()
+    return _plain(Decimal(match[1]) * _SECONDS[match[2]])
 
 
 def format_window(seconds: int) -> str:
@@ -97,18 +99,23 @@ def format_window(seconds: int) -> str:
 
 
 def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
-    """The SLO's burn-rate conditions, fastest first; each can fire. Empty only where the window is too short."""
+    """The SLO's burn-rate conditions, fastest first in each severity; each can fire.
+
+    Those of a severity that the SLO disables are listed too. Empty where none could fire: a window below 10 h, or an
+    objective so low that total failure hardly burns faster than allowed.
+    """
     scale = Decimal(slo.window.seconds) / _BASE_WINDOW
     found: list[AlertWindow] = []
     for severity, share, hours in _BASE:
         long = max(1, int((hours * scale).to_integral_value())) * HOUR
         while share * slo.window.seconds / long * slo.budget_ratio > MAX_FIRING_RATIO:
             long *= 2
-        if share * slo.window.seconds < long:  # a factor below 1: rounding the hours up went too far
+        if share * slo.window.seconds < long:  # a factor below 1: rounding the hours up, or doubling, went too far
             long = int(share * slo.window.seconds) // HOUR * HOUR or HOUR
         factor = _tidy(share * slo.window.seconds / long)
-        dominated = any(a.long_seconds <= long and a.factor <= factor for a in found)
-        if factor < 1 or dominated or long > slo.window.seconds // 2:
+        dominated = any(a.severity == severity and a.long_seconds <= long and a.factor <= factor for a in found)
+        fires = 1 <= factor and factor * slo.budget_ratio <= MAX_FIRING_RATIO and long <= slo.window.seconds // 2
+        if dominated or not fires:
             continue
         found.append(AlertWindow(severity, long, long // 12, factor, share))
     return tuple(found)
@@ -121,5 +128,10 @@ def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
 
 
 def _tidy(factor: Decimal) -> Decimal:
-    """At most three decimals, no trailing zeros, no exponent."""
-    return Decimal(f"{factor.quantize(Decimal('0.001')).normalize():f}")
+    """At most three decimals, rounded down so that no limit is passed, no trailing zeros, no exponent."""
+    return _plain(factor.quantize(Decimal("0.001"), ROUND_DOWN))
+
+
+def _plain(number: Decimal) -> Decimal:
+    """Without trailing zeros and without an exponent: 1E+2 is 100."""
+    return Decimal(f"{number.normalize():f}")

@@ -48,15 +48,18 @@ class PageSeries(Protocol):
 
 
 class Bounds(NamedTuple):
-    """The bucket edges that enclose a threshold, in seconds; equal on an edge, None beyond the first or last."""
+    """The bucket edges that enclose a threshold, in seconds; equal on an edge, None beyond the first or last.
+
+    Where a snap asks for an edge that is not there, both sides stay as they are.
+    """
 
     lower: float | None
     upper: float | None
 
     @property
     def exact(self) -> bool:
-        """Whether the threshold lies on an edge."""
-        return self.lower == self.upper
+        """Whether the threshold lies on an edge, or was snapped to one."""
+        return self.lower is not None and self.lower == self.upper
 
 
 @dataclass(frozen=True, slots=True)

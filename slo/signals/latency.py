@@ -48,8 +48,8 @@ class Latency:
         for index, one in enumerate(series):
             if one.name == self.family.bucket:
                 labels = dict(one.labels)
-                edge = float(labels.pop("le"))
-                if slo.selects(labels):
+                edge = _edge(labels.pop("le", ""))
+                if edge is not None and slo.selects(labels):
                     buckets.setdefault(tuple(labels.items()), {})[edge] = index
         for key, by_edge in buckets.items():
             if math.inf not in by_edge:
@@ -98,3 +98,12 @@ class Latency:
             good=lower,
             good_upper=() if lower == upper else upper,
         )
+
+
+def _edge(text: str) -> float | None:
+    """An upper edge from its label; None for a bucket without a sound one, which counts for nothing."""
+    try:
+        edge = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(edge) else edge
