@@ -38,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """An error budget over the SLO's window: 1 untouched, 0 exhausted, negative overspent; None where nothing was seen."""
+    """What is left over the SLO's window: 1 untouched, 0 exhausted, negative overspent; None where nothing was seen."""
 
     remaining: float | None
     remaining_bounds: tuple[float, float] | None

@@ -6,11 +6,11 @@ Imports slo.model alone. The base is the SRE workbook's table for 30 days (chapt
 Decision (accepted). Context: the table assumes objectives like 99.9 %; at 90 % its first row would need an error ratio
 of 1.44, which cannot be. And at a window of 7 d its last row would fire on a burn below 1. Decision: the share of the
 budget is what is kept; the long window scales with the SLO's window (never below 1 h, in whole hours) and is doubled
-until total failure exceeds the factor with a margin. A row is left out where another of its severity always precedes it,
-where its factor would be below 1, or where no whole hour leaves that margin. Rows of the other severity do not count: a
-ticket asks for less evidence than a page, so under low traffic it fires where the page cannot, and either can be switched
-off. Consequences: an alert always means the same share of the budget; every alert can fire; high-error objectives are
-watched over longer windows, and detection takes as long as the budget takes to burn.
+until total failure exceeds the factor with a margin. A row is left out where another of its severity always precedes
+it, where its factor would be below 1, or where no whole hour leaves that margin. Rows of the other severity do not
+count: a ticket asks for less evidence than a page, so under low traffic it fires where the page cannot, and either can
+be switched off. Consequences: an alert always means the same share of the budget; every alert can fire; high-error
+objectives are watched over longer windows, and detection takes as long as the budget takes to burn.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
             long = int(share * slo.window.seconds) // HOUR * HOUR or HOUR
         factor = _tidy(share * slo.window.seconds / long)
         dominated = any(a.severity == severity and a.long_seconds <= long and a.factor <= factor for a in found)
-        fires = 1 <= factor and factor * slo.budget_ratio <= MAX_FIRING_RATIO and long <= slo.window.seconds // 2
+        fires = factor >= 1 and factor * slo.budget_ratio <= MAX_FIRING_RATIO and long <= slo.window.seconds // 2
         if dominated or not fires:
             continue
         found.append(AlertWindow(severity, long, long // 12, factor, share))

@@ -1,6 +1,7 @@
 """The native format, `apiVersion: gpufleet/v1`: what may stand in a file. Checks of meaning are in slo.spec.check.
 
-Imports msgspec alone. These structs are the format: reading, its errors and its JSON Schema all come from them.
+Imports msgspec and what signals, methods and edges there are. These structs are the format: reading, its errors and its
+JSON Schema all come from them.
 
 Selectors, by label:
     model_name: llama-3.1-8b            equals
@@ -12,92 +13,114 @@ An SLO's selector is merged over its file's, label by label. A label value is te
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
+
+from slo.model import Edge, Method
+from slo.signals import SIGNALS
 
 API_VERSION = "gpufleet/v1"
+NAME = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""Of services and SLOs: like a DNS label, so that ids are safe as labels, in URLs and in file names."""
 
 Written = str | int | float | bool
 """Text, taken as it is written: `0`, `3.10` and `true` need no quotes."""
-Labels = Annotated[dict[str, Written], Meta(description="Names and values.")]
+
+
+def _about(description: str, **schema: Any) -> Meta:
+    """What editors show and the JSON Schema says beyond the type; slo.spec.check checks it, with better words."""
+    return Meta(description=description, extra_json_schema=schema or None)
+
+
+_REGEX = _about("What the whole value matches, in the syntax that RE2 and Python share.")
+_RATIO = r"^\d+(\.\d+)?%?$"
+_DURATION = r"^\d+(\.\d+)?(ms|s|m|h)$"
 
 
 class Regex(msgspec.Struct, forbid_unknown_fields=True):
     """A regular expression over the whole label value."""
 
-    regex: Annotated[str, Meta(description="What the whole value matches, in the syntax that RE2 and Python share.")]
+    regex: Annotated[str, _REGEX]
 
 
 class Match(msgspec.Struct, forbid_unknown_fields=True):
     """What a label's value must match, must not be, or both."""
 
-    regex: Annotated[
-        str, Meta(description="What the whole value matches, in the syntax that RE2 and Python share.")
-    ] = ""
+    regex: Annotated[str | UnsetType, _REGEX] = UNSET
     not_: Annotated[
-        Written | list[Written] | Regex | None, Meta(description="What the value is not: a value, a list, {regex: …}.")
-    ] = msgspec.field(name="not", default=None)
+        Written | list[Written] | Regex | UnsetType, _about("What the value is not: a value, a list, {regex: …}.")
+    ] = msgspec.field(name="not", default=UNSET)
 
 
 Selector = Annotated[
     dict[str, Written | list[Written] | Match],
-    Meta(description="Which series count, by label: a value, a list of values, {regex: …} or {not: …}."),
+    _about("Which series count, by label: a value, a list of values, {regex: …} or {not: …}."),
 ]
 
 
 class Severity(msgspec.Struct, forbid_unknown_fields=True):
-    """What one severity's alerts carry, or that there are none."""
+    """What the alerts of one severity carry, or that there are none."""
 
-    labels: Annotated[dict[str, Written], Meta(description="Labels of these alerts, for routing.")] = {}
-    disable: Annotated[bool, Meta(description="true: no alerts of this severity.")] = False
+    labels: Annotated[dict[str, Written], _about("Labels of these alerts, for routing.")] = {}
+    disable: Annotated[bool, _about("true: no alerts of this severity.")] = False
 
 
 class Alerts(msgspec.Struct, forbid_unknown_fields=True):
     """Burn-rate alerts by severity."""
 
-    page: Annotated[Severity, Meta(description="Alerts that wake somebody.")] = msgspec.field(default_factory=Severity)
-    ticket: Annotated[Severity, Meta(description="Alerts for working hours.")] = msgspec.field(default_factory=Severity)
+    page: Annotated[Severity, _about("Alerts that wake somebody.")] = msgspec.field(default_factory=Severity)
+    ticket: Annotated[Severity, _about("Alerts for working hours.")] = msgspec.field(default_factory=Severity)
 
 
 class Objective(msgspec.Struct, forbid_unknown_fields=True):
     """One SLO."""
 
-    name: Annotated[str, Meta(description="Short, lower case; <service>-<name> is the id.", examples=["ttft"])]
-    signal: Annotated[str, Meta(description="What is measured.")]
-    objective: Annotated[str | float, Meta(description="Share of good events.", examples=["95%", 0.95])]
-    window: Annotated[str, Meta(description="The rolling window of the budget, 1h to 400d.", examples=["30d"])]
+    name: Annotated[str, _about("Short; <service>-<name> is the id.", pattern=f"^{NAME}$", examples=["ttft"])]
+    signal: Annotated[str, _about("What is measured.", enum=sorted(SIGNALS))]
+    objective: Annotated[str | float, _about("Share of good events.", pattern=_RATIO, examples=["95%", 0.95])]
+    window: Annotated[
+        str, _about("The rolling window of the budget, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
+    ]
     threshold: Annotated[
-        str | None, Meta(description="Latency up to which an event is good.", examples=["500ms", "2s"])
-    ] = None
+        str | UnsetType,
+        _about("Latency up to which an event is good.", pattern=_DURATION, examples=["500ms", "2s"]),
+    ] = UNSET
     selector: Selector = {}
-    method: Annotated[str | None, Meta(description="What is counted; the signal's first method unless given.")] = None
-    group_by: Annotated[list[str], Meta(description="One budget for each combination of these labels' values.")] = []
-    edge: Annotated[str | None, Meta(description="Snap a threshold between two buckets to one of them.")] = None
+    method: Annotated[
+        str | UnsetType, _about("What is counted; the signal's usual one unless given.", enum=[m.value for m in Method])
+    ] = UNSET
+    group_by: Annotated[list[str], _about("One budget for each combination of these labels' values.")] = []
+    edge: Annotated[
+        str | UnsetType,
+        _about("What to do with a threshold between two buckets; bounds unless given.", enum=[e.value for e in Edge]),
+    ] = UNSET
     max_error_ratio: Annotated[
-        str | float | None,
-        Meta(description="Availability in minutes: share of failed requests that makes a minute bad; 1% unless given."),
-    ] = None
+        str | float | UnsetType,
+        _about(
+            "Availability in minutes: the share of failed requests above which a minute is bad; 1% unless given.",
+            pattern=_RATIO,
+        ),
+    ] = UNSET
     scale_to_zero: Annotated[
-        bool | None, Meta(description="Availability in minutes: having no replica is fine; false unless given.")
-    ] = None
+        bool | UnsetType, _about("Availability in minutes: having no replica is fine; false unless given.")
+    ] = UNSET
     start_grace: Annotated[
-        str | None, Meta(description="Availability in minutes: how long a replica may start; 15m unless given.")
-    ] = None
-    description: Annotated[str, Meta(description="For people.")] = ""
-    owner: Annotated[str, Meta(description="Who answers for it.")] = ""
-    labels: Annotated[dict[str, Written], Meta(description="Labels of its alerts and its info series.")] = {}
-    annotations: Annotated[dict[str, Written], Meta(description="Annotations of its alerts.")] = {}
-    alerting: Annotated[Alerts, Meta(description="Labels of its alerts by severity.")] = msgspec.field(
-        default_factory=Alerts
-    )
+        str | UnsetType,
+        _about("Availability in minutes: how long a replica may start; 15m unless given.", pattern=_DURATION),
+    ] = UNSET
+    description: Annotated[str, _about("For people.")] = ""
+    owner: Annotated[str, _about("Who answers for it.")] = ""
+    labels: Annotated[dict[str, Written], _about("Labels of its alerts and of its info series.")] = {}
+    annotations: Annotated[dict[str, Written], _about("Annotations of its alerts.")] = {}
+    alerting: Annotated[Alerts, _about("Its burn-rate alerts, by severity.")] = msgspec.field(default_factory=Alerts)
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
-    """One document of the native format."""
+    """Service-level objectives of one service."""
 
-    api_version: Annotated[str, Meta(description="gpufleet/v1.")] = msgspec.field(name="apiVersion")
-    service: Annotated[str, Meta(description="What people call it; lower case, like a DNS label.")]
-    slos: Annotated[list[Objective], Meta(description="Its SLOs.", min_length=1)]
+    api_version: Annotated[str, _about("The format.", const=API_VERSION)] = msgspec.field(name="apiVersion")
+    service: Annotated[str, _about("What people call the service.", pattern=f"^{NAME}$", examples=["chat"])]
+    slos: Annotated[list[Objective], _about("Its SLOs.", minItems=1)]
     selector: Selector = {}

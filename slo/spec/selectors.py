@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 
 import promql_parser
+from msgspec import UNSET
 
 from slo.model import Matcher
 from slo.spec import native
@@ -45,11 +46,11 @@ def read(node: Node, problems: Problems) -> ByLabel:
 
 def _match(label: str, value: native.Match, node: Node, problems: Problems) -> tuple[Matcher, ...]:
     found: list[Matcher] = []
-    if "regex" in (node.mapping or {}):
+    if value.regex is not UNSET:
         found += _regex(label, value.regex, node.at("regex"), problems)
     if isinstance(value.not_, native.Regex):
         found += _regex(label, value.not_.regex, node.at("not", "regex"), problems, "!")
-    elif value.not_ is not None:
+    elif value.not_ is not UNSET:
         found += _equal(label, value.not_, node.at("not"), problems, "!")
     if not node.mapping:
         problems.add(node.line, f"selector: {label} says nothing: write a value, a list, {{regex: …}} or {{not: …}}")

@@ -1,0 +1,175 @@
+"""The checks of one SLO: ratios, durations, signals, labels, and whether its alerts could ever fire.
+
+Imports slo.model, slo.names, slo.windows, the signals' protocol, the agent's catalogue and the tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from msgspec import UNSET
+
+from exporter.metrics import llm
+from slo import names, windows
+from slo.model import Alerting, Edge, Method, Slo
+from slo.signals.base import Signal
+from slo.spec import native, selectors
+from slo.spec.decode import Problems, suggest
+from slo.spec.yaml_lines import Node
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OWN_LABELS = names.RESERVED_LABELS | {"code"}
+_MONTH = windows.parse_window("30d")
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
+
+
+class Check:
+    """The checks of one SLO. Each returns the value, or notes the fault and returns what stands for none."""
+
+    def __init__(self, raw: native.Objective, node: Node, problems: Problems) -> None:
+        self.raw, self.node, self.problems = raw, node, problems
+
+    def fault(self, text: str, *path: str | int) -> None:
+        self.problems.add(self.node.at(*path).line, text)
+
+    def value(self, key: str, parse: Callable[[str], _T]) -> _T | None:
+        try:
+            return parse(self.node.at(key).text)
+        except ValueError as error:
+            self.fault(f"{key}: {error}", key)
+            return None
+
+    def one_of(self, key: str, kind: type[_E]) -> _E | None:
+        text = self.node.at(key).text
+        try:
+            return kind(text)
+        except ValueError:
+            self.fault(f"{key} {text!r} is not known: {suggest(text, list(kind))}", key)
+            return None
+
+    def method(self, signal: Signal) -> Method | None:
+        if self.raw.method is UNSET:
+            return signal.methods[0]
+        method = self.one_of("method", Method)
+        if method is not None and method not in signal.methods:
+            able = " or ".join(signal.methods)
+            self.fault(f"signal {signal.name!r} cannot be counted by {method}: write method: {able}", "method")
+            return None
+        return method
+
+    def objective(self) -> Decimal | None:
+        ratio = self.value("objective", parse_ratio)
+        if ratio is None:
+            return None
+        text = self.node.at("objective").text
+        if ratio >= 1:
+            hint = (
+                f"write {text}%" if not text.endswith("%") and ratio < 100 and ratio > 1 else "write less, like 99.9%"
+            )
+            self.fault(f"objective {text} leaves no budget: {hint}", "objective")
+            return None
+        if ratio <= 0:
+            self.fault(f"objective {text} asks for nothing: write more, like 95%", "objective")
+            return None
+        return ratio
+
+    def threshold(self, signal: Signal) -> Decimal | None:
+        if self.raw.threshold is UNSET:
+            if signal.needs_threshold:
+                self.fault(f"signal {signal.name!r} needs a threshold: add one, like threshold: 500ms")
+            return None
+        if not signal.needs_threshold:
+            self.fault(f"signal {signal.name!r} has no threshold: remove it", "threshold")
+            return None
+        return self.value("threshold", windows.parse_threshold)
+
+    def edge(self, signal: Signal) -> Edge:
+        if self.raw.edge is UNSET:
+            return Edge.BOUNDS
+        if not signal.needs_threshold:
+            self.fault(f"edge is for signals with a threshold, which {signal.name!r} has not: remove it", "edge")
+        return self.one_of("edge", Edge) or Edge.BOUNDS
+
+    def minutes(self, signal: Signal, method: Method | None) -> dict[str, Any]:
+        """What only minutes of availability have; nothing where it is not given."""
+        raw, found = self.raw, dict[str, Any]()
+        given = [k for k in ("max_error_ratio", "scale_to_zero", "start_grace") if getattr(raw, k) is not UNSET]
+        if given and method is not None and (signal.name != "availability" or method is not Method.TIMESLICES):
+            for key in given:
+                self.fault(f"{key} is for signal availability with method timeslices: remove it", key)
+            return {}
+        if raw.max_error_ratio is not UNSET:
+            ratio = self.value("max_error_ratio", parse_ratio)
+            if ratio is not None and ratio >= 1:
+                self.fault(
+                    f"max_error_ratio {raw.max_error_ratio} is never passed: write less, like 1%", "max_error_ratio"
+                )
+            found["max_error_ratio"] = ratio
+        if raw.scale_to_zero is not UNSET:
+            found["scale_to_zero"] = raw.scale_to_zero
+        if raw.start_grace is not UNSET:
+            grace = self.value("start_grace", windows.parse_threshold)
+            found["start_grace_seconds"] = int(grace or 0)
+        return found
+
+    def group_by(self) -> tuple[str, ...]:
+        seen: set[str] = set()
+        for index, label in enumerate(self.raw.group_by):
+            if not _LABEL_NAME.fullmatch(label) or label.startswith("__"):
+                self.fault(f"group_by: {label!r} is not a label name", "group_by", index)
+            elif label in _OWN_LABELS:
+                self.fault(
+                    f"group_by: label {label!r} is reserved: group by another, like model_name", "group_by", index
+                )
+            elif label in seen:
+                self.fault(f"group_by: {label!r} stands twice: remove one", "group_by", index)
+            seen.add(label)
+        return tuple(self.raw.group_by)
+
+    def labels(self, given: Mapping[str, native.Written], *path: str) -> Mapping[str, str]:
+        for label in given:
+            if not _LABEL_NAME.fullmatch(label) or label.startswith("__"):
+                self.fault(f"{'.'.join(path)}: {label!r} is not a label name", *path, label)
+            elif label in _OWN_LABELS | set(self.raw.group_by) and path[-1] == "labels":
+                self.fault(f"{'.'.join(path)}: label {label!r} is reserved: choose another name", *path, label)
+        return {label: str(value) for label, value in given.items()}
+
+    def alerting(self, severity: str) -> Alerting:
+        said: native.Severity = getattr(self.raw.alerting, severity)
+        return Alerting(said.disable, self.labels(said.labels, "alerting", severity, "labels"))
+
+    def labels_exist(self, signal: Signal, given: selectors.ByLabel) -> None:
+        """Labels that other series of a replica have and this signal's have not select nothing, for certain."""
+        absent = set(llm.MODEL_LABELS).difference(*(family.labels for family in signal.families))
+        for label in sorted(absent & (set(given) | set(self.raw.group_by))):
+            key = "group_by" if label in self.raw.group_by else "selector"
+            self.fault(f"{key}: no series of signal {signal.name!r} has the label {label!r}: leave it out", key)
+
+    def alerts_can_fire(self, slo: Slo) -> None:
+        enabled = {name for name, said in (("page", slo.page), ("ticket", slo.ticket)) if not said.disabled}
+        if not enabled or any(row.severity in enabled for row in windows.alert_windows(slo)):
+            return
+        if any(row.severity in enabled for row in windows.alert_windows(replace(slo, window=_MONTH))):
+            self.fault(
+                f"window {slo.window} is too short for any alert to fire: write a longer one, like 1d or 30d", "window"
+            )
+        else:
+            self.fault(
+                f"objective {self.node.at('objective').text} is too low for any alert to fire: "
+                "write 50% or more, or disable page and ticket under alerting",
+                "objective",
+            )
+
+
+def parse_ratio(text: str) -> Decimal:
+    """Read "95%", "0.95" into 0.95. Raises ValueError with what is wrong and what to write."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,12})?)(%?)", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a ratio: write it like 95% or 0.95")
+    return Decimal(match[1]) / (100 if match[2] else 1)
