@@ -1,0 +1,157 @@
+"""What an engine's file builds on: who the replica is, and the plan from a page's layout to the catalogue's series.
+
+Imports exporter.page, exporter.metrics and exporter.model. A plan is derived once per layout; after that a page is a
+list of values, and only they flow. Page series that map onto one catalogue series are summed into it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from exporter.metrics import llm
+from exporter.model import SIMULATED_LABEL, Family, Reading, Series, SeriesTable
+from exporter.page import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Who answers: `target` is host:port. `simulated` where no real engine stands behind the page."""
+
+    target: str
+    node: str
+    simulated: bool = False
+
+    def labels(self, engine: str = "", model_name: str = "") -> dict[str, str]:
+        """The labels of llm.REPLICA_LABELS that are known here; empty ones are left out by exporter.model."""
+        return {
+            llm.MODEL_NAME_LABEL: model_name,
+            "engine": engine,
+            llm.TARGET_LABEL: self.target,
+            "node": self.node,
+            SIMULATED_LABEL: "true" if self.simulated else "",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Where a page tells how one data-parallel rank fares; all are indices into the page's values.
+
+    `work` are counters that grow as long as the rank computes; without any, nobody can tell that it is stalled.
+    """
+
+    dp_rank: str
+    running: tuple[int, ...] = ()
+    work: tuple[int, ...] = ()
+    awake: tuple[int, ...] = ()
+
+    def is_asleep(self, values: Sequence[float]) -> bool:
+        """Whether the engine says that the rank sleeps."""
+        return any(values[at] == 0 for at in self.awake)
+
+    def is_running(self, values: Sequence[float]) -> bool:
+        """Whether requests are in the rank's batch."""
+        return any(values[at] > 0 for at in self.running)
+
+    def work_done(self, values: Sequence[float]) -> tuple[float, ...]:
+        """All that moves while the rank computes."""
+        return tuple(values[at] for at in self.work)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """From the values of one layout to readings. `models` are the names the target serves, sorted."""
+
+    engine: str
+    models: tuple[str, ...]
+    ranks: tuple[Rank, ...]
+    _series: tuple[Series, ...]
+    _at: tuple[int, ...]  # into values + sums + constants
+    _sums: tuple[tuple[int, ...], ...]
+    _constants: tuple[float, ...]
+    _until_served: tuple[Reading, ...]
+    _served: tuple[int, ...]
+
+    def readings(self, values: list[float]) -> list[Reading]:
+        """The readings of one page. A figure that the page gives as NaN is not known, so it is left out."""
+        known = [*values, *[sum([values[at] for at in each]) for each in self._sums], *self._constants]
+        readings = list(map(Reading, self._series, map(known.__getitem__, self._at)))
+        if math.isnan(sum(values)):
+            readings = [reading for reading in readings if not math.isnan(reading.value)]
+        if self._until_served and not any(values[at] for at in self._served):
+            readings += self._until_served
+        return readings
+
+
+class Engine(Protocol):
+    """One kind of engine: one file in this folder."""
+
+    @property
+    def kind(self) -> str:
+        """The value of the label `engine`."""
+
+    def recognises(self, layout: Layout) -> bool:
+        """Whether a page of this layout is a page of this engine."""
+
+    def plan(self, layout: Layout, replica: Replica) -> Plan:
+        """Derive the plan; called once per layout."""
+
+
+@dataclass(slots=True)
+class PlanBuilder:
+    """Collects what an engine's file finds in a layout."""
+
+    engine: str
+    replica: Replica
+    models: tuple[str, ...]
+    ranks: list[Rank] = field(default_factory=list)
+    _table: SeriesTable = field(default_factory=SeriesTable)
+    _found: dict[Series, list[int]] = field(default_factory=dict)
+    _constants: dict[Series, float] = field(default_factory=dict)
+    _until_served: list[Reading] = field(default_factory=list)
+    _served: list[int] = field(default_factory=list)
+
+    def add(self, at: int, family: Family, labels: Mapping[str, str], suffix: str = "") -> None:
+        """Page series number `at` counts for the series of `family` with `labels`."""
+        self._found.setdefault(self._get(family, labels, suffix), []).append(at)
+
+    def add_constant(self, value: float, family: Family, labels: Mapping[str, str]) -> None:
+        """A series that always has `value`, unless a page series counts for it."""
+        self._constants[self._get(family, labels, "")] = value
+
+    def add_until_served(self, value: float, family: Family, labels: Mapping[str, str], served: Sequence[int]) -> None:
+        """A series that has `value` as long as the page's counters `served` are all zero, and is absent afterwards."""
+        self._until_served.append(Reading(self._get(family, labels, ""), value))
+        self._served = list(served)
+
+    def build(self, length: int) -> Plan:
+        """The plan for pages of `length` values, its series grouped by family."""
+        places: list[tuple[Series, int]] = []
+        sums: list[tuple[int, ...]] = []
+        constants = {series: value for series, value in self._constants.items() if series not in self._found}
+        for series, found in self._found.items():
+            if len(found) == 1:
+                places.append((series, found[0]))
+            elif series.family is not llm.KV_CACHE_USAGE:  # shares do not add up
+                places.append((series, length + len(sums)))
+                sums.append(tuple(found))
+        places += [(series, length + len(sums) + number) for number, series in enumerate(constants)]
+        first = {series.family: number for number, (series, _) in reversed(list(enumerate(places)))}
+        places.sort(key=lambda place: first[place[0].family])
+        return Plan(
+            engine=self.engine,
+            models=self.models,
+            ranks=tuple(self.ranks),
+            _series=tuple(series for series, _ in places),
+            _at=tuple(at for _, at in places),
+            _sums=tuple(sums),
+            _constants=tuple(constants.values()),
+            _until_served=tuple(self._until_served),
+            _served=tuple(self._served),
+        )
+
+    def _get(self, family: Family, labels: Mapping[str, str], suffix: str) -> Series:
+        model_name = labels.get(llm.MODEL_NAME_LABEL, "")
+        return self._table.get(family, {**self.replica.labels(self.engine, model_name), **labels}, suffix)
