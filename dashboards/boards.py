@@ -1,0 +1,27 @@
+"""All boards by uid: the face of this package. Imports the boards beside it and slo.model.
+
+Adding a board: a module with a function that returns a grafanalib Dashboard, and its line in `render`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from dashboards.normalise import Json, normalise
+from dashboards.slo import slo_board
+from slo.model import Slo
+
+PAGE_URL = "http://127.0.0.1:9490"
+"""Where `gpufleet up` and `gpufleet slo serve` listen unless told otherwise."""
+
+
+def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL) -> dict[str, Json]:
+    """Grafana's JSON of every board by its uid, the same for the same SLOs. `page_url` is the SLO service's address."""
+    boards = [slo_board(slos, page_url=page_url)]
+    return {board.uid: normalise(board) for board in boards}
+
+
+def to_text(board: Mapping[str, object]) -> str:
+    """A board as the text of its file."""
+    return json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,142 @@
+"""Panels of what is left of the budgets. Imports slo, the catalogue and the tools beside it."""
+
+from __future__ import annotations
+
+from grafanalib import core as grafana
+
+from dashboards import queries as q
+from dashboards.layout import Cell
+from dashboards.panels import (
+    GREEN,
+    ORANGE,
+    RED,
+    Look,
+    Query,
+    bar_gauge,
+    gauge,
+    special_mapping,
+    stat,
+    timeseries,
+    value_mapping,
+)
+from dashboards.wording import BUDGET_COLORS, PAGE_LINK, WORST, Wording
+from exporter.metrics import health, llm
+from exporter.model import SIMULATED_LABEL
+from slo import names
+
+
+def state_panels(words: Wording) -> list[Cell]:
+    """The budget at a glance, and over time."""
+    return [
+        Cell(_worst_budget(), 5, 7),
+        Cell(_worst_budgets(words), 10, 7),
+        Cell(_time_left(words), 5, 7),
+        Cell(_simulated(), 4, 7),
+        Cell(_budget_over_time(words), 24, 9),
+        *(Cell(_bounds(words), 24, 8) for _ in range(bool(words.bounded()))),
+    ]
+
+
+def _worst_budget() -> grafana.Panel:
+    return gauge(
+        title="Least budget left",
+        unit="percentunit",
+        description="The least error budget left among the chosen SLOs: 100 % is untouched, 0 exhausted, below 0 "
+        "overspent. Below 25 %, hold back risky changes to the service beside it; at 0, follow its error "
+        "budget policy.",
+        queries=[Query(f"min({q.chosen(names.ERROR_BUDGET_REMAINING)})", instant=True)],
+        look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1),
+    )
+
+
+def _worst_budgets(words: Wording) -> grafana.Panel:
+    return bar_gauge(
+        title=f"Budget left, the {WORST} worst",
+        unit="percentunit",
+        description="Error budget left by SLO, least first. Choose the SLO at the top of this list in the variable "
+        "above to see what burns it. No traffic means that nothing was counted in the whole window.",
+        queries=[Query(f"bottomk({WORST}, {q.chosen(names.ERROR_BUDGET_REMAINING)})", words.legend, instant=True)],
+        look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1, links=[PAGE_LINK]),
+    )
+
+
+def _time_left(words: Wording) -> grafana.Panel:
+    """Remaining ÷ pace, times the window; a pace of 0 gives infinity, which the cap turns into the whole window."""
+    queries = []
+    outlasts = {}
+    for (window, pace), slos in words.paces().items():
+        some = q.among(slos, words.slos)
+        left = f"clamp_min({q.chosen(names.ERROR_BUDGET_REMAINING, *some)}, 0)"
+        burn = q.chosen(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"')
+        ends = f"clamp_max({left} / on ({words.key}) clamp_min({burn}, 0), 1) * {window.seconds}"
+        queries.append(Query(f"bottomk({WORST}, {ends})", words.legend, instant=True))
+        outlasts[str(window.seconds)] = (f"outlasts {window.text}", GREEN)
+    return stat(
+        title="Time until exhausted",
+        unit="s",
+        description=f"How long the budget lasts if it goes on burning as it did over {words.pace_texts()}. Under a "
+        "day, act now; under a week, act in working hours. Exhausted means that nothing is left.",
+        queries=queries,
+        look=Look(
+            ((None, RED), (86400.0, ORANGE), (7 * 86400.0, GREEN)),
+            mappings=[value_mapping({"0": ("exhausted", RED), **outlasts}), special_mapping("nan", "exhausted", RED)],
+        ),
+    )
+
+
+def _simulated() -> grafana.Panel:
+    """1 where any engine or GPU in sight is simulated, 0 where all are real, nothing where none is seen."""
+    simulated = f'{SIMULATED_LABEL}="true"'
+    some, every = (
+        f"count({q.select(llm.ENGINE_UP, q.CLUSTER, *more)}) or count({q.select(health.SEEN, q.CLUSTER, *more)})"
+        for more in ([simulated], [])
+    )
+    return stat(
+        title="Real or simulated",
+        unit="none",
+        description="Whether any engine or GPU in the chosen clusters is simulated. Simulated figures show what the "
+        "boards can do and say nothing about your hardware: choose another cluster, or start the agent "
+        "with a real driver.",
+        queries=[Query(f"clamp_max({some}, 1) or clamp_max({every}, 0)", instant=True)],
+        look=Look(
+            mappings=[value_mapping({"0": ("real", GREEN), "1": ("SIMULATED", ORANGE)})], no_value="No agent in sight"
+        ),
+    )
+
+
+def _budget_over_time(words: Wording) -> grafana.Panel:
+    return timeseries(
+        title="Error budget over time",
+        unit="percentunit",
+        description="Error budget left by SLO over the time chosen. A steep fall is an incident: look below which "
+        "node or replica spent it and what its hardware did then. A slow slope is a service that misses "
+        "its objective every day: change the service or the objective.",
+        queries=[Query(q.chosen(names.ERROR_BUDGET_REMAINING), words.legend)],
+        look=Look(
+            ((None, RED), (0.0, "transparent")),
+            maximum=1,
+            color="palette-classic",
+            custom={"thresholdsStyle": {"mode": "area"}, "axisSoftMin": 0},
+            links=[PAGE_LINK],
+        ),
+    )
+
+
+def _bounds(words: Wording) -> grafana.Panel:
+    key = f"{names.LABEL_CLUSTER}, {names.LABEL_ID}"
+    queries = []
+    for window, slos in words.bounded().items():
+        some, own = q.among(slos, words.slos), f'{names.LABEL_WINDOW}="{window}"'
+        allowed = f"(1 - max by ({key}) ({q.chosen(names.OBJECTIVE, *some)}) > 0)"
+        for side, series in (("at worst", names.ERROR_RATIO), ("at best", names.ERROR_RATIO_LOWER)):
+            ratio = q.chosen(series, *some, own)
+            queries.append(Query(f"1 - {ratio} / on ({key}) group_left () {allowed}", f"{words.legend} {side}"))
+    return timeseries(
+        title="Budget left, at worst and at best",
+        unit="percentunit",
+        description="SLOs whose threshold lies between two of the engine's buckets: the truth lies between the two "
+        "lines. Where they are far apart, move the threshold to a bucket's edge, or give the engine a "
+        "bucket at the threshold (`gpufleet slo show` names the nearest edges).",
+        queries=queries,
+        look=Look(color="palette-classic"),
+    )

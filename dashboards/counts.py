@@ -1,0 +1,85 @@
+"""Panels of what stands behind the budgets: events, coverage, objectives. Imports slo and the tools beside it."""
+
+from __future__ import annotations
+
+from grafanalib import core as grafana
+
+from dashboards import queries as q
+from dashboards.layout import Cell
+from dashboards.panels import (
+    GREY,
+    Look,
+    Query,
+    by_names,
+    table,
+    timeseries,
+)
+from dashboards.wording import BUDGET_COLORS, PAGE_LINK, Wording
+from slo import names
+
+
+def count_panels(words: Wording) -> list[Cell]:
+    """What stands behind the figures: events, coverage, objectives."""
+    return [Cell(_events(words), 12, 8), Cell(_coverage(words), 12, 8), Cell(_objectives(words), 24, 8)]
+
+
+def _events(words: Wording) -> grafana.Panel:
+    return timeseries(
+        title="Good and total events",
+        unit="short",
+        description="Events in each five minutes: requests, or watched minutes (at most 5) for time slices. No "
+        "traffic means that the budget stands still. A total that falls to nothing while users complain "
+        "is itself the incident: look at what stands in front of the engines.",
+        queries=[
+            Query(q.chosen(names.TOTAL_TILE), f"total {words.legend}"),
+            Query(q.chosen(names.GOOD_TILE), f"good {words.legend}"),
+        ],
+        look=Look(color="palette-classic", minimum=0),
+    )
+
+
+def _coverage(words: Wording) -> grafana.Panel:
+    return timeseries(
+        title="Coverage",
+        unit="percentunit",
+        description="Share of the window that was watched. Below 100 % the budget rests on less than the whole "
+        "window: an agent, a scrape or Prometheus itself was away. Find out which before trusting the "
+        "budget.",
+        queries=[Query(q.chosen(names.COVERAGE), words.legend)],
+        look=Look(color="palette-classic", minimum=0, maximum=1),
+    )
+
+
+def _objectives(words: Wording) -> grafana.Panel:
+    by = f"max by ({words.key})"
+    columns = {
+        names.ERROR_BUDGET_REMAINING: "Budget left",
+        names.OBJECTIVE: "Objective",
+        names.COVERAGE: "Coverage",
+    }
+    values = {f"Value #{letter}": title for letter, title in zip("ABC", columns.values(), strict=True)}
+    renamed = {**values, names.LABEL_ID: "SLO"}
+    return table(
+        title="Objectives",
+        unit="percentunit",
+        description="Each chosen SLO with its objective, what is left of its budget and how much of its window was "
+        "watched. Filter and sort by any column; open the SLO's page to see its spenders.",
+        queries=[Query(f"{by} ({q.chosen(name)})", instant=True, table=True) for name in columns],
+        look=Look(
+            thresholds=((None, GREY),),
+            decimals=2,
+            links=[PAGE_LINK],
+            overrides=[
+                by_names(
+                    ["Budget left"],
+                    custom__cellOptions={"type": "color-text"},
+                    thresholds={"mode": "absolute", "steps": [{"value": v, "color": c} for v, c in BUDGET_COLORS]},
+                ),
+            ],
+        ),
+        transformations=[
+            {"id": "merge", "options": {}},
+            {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": renamed}},
+        ],
+        sort_by=("Budget left", False),
+    )

@@ -1,0 +1,107 @@
+"""Panels and annotations of hardware events, for the time axis of any board.
+
+Imports the catalogue and the tools beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grafanalib import core as grafana
+
+from dashboards.panels import (
+    DATASOURCE,
+    GREEN,
+    ORANGE,
+    RED,
+    Look,
+    Query,
+    state_timeline,
+    timeseries,
+    value_mapping,
+)
+from dashboards.queries import ALERTS, CHOSEN, CLUSTER, NODE, owning_pod, select
+from exporter.metrics import health
+
+_GPU = "cluster, node, gpu"
+_LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
+
+
+def health_timeline() -> grafana.Panel:
+    """When which check of which GPU failed."""
+    failing = f"min by ({_GPU}, check, namespace, pod) ({owning_pod(select(health.HEALTH, CLUSTER, NODE))}) == 0"
+    return state_timeline(
+        title="GPU health: failing checks",
+        unit="none",
+        description="A row for each check that found a GPU unhealthy in this time; the pod that held it is named. "
+        "Empty is good. Where a row begins when a budget begins to fall, drain that GPU's workload "
+        "first, then follow the check's runbook; a GPU that shows no figures at all is listed by its "
+        "node's agent as missing.",
+        queries=[Query(failing, f"{_LEGEND} {{{{check}}}} {{{{namespace}}}}/{{{{pod}}}}")],
+        look=Look(
+            thresholds=((None, RED), (1.0, GREEN)),
+            mappings=[value_mapping({"0": ("failing", RED)})],
+            no_value="No failing check",
+        ),
+    )
+
+
+def clock_events() -> grafana.Panel:
+    """When what held the clocks of which GPU down."""
+    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE)}) == 1"
+    return state_timeline(
+        title="Clocks held down, by cause",
+        unit="none",
+        description="A row for each cause that held a GPU's clocks below what was asked for. A software power cap "
+        "under full load is normal; thermal and hardware causes are not: check airflow, inlet "
+        "temperature and power supply of the node, and move latency-bound replicas away until it ends.",
+        queries=[Query(active, f"{_LEGEND} {{{{cause}}}}")],
+        look=Look(
+            thresholds=((None, ORANGE),),
+            mappings=[value_mapping({"1": ("held down", ORANGE)})],
+            no_value="Nothing holds clocks down",
+        ),
+    )
+
+
+def xid_errors() -> grafana.Panel:
+    """New XID errors by GPU and code."""
+    return timeseries(
+        title="XID errors",
+        unit="short",
+        description="New XID errors by GPU, code and class. Classes that name the application point to its code; "
+        "hardware and fatal ones to the GPU: look the code up in NVIDIA's XID catalogue, drain the GPU "
+        "where it asks for a reset, and open a case when it comes back.",
+        queries=[Query(_new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
+        look=Look(color="palette-classic", no_value="No XID errors", minimum=0),
+        stacked=True,
+    )
+
+
+def hardware_annotations() -> list[dict[str, Any]]:
+    """XIDs on every panel of a board."""
+    return [_annotation("XID errors", "red", _new_xids(), "XID {{xid}} on {{node}} GPU {{gpu}}", "node,gpu,xid")]
+
+
+def alert_annotations(firing: str) -> list[dict[str, Any]]:
+    """Firing alerts of the chosen SLOs on every panel; `firing` is a matcher for their names."""
+    expr = select(ALERTS, *CHOSEN, firing, 'alertstate="firing"')
+    return [_annotation("Alerts firing", "orange", expr, "{{alertname}} {{slo_id}}", "slo_id,severity")]
+
+
+def _new_xids() -> str:
+    selector = select(health.XID_ERRORS, CLUSTER, NODE)
+    return f"sum by ({_GPU}, xid, class) (increase({selector}[$__rate_interval])) > 0"
+
+
+def _annotation(name: str, color: str, expr: str, title: str, tags: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datasource": DATASOURCE,
+        "enable": True,
+        "iconColor": color,
+        "expr": expr,
+        "step": "60s",
+        "titleFormat": title,
+        "tagKeys": tags,
+    }

@@ -1,0 +1,253 @@
+"""Panels, each with a title, a unit and a description that says what to do. Imports nothing of gpufleet.
+
+Constructors hide grafanalib's bad defaults and take what every panel of ours must have as required arguments. Gauge and
+bar gauge are our own: grafanalib writes options for them that Grafana no longer reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from grafanalib import core as grafana
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+"""The board's variable: no board names a server."""
+
+GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
+
+Threshold = tuple[float | None, str]
+"""From this value on (None: from the start) this colour."""
+
+NO_TRAFFIC = "No traffic"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One expression of a panel. `legend` is Grafana's: {{label}} stands for a label's value."""
+
+    expr: str
+    legend: str = ""
+    instant: bool = False
+    table: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the values of a panel are shown, besides their unit."""
+
+    thresholds: Sequence[Threshold] = ((None, GREEN),)
+    mappings: Sequence[Mapping[str, Any]] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    decimals: int | None = None
+    no_value: str = NO_TRAFFIC
+    color: str = "thresholds"
+    custom: Mapping[str, Any] | None = None
+    overrides: Sequence[Mapping[str, Any]] = ()
+    links: Sequence[Mapping[str, Any]] = ()
+
+
+class Gauge(grafana.Panel):
+    """A gauge as Grafana reads it; grafanalib's has no reduceOptions."""
+
+    def to_json_data(self) -> Any:
+        """The panel's JSON."""
+        options = {**_reduced(), "showThresholdLabels": False, "showThresholdMarkers": True, "sizing": "auto"}
+        return self.panel_json({"type": "gauge", "options": {**options, "minVizWidth": 75, "minVizHeight": 75}})
+
+
+class BarGauge(grafana.Panel):
+    """A bar gauge as Grafana reads it; grafanalib's still writes fieldOptions."""
+
+    def to_json_data(self) -> Any:
+        """The panel's JSON."""
+        options: dict[str, Any] = {
+            **_reduced(),
+            "displayMode": "basic",
+            "valueMode": "color",
+            "namePlacement": "auto",
+            "showUnfilled": True,
+            "sizing": "auto",
+            "minVizWidth": 8,
+            "minVizHeight": 16,
+            "maxVizHeight": 300,
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
+            "orientation": "horizontal",
+        }
+        return self.panel_json({"type": "bargauge", "options": options})
+
+
+def timeseries(
+    *,
+    title: str,
+    unit: str,
+    description: str,
+    queries: Sequence[Query],
+    look: Look | None = None,
+    stacked: bool = False,
+) -> grafana.TimeSeries:
+    """Lines over time, or stacked bars; the legend is a table with the last and the greatest value."""
+    look = look or Look(color="palette-classic")
+    drawing = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}} if stacked else {}
+    legend = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}
+    return grafana.TimeSeries(
+        **_base(title, description, queries),
+        showPoints="never",
+        extraJson={
+            "fieldConfig": _field_config(unit, look, {"fillOpacity": 8, **drawing}),
+            "options": {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}},
+        },
+    )
+
+
+def stat(
+    *, title: str, unit: str, description: str, queries: Sequence[Query], look: Look, trend: bool = False
+) -> grafana.Stat:
+    """One big figure per series."""
+    options = {
+        **_reduced(),
+        "graphMode": "area" if trend else "none",
+        "colorMode": "value",
+        "justifyMode": "auto",
+        "textMode": "auto",
+        "wideLayout": True,
+        "showPercentChange": False,
+        "percentChangeColorMode": "standard",
+    }
+    # grafanalib's default for thresholds is a text, which Grafana refuses; ours replaces it.
+    return grafana.Stat(
+        **_base(title, description, queries),
+        thresholds=[],
+        extraJson={"fieldConfig": _field_config(unit, look), "options": options},
+    )
+
+
+def gauge(*, title: str, unit: str, description: str, queries: Sequence[Query], look: Look) -> Gauge:
+    """A dial per series, for figures with a known least and greatest value."""
+    return Gauge(**_base(title, description, queries), extraJson={"fieldConfig": _field_config(unit, look)})
+
+
+def bar_gauge(*, title: str, unit: str, description: str, queries: Sequence[Query], look: Look) -> BarGauge:
+    """A bar per series, for a list that is read from the top."""
+    return BarGauge(**_base(title, description, queries), extraJson={"fieldConfig": _field_config(unit, look)})
+
+
+def state_timeline(
+    *, title: str, unit: str, description: str, queries: Sequence[Query], look: Look
+) -> grafana.StateTimeline:
+    """A row per series, coloured by state; gaps where there is no value."""
+    legend = {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []}
+    return grafana.StateTimeline(
+        **_base(title, description, queries),
+        extraJson={
+            "fieldConfig": _field_config(unit, look, {"fillOpacity": 80, "lineWidth": 0}),
+            "options": {"legend": legend, "tooltip": {"mode": "single", "sort": "none"}, "showValue": "never"},
+        },
+    )
+
+
+def table(
+    *,
+    title: str,
+    unit: str,
+    description: str,
+    queries: Sequence[Query],
+    look: Look,
+    transformations: Sequence[Mapping[str, Any]],
+    sort_by: tuple[str, bool] | None = None,
+) -> grafana.Table:
+    """Series as rows. `sort_by` is a column and whether it descends. The transformations name and order the columns."""
+    custom = {"align": "auto", "inspect": False, "filterable": True}
+    options: dict[str, Any] = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
+    if sort_by:
+        options["sortBy"] = [{"displayName": sort_by[0], "desc": sort_by[1]}]
+    panel = grafana.Table(
+        **_base(title, description, queries),
+        extraJson={"fieldConfig": _field_config(unit, look, custom), "options": options},
+    )
+    # Grafana replaced it by cellOptions; the normaliser drops None.
+    panel.displayMode = None
+    panel.transformations = list(transformations)
+    return panel
+
+
+def text(*, title: str, description: str, markdown: str) -> grafana.Text:
+    """Words."""
+    return grafana.Text(title=title, description=description, content=markdown)
+
+
+def value_mapping(texts: Mapping[str, tuple[str, str]]) -> Mapping[str, Any]:
+    """A mapping of values (as text) to a text and a colour."""
+    options = {v: {"text": t, "color": c, "index": i} for i, (v, (t, c)) in enumerate(texts.items())}
+    return {"type": "value", "options": options}
+
+
+def special_mapping(match: str, shown: str, color: str = GREY) -> Mapping[str, Any]:
+    """A mapping of null, nan or null+nan to a text."""
+    return {"type": "special", "options": {"match": match, "result": {"text": shown, "color": color, "index": 99}}}
+
+
+def by_names(names: Sequence[str], **properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An override for columns or series of these names; property names as Grafana has them, `__` for a dot.
+
+    Of Grafana's matchers this is the one whose options are an object, as its schema wants of all of them.
+    """
+    options = {"mode": "include", "names": list(names), "prefix": "All:", "readOnly": False}
+    pairs = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
+    return {"matcher": {"id": "byNames", "options": options}, "properties": pairs}
+
+
+def link(title: str, url: str) -> Mapping[str, Any]:
+    """A data link; opens in a new tab, so that the board stays. Grafana's schema wants all of a board link's keys."""
+    board_link = {"type": "link", "icon": "", "tooltip": "", "tags": [], "asDropdown": False}
+    return {**board_link, "title": title, "url": url, "targetBlank": True, "includeVars": False, "keepTime": False}
+
+
+def _base(title: str, description: str, queries: Sequence[Query]) -> dict[str, Any]:
+    return {"title": title, "description": description, "dataSource": DATASOURCE, "targets": _targets(queries)}
+
+
+def _targets(queries: Sequence[Query]) -> list[grafana.Target]:
+    return [
+        grafana.Target(
+            expr=query.expr,
+            legendFormat=query.legend or "__auto",
+            refId=_ref_id(number),
+            instant=query.instant,
+            format="table" if query.table else "time_series",
+            datasource=DATASOURCE,
+        )
+        for number, query in enumerate(queries)
+    ]
+
+
+def _ref_id(number: int) -> str:
+    """A, B, … Z, AA, AB, …."""
+    head, tail = divmod(number, 26)
+    return (ascii_uppercase[head - 1] if head else "") + ascii_uppercase[tail]
+
+
+def _field_config(unit: str, look: Look, custom: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    defaults: dict[str, Any] = {
+        "unit": unit,
+        "color": {"mode": look.color},
+        "mappings": [*look.mappings, special_mapping("null+nan", look.no_value)],
+        "noValue": look.no_value,
+        "thresholds": {"mode": "absolute", "steps": [{"value": v, "color": c} for v, c in look.thresholds]},
+        "min": look.minimum,
+        "max": look.maximum,
+        "decimals": look.decimals,
+        "links": list(look.links),
+    }
+    merged = {**(custom or {}), **(look.custom or {})}
+    if merged:
+        defaults["custom"] = merged
+    return {"defaults": defaults, "overrides": list(look.overrides)}
+
+
+def _reduced() -> dict[str, Any]:
+    """The last value there is, of every series."""
+    return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "orientation": "auto"}

@@ -1,0 +1,103 @@
+"""PromQL of the boards. Every metric name comes from the catalogue or from slo/names.py; anything else fails here.
+
+Imports exporter.metrics and slo. Board variables stand in the matchers; `$__rate_interval` in every range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from exporter.metrics import CATALOGUE, SAMPLE_NAMES, llm
+from exporter.model import Family
+from slo.model import Matcher, Slo
+from slo.names import LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, OBJECTIVE, RECORDED
+from slo.signals import signal_of
+from slo.signals.base import MinuteSelectors, Selectors
+
+ALERTS = "ALERTS"
+"""Prometheus' own series of pending and firing alerts."""
+KNOWN = SAMPLE_NAMES | set(RECORDED) | {ALERTS}
+"""Every series name that a board may ask for."""
+
+NODE_LABEL = "node"
+CLUSTER = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}"'
+NODE = f'{NODE_LABEL}=~"${NODE_LABEL}"'
+CHOSEN = (CLUSTER, f'{LABEL_SERVICE}=~"${LABEL_SERVICE}"', f'{LABEL_ID}=~"${LABEL_ID}"')
+"""Matchers of the SLOs that the reader has chosen."""
+
+
+def select(series: Family | str, *matchers: str) -> str:
+    """A selector. Raises KeyError for a series that nothing emits or records."""
+    name = str(series)
+    if name not in KNOWN:
+        raise KeyError(f"{name} is neither in the catalogue nor recorded: see exporter/metrics and slo/names.py")
+    return f"{name}{{{','.join(matchers)}}}"
+
+
+def rate(selector: str) -> str:
+    """Per second, of a counter. Raises ValueError for a gauge of the catalogue."""
+    family = CATALOGUE.get(selector.partition("{")[0])
+    if family is not None and family.type == "gauge":
+        raise ValueError(f"{family} is a gauge: its rate means nothing")
+    return f"rate({selector}[$__rate_interval])"
+
+
+def chosen(name: str, *matchers: str) -> str:
+    """A recorded series, or ALERTS, of the chosen SLOs."""
+    return select(name, *CHOSEN, *matchers)
+
+
+def among(slos: Sequence[Slo], everything: Sequence[Slo]) -> tuple[str, ...]:
+    """A matcher for these SLOs; none where they are all there are, since the list can be long."""
+    if len(slos) == len(everything):
+        return ()
+    return (str(Matcher(LABEL_ID, "=~", "|".join(slo.id for slo in slos))),)
+
+
+def if_chosen(slo: Slo, expr: str) -> str:
+    """The expression while the reader has this SLO chosen, else nothing: for what each SLO counts its own way."""
+    return f"({expr}) and on () {chosen(OBJECTIVE, str(Matcher(LABEL_ID, '=', slo.id)))}"
+
+
+def bad_requests(slo: Slo, label: str) -> str:
+    """Bad requests a second of one SLO by a label of the replicas, on the pessimistic side, never below 0.
+
+    For time slices: failed requests, of which too many make a minute bad.
+    """
+    by = f"sum by ({LABEL_CLUSTER}, {label})"
+    match _selectors(slo):
+        case MinuteSelectors(bad=failed):
+            return f"{by} ({rate(failed)})"
+        case Selectors(total=total, good=good, bad=failed):
+            if failed:
+                return f"{by} ({_rates(failed)})"
+            if not good:
+                return f"{by} ({_rates(total)})"
+            return f"clamp_min({by} ({_rates(total)}) - {by} ({_rates(good)}), 0)"
+
+
+def not_answering(slo: Slo) -> str:
+    """1 for each replica of the SLO that does not answer, 0 for those that do; by cluster, node, model and target."""
+    up = select(llm.ENGINE_UP, CLUSTER, NODE, *(str(matcher) for matcher in slo.selector))
+    return f"1 - max by ({LABEL_CLUSTER}, {NODE_LABEL}, {llm.MODEL_NAME_LABEL}, {llm.TARGET_LABEL}) ({up})"
+
+
+def owning_pod(expr: str) -> str:
+    """The expression with `pod` and `namespace` those of the workload, whichever way Prometheus was told to scrape.
+
+    Without honorLabels the labels of the agent's own pod win, and the workload's are kept as `exported_…`.
+    """
+    for label in ("pod", "namespace"):
+        expr = f'label_replace({expr}, "{label}", "$1", "exported_{label}", "(.+)")'
+    return expr
+
+
+def _selectors(slo: Slo) -> Selectors | MinuteSelectors:
+    """The signal's own selectors, narrowed to the chosen clusters and nodes."""
+    here = (Matcher(LABEL_CLUSTER, "=~", f"${LABEL_CLUSTER}"), Matcher(NODE_LABEL, "=~", f"${NODE_LABEL}"))
+    return signal_of(slo).selectors(replace(slo, selector=(*here, *slo.selector)))
+
+
+def _rates(selectors: Sequence[str]) -> str:
+    return " or ".join(rate(selector) for selector in selectors)

@@ -1,0 +1,69 @@
+"""The SLO board: how much budget is left, what burns it, and what was wrong with the hardware when it did.
+
+Imports slo, the catalogue and the tools beside it. One board for all SLOs; thresholds, factors and windows come from
+the SLOs it is rendered for.
+
+Decision (accepted). Context: who spent the budget can be read only from the raw series, and each SLO counts those its
+own way (its selector, its threshold's bucket). One panel cannot know what a variable is set to, so it needs a query an
+SLO. Decision: the spenders' panels (spenders.py) are drawn for a limited number of SLOs a board; beyond that the board
+says so and points to the service's page, which ranks spenders from the ledger. Consequences: all other panels cost the
+same with three SLOs and with a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grafanalib import core as grafana
+
+from dashboards import variables
+from dashboards.budget import state_panels
+from dashboards.burn import alert_panels, burn_panels
+from dashboards.counts import count_panels
+from dashboards.hardware import alert_annotations, clock_events, hardware_annotations, health_timeline, xid_errors
+from dashboards.layout import Cell, Section, flow
+from dashboards.links import TAG, links
+from dashboards.spenders import spenders
+from dashboards.wording import Wording, firing_matcher
+from slo.model import Slo
+
+UID = "gpufleet-slo"
+
+
+def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
+    """The board for these SLOs. `page_url` is the SLO service's address, the default of the links to it."""
+    words = Wording(slos)
+    sections = [
+        Section("Is there budget left?", state_panels(words)),
+        Section("How fast does it burn?", burn_panels(words)),
+        Section("What fires?", alert_panels(words)),
+        Section("Who spends it?", spenders(slos)),
+        Section(
+            "What was wrong with the hardware at that time?",
+            [Cell(health_timeline(), 24, 7), Cell(clock_events(), 12, 8), Cell(xid_errors(), 12, 8)],
+        ),
+        Section("What was counted?", count_panels(words)),
+    ]
+    return grafana.Dashboard(
+        title="gpufleet / SLO",
+        uid=UID,
+        description="Error budgets, what burns them, and the hardware events of the same time.",
+        tags=[TAG, "slo"],
+        time=grafana.Time("now-24h", "now"),
+        refresh="1m",
+        timezone="browser",
+        graphTooltip=1,
+        templating=grafana.Templating(
+            list=[
+                variables.datasource(),
+                variables.cluster(),
+                variables.service(),
+                variables.slo_id(),
+                variables.node(),
+                variables.page(page_url),
+            ]
+        ),
+        annotations=grafana.Annotations(list=[*alert_annotations(firing_matcher()), *hardware_annotations()]),
+        links=links(),
+        panels=flow(sections),
+    )

@@ -1,0 +1,74 @@
+"""Who spent the budget: bad requests by node, model and replica, and replicas that do not answer.
+
+Imports slo, the catalogue and the tools beside it. Read from the raw series with each SLO's own selectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grafanalib import core as grafana
+
+from dashboards import queries as q
+from dashboards.layout import Cell
+from dashboards.panels import GREEN, RED, Look, Query, state_timeline, text, timeseries, value_mapping
+from exporter.metrics import llm
+from slo.model import Slo
+from slo.signals import signal_of
+
+LIMIT = 24
+"""SLOs a board can have before the spenders' panels are left out: each needs a query an SLO."""
+
+
+def spenders(slos: Sequence[Slo]) -> list[Cell]:
+    """The panels for these SLOs, or a note where they are too many."""
+    if len(slos) > LIMIT:
+        return [Cell(_too_many(len(slos)), 24, 4)]
+    cells = [Cell(_by(slos, label, title), 8, 9) for label, title in _DIMENSIONS]
+    watching = [slo for slo in slos if llm.ENGINE_UP in signal_of(slo).families]
+    return [*cells, Cell(_replicas(watching), 24, 7)] if watching else cells
+
+
+_DIMENSIONS = ((q.NODE_LABEL, "node"), (llm.MODEL_NAME_LABEL, "model"), (llm.TARGET_LABEL, "replica"))
+
+
+def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
+    legend = f"{{{{{label}}}}}"
+    return timeseries(
+        title=f"Budget spent by {word}",
+        unit="reqps",
+        description=f"Bad requests a second of the chosen SLOs by {word}; for availability, failed requests. A {word} "
+        "that stands out spends more than its share: compare it with the hardware events below at the "
+        f"same time. Where every {word} grows alike, look at load and queues instead. Thresholds between "
+        "two buckets count on the bad side.",
+        queries=[Query(q.if_chosen(slo, q.bad_requests(slo, label)), f"{slo.id} {legend}") for slo in slos],
+        look=Look(color="palette-classic", minimum=0),
+        stacked=True,
+    )
+
+
+def _replicas(slos: Sequence[Slo]) -> grafana.Panel:
+    legend = "{{cluster}} {{node}} {{target}} {{model_name}}"
+    return state_timeline(
+        title="Replicas that do not answer",
+        unit="none",
+        description="A row for each replica of the chosen availability SLOs while its page did not answer, or it was "
+        "stalled or asleep. A minute is bad only when none answers. Look at the replica's pod and log "
+        "first, then at the health of its GPUs below.",
+        queries=[Query(q.if_chosen(slo, f"{q.not_answering(slo)} == 1"), f"{slo.id} {legend}") for slo in slos],
+        look=Look(
+            thresholds=((None, GREEN), (1.0, RED)),
+            mappings=[value_mapping({"1": ("not answering", RED)})],
+            no_value="Every replica answers",
+        ),
+    )
+
+
+def _too_many(count: int) -> grafana.Panel:
+    return text(
+        title="Budget spent by node, model and replica",
+        description="Why these panels are not here.",
+        markdown=f"This board has {count} SLOs; panels that need a query for each are drawn for up to {LIMIT}. "
+        "The page of each SLO (link at the top) ranks its spenders from the ledger; "
+        "or write boards for fewer SLO files.",
+    )

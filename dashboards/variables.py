@@ -1,0 +1,75 @@
+"""Template variables of the boards, as Grafana's JSON. Imports the names of series and labels.
+
+Decision (accepted). Context: the usual habit gives every variable the all-value `.+`. A Prometheus that watches one
+cluster has no `cluster` label on its series; it adds one only on the way out. Decision: `cluster` and `node` stand for
+`.*` when all are chosen, which an absent label matches; the others for `.+`. Consequences: boards work on a single
+Prometheus and on Thanos alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.panels import DATASOURCE
+from dashboards.queries import NODE_LABEL, select
+from exporter.metrics import health
+from slo.names import INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE
+
+Variable = dict[str, Any]
+
+_SORTED = 1
+_ON_TIME_CHANGE = 2
+
+
+def datasource() -> Variable:
+    """Which Prometheus the board reads."""
+    return {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1}
+
+
+def cluster(series: str = INFO) -> Variable:
+    """Clusters that have the series; matches series without the label too."""
+    return _labels(LABEL_CLUSTER, "Cluster", series, all_value=".*")
+
+
+def node() -> Variable:
+    """Nodes of the chosen clusters that have an agent."""
+    return _labels(NODE_LABEL, "Node", select(health.SEEN, _chosen(LABEL_CLUSTER)), all_value=".*")
+
+
+def service() -> Variable:
+    """Services that have SLOs."""
+    return _labels(LABEL_SERVICE, "Service", select(INFO, _chosen(LABEL_CLUSTER)), all_value=".+")
+
+
+def slo_id() -> Variable:
+    """SLOs of the chosen services."""
+    chosen = select(INFO, _chosen(LABEL_CLUSTER), _chosen(LABEL_SERVICE))
+    return _labels(LABEL_ID, "SLO", chosen, all_value=".+")
+
+
+def page(url: str) -> Variable:
+    """Address of the SLO service, for links to its page."""
+    current = {"text": url, "value": url}
+    return {"type": "textbox", "name": "page", "label": "SLO page", "query": url, "current": current}
+
+
+def _chosen(label: str) -> str:
+    return f'{label}=~"${label}"'
+
+
+def _labels(label: str, title: str, series: str, *, all_value: str) -> Variable:
+    query = f"label_values({series}, {label})"
+    return {
+        "type": "query",
+        "name": label,
+        "label": title,
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": query,
+        "multi": True,
+        "includeAll": True,
+        "allValue": all_value,
+        "current": {"text": ["All"], "value": ["$__all"]},
+        "refresh": _ON_TIME_CHANGE,
+        "sort": _SORTED,
+    }

@@ -1,0 +1,68 @@
+"""What the panels of one SLO board share: legends, groups, factors, windows and bounds of its SLOs. Imports slo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dashboards.panels import GREEN, ORANGE, RED, YELLOW, link
+from slo import names
+from slo.model import Slo, Window
+from slo.signals import signal_of
+from slo.signals.base import Selectors
+from slo.windows import AlertWindow, alert_windows
+
+WORST = 12
+"""SLOs in a list that is read from the top."""
+PAGE_LINK = link("SLO page", "${page:raw}/")
+BUDGET_COLORS = ((None, RED), (0.0, ORANGE), (0.25, YELLOW), (0.5, GREEN))
+
+
+class Wording:
+    """The SLOs of one board, as its panels need them: their groups, factors, windows and bounds."""
+
+    def __init__(self, slos: Sequence[Slo]) -> None:
+        self.slos = slos
+        self.groups = sorted({label for slo in slos for label in slo.group_by})
+        self.key = ", ".join((names.LABEL_CLUSTER, names.LABEL_ID, *self.groups))
+        self.legend = " ".join(f"{{{{{label}}}}}" for label in (names.LABEL_ID, *self.groups, names.LABEL_CLUSTER))
+
+    def rows(self) -> Mapping[AlertWindow, list[Slo]]:
+        """Each burn-rate condition with the SLOs that have it, in the order of the SLOs."""
+        found: dict[AlertWindow, list[Slo]] = {}
+        for slo in self.slos:
+            for row in alert_windows(slo):
+                found.setdefault(row, []).append(slo)
+        return found
+
+    def paces(self) -> Mapping[tuple[Window, str], list[Slo]]:
+        """The SLOs by their window and by the window whose burn rate is taken for the present pace."""
+        found: dict[tuple[Window, str], list[Slo]] = {}
+        for slo in self.slos:
+            pages = [row.long for row in alert_windows(slo) if row.severity == "page"]
+            found.setdefault((slo.window, pages[-1] if pages else slo.window.text), []).append(slo)
+        return found
+
+    def pace_texts(self) -> str:
+        """The windows that stand for the present pace, for people."""
+        return " or ".join(sorted({pace for _, pace in self.paces()}))
+
+    def bounded(self) -> Mapping[str, list[Slo]]:
+        """By window, the SLOs whose threshold lies between two buckets, so that truth has bounds."""
+        found: dict[str, list[Slo]] = {}
+        for slo in self.slos:
+            selectors = signal_of(slo).selectors(slo)
+            if isinstance(selectors, Selectors) and selectors.good_upper:
+                found.setdefault(slo.window.text, []).append(slo)
+        return found
+
+
+def firing_matcher() -> str:
+    """A matcher for the names of all alerts about SLOs."""
+    alerts = (
+        names.ALERT_BURN_PAGE,
+        names.ALERT_BURN_TICKET,
+        names.ALERT_EXHAUSTED,
+        names.ALERT_NO_DATA,
+        names.ALERT_UNDECIDED,
+    )
+    return f'alertname=~"{"|".join(alerts)}"'
