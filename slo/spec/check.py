@@ -23,24 +23,27 @@ _NAME = re.compile(native.NAME)
 
 def slos_of(file: str, document: Node, problems: Problems) -> list[Slo]:
     """The SLOs of one native document that are without fault; the faults of the others go to `problems`."""
+    before = len(problems.found)
     entries = document.mapping or {}
-    top = native.File
-    shell = {f.encode_name: f for f in structs.fields(top)}
-    for key, entry in entries.items():
-        if key not in shell:
-            hint = suggest(key, shell)
-            if key in {f.encode_name for f in structs.fields(native.Objective)}:
-                hint = "it belongs to each SLO under slos"
-            problems.add(entry.line, f"unknown key {key!r} in the file: {hint}")
+    _keys(document, problems)
     service = _service(document, problems)
-    common = document.at("selector")
-    shared = selectors.read(common, problems) if "selector" in entries else {}
+    shared = selectors.read(document.at("selector"), problems) if "selector" in entries else {}
     listed = document.at("slos")
     if "slos" not in entries or not listed.items:
         problems.add(listed.line, "slos must be a list with at least one SLO: write - {name: …, signal: …}")
         return []
-    found = (_slo(file, service, shared, node, problems) for node in listed.items)
-    return [slo for slo in found if slo is not None]
+    file_is_sound = len(problems.found) == before
+    found = [_slo(file, service, shared, node, problems) for node in listed.items]
+    return [slo for slo in found if slo is not None and file_is_sound]
+
+
+def _keys(document: Node, problems: Problems) -> None:
+    known = {field.encode_name for field in structs.fields(native.File)}
+    of_slos = {field.encode_name for field in structs.fields(native.Objective)}
+    for key, entry in (document.mapping or {}).items():
+        if key not in known:
+            hint = "write it in each SLO under slos" if key in of_slos else suggest(key, known)
+            problems.add(entry.line, f"unknown key {key!r} in the file: {hint}")
 
 
 def _service(document: Node, problems: Problems) -> str:

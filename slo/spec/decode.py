@@ -52,6 +52,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def decode(kind: Any, node: Node, problems: Problems, name: str) -> Any:
     """A value of type `kind` (a Struct, dict, list, union or plain type) from a node, or MISSING.
 
+    An unknown key is noted in `problems`, and the value is there all the same.
+
     Where a type admits text as well as numbers, the text as it was written is the value: 0.95 stays the decimal 0.95,
     and a label value 0 is "0". `name` is what messages call the node.
     """
@@ -101,8 +103,7 @@ def _struct(kind: type[msgspec.Struct], node: Node, problems: Problems, name: st
     for key, entry in node.mapping.items():
         if key not in fields:
             problems.add(entry.line, f"unknown key {key!r} in {name}: {suggest(key, fields)}")
-            whole = False
-            continue
+            continue  # the rest can still be checked
         value = decode(fields[key].type, entry.node, problems, key)
         whole = whole and value is not MISSING
         values[fields[key].name] = value
@@ -138,6 +139,8 @@ def _expected(kind: Any) -> str:
     if typing.get_origin(kind) is dict:
         return "a mapping of keys to values"
     members = typing.get_args(kind) or (kind,)
+    if bool in members and str in members:
+        return "a single value"
     return " or ".join(dict.fromkeys(_WORDS.get(m.__name__, m.__name__) for m in members))
 
 

@@ -36,9 +36,11 @@ class Check:
         self.raw, self.node, self.problems = raw, node, problems
 
     def fault(self, text: str, *path: str | int) -> None:
+        """Note a fault at a path below the SLO, or at the SLO itself."""
         self.problems.add(self.node.at(*path).line, text)
 
     def value(self, key: str, parse: Callable[[str], _T]) -> _T | None:
+        """The value of a key by a parser of text that raises ValueError."""
         try:
             return parse(self.node.at(key).text)
         except ValueError as error:
@@ -46,6 +48,7 @@ class Check:
             return None
 
     def one_of(self, key: str, kind: type[_E]) -> _E | None:
+        """The value of a key that is one of a few words."""
         text = self.node.at(key).text
         try:
             return kind(text)
@@ -54,6 +57,7 @@ class Check:
             return None
 
     def method(self, signal: Signal) -> Method | None:
+        """What is counted: as given, else the signal's usual method."""
         if self.raw.method is UNSET:
             return signal.methods[0]
         method = self.one_of("method", Method)
@@ -64,6 +68,7 @@ class Check:
         return method
 
     def objective(self) -> Decimal | None:
+        """The share of good events, strictly between 0 and 1."""
         ratio = self.value("objective", parse_ratio)
         if ratio is None:
             return None
@@ -80,6 +85,7 @@ class Check:
         return ratio
 
     def threshold(self, signal: Signal) -> Decimal | None:
+        """Seconds; there exactly where the signal needs one."""
         if self.raw.threshold is UNSET:
             if signal.needs_threshold:
                 self.fault(f"signal {signal.name!r} needs a threshold: add one, like threshold: 500ms")
@@ -90,6 +96,7 @@ class Check:
         return self.value("threshold", windows.parse_threshold)
 
     def edge(self, signal: Signal) -> Edge:
+        """What to do between two buckets."""
         if self.raw.edge is UNSET:
             return Edge.BOUNDS
         if not signal.needs_threshold:
@@ -115,10 +122,13 @@ class Check:
             found["scale_to_zero"] = raw.scale_to_zero
         if raw.start_grace is not UNSET:
             grace = self.value("start_grace", windows.parse_threshold)
+            if grace is not None and grace != int(grace):
+                self.fault(f"start_grace {raw.start_grace} is not in whole seconds: write one like 15m", "start_grace")
             found["start_grace_seconds"] = int(grace or 0)
         return found
 
     def group_by(self) -> tuple[str, ...]:
+        """Its labels, none of them reserved or twice."""
         seen: set[str] = set()
         for index, label in enumerate(self.raw.group_by):
             if not _LABEL_NAME.fullmatch(label) or label.startswith("__"):
@@ -133,6 +143,7 @@ class Check:
         return tuple(self.raw.group_by)
 
     def labels(self, given: Mapping[str, native.Written], *path: str) -> Mapping[str, str]:
+        """Labels, or annotations, with sound names that collide with none of ours."""
         for label in given:
             if not _LABEL_NAME.fullmatch(label) or label.startswith("__"):
                 self.fault(f"{'.'.join(path)}: {label!r} is not a label name", *path, label)
@@ -141,6 +152,7 @@ class Check:
         return {label: str(value) for label, value in given.items()}
 
     def alerting(self, severity: str) -> Alerting:
+        """What is said of one severity."""
         said: native.Severity = getattr(self.raw.alerting, severity)
         return Alerting(said.disable, self.labels(said.labels, "alerting", severity, "labels"))
 
@@ -152,6 +164,7 @@ class Check:
             self.fault(f"{key}: no series of signal {signal.name!r} has the label {label!r}: leave it out", key)
 
     def alerts_can_fire(self, slo: Slo) -> None:
+        """Refuse an SLO whose enabled alerts could never fire: nobody would hear of its end."""
         enabled = {name for name, said in (("page", slo.page), ("ticket", slo.ticket)) if not said.disabled}
         if not enabled or any(row.severity in enabled for row in windows.alert_windows(slo)):
             return

@@ -22,6 +22,9 @@ ByLabel = Mapping[str, tuple[Matcher, ...]]
 
 _OWN = frozenset({"le", "code", "__name__"})
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ESCAPES = re.compile(r"\\(.)", re.DOTALL)
+_ATOMS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""Escapes and character classes: one character each to what stands around them."""
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -93,7 +96,15 @@ def regex_fault(text: str) -> str:
         promql_parser.parse("up{" + str(Matcher("label", "=~", text)) + "}")
     except ValueError:
         return "is not known to RE2: leave out look-around, back references and the like"
-    repeats = re.findall(r"\{(\d+)(?:,(\d*))?\}", text)
+    # What Python and the parser's engine read in their own ways, and RE2 not at all.
+    bare = _ATOMS.sub("x", text)
+    if (
+        re.search(r"[*+?}]\+|\{,\d", bare)
+        or re.search(r"\(\?[a-z]*[^ims:P)]", bare)
+        or set(_ESCAPES.findall(text)) & {"u", "U"}
+    ):
+        return "is not known to RE2: leave out possessive repeats, {,n}, \\u and flags other than i, m and s"
+    repeats = re.findall(r"\{(\d+)(?:,(\d*))?\}", bare)
     if any(int(count or 0) > 1000 for pair in repeats for count in pair):
         return "repeats more than 1000 times, which RE2 refuses: repeat less"
     return ""
