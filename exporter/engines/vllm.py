@@ -118,9 +118,9 @@ class Vllm:
             builder.add(at, llm.REQUESTS, _own(labels) | {"outcome": reason if reason in _OUTCOMES else "other"})
         for at, labels in page.get(PREFIX + "admission_rejections_total", ()):
             builder.add(at, llm.REJECTIONS, _own(labels) | {"reason": labels.get("reason", "")})
-        for _, labels in page.get(PREFIX + "cache_config_info", ()):
-            builder.add_constant(1.0, llm.ENGINE_INFO, _own(labels) | _configuration(labels))
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
+        for _, labels in page.get(PREFIX + "cache_config_info", ()):
+            builder.add_constant(1.0, llm.ENGINE_INFO, _own(labels) | only_model | _configuration(labels))
         for at, _ in page.get("process_start_time_seconds", ()):
             builder.add(at, llm.ENGINE_START_TIME, only_model)
         _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)

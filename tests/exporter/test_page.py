@@ -1,0 +1,258 @@
+"""The page reader against the reference parser, against its own grammar in mid-life, and against damage."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
+from prometheus_client import generate_latest as text_of
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_of
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.model import labels_of
+from exporter.page import Page, PageError, PageReader, PageSample
+
+CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*.prom"))
+
+
+def told(page: Page) -> dict[PageSample, str]:
+    """What a page says; values as text, so that NaN equals NaN."""
+    assert len(page.values) == len(page.layout.series)
+    return {sample: repr(value) for sample, value in zip(page.layout.series, page.values, strict=True)}
+
+
+def told_by(families: Iterable[Metric]) -> dict[PageSample, str]:
+    return {
+        PageSample(one.name, labels_of(one.labels)): repr(float(one.value)) for each in families for one in each.samples
+    }
+
+
+def read(body: bytes | str) -> Page:
+    return PageReader().read(body if isinstance(body, bytes) else body.encode())
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+def test_a_recorded_page_reads_as_the_reference_parser_reads_it(path: Path) -> None:
+    body = path.read_bytes()
+    reader = PageReader()
+    first = reader.read(body)
+    again = reader.read(body)
+    assert told(first) == told_by(parse_text(body.decode()))
+    assert told(again) == told(first)
+    assert again.layout is first.layout
+    assert first.layout.types == {
+        line.split()[2]: line.split()[3] for line in body.decode().splitlines() if line.startswith("# TYPE")
+    }
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+def test_a_known_page_with_new_values_gives_the_new_values_in_the_same_layout(path: Path) -> None:
+    body = path.read_bytes()
+    reader = PageReader()
+    layout = reader.read(body).layout
+    pick = random.Random(7)
+    texts = ["0", "1e-05", "+Inf", "NaN", "-3.5", "9223372036854775794", "1.7952191534046965e+09", "Infinity"]
+    moved = b"\n".join(
+        line if line[:1] in (b"#", b"") else line.rpartition(b" ")[0] + b" " + pick.choice(texts).encode()
+        for line in body.split(b"\n")
+    )
+    page = reader.read(moved)
+    assert page.layout is layout
+    assert told(page) == told_by(parse_text(moved.decode()))
+
+
+NAMES = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,12}", fullmatch=True)
+LABEL_NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
+# Backslash, quote, newline, blanks and braces are what grammars trip over.
+LABEL_VALUES = st.text(
+    st.one_of(st.sampled_from('\\"\n{},= #\tn'), st.characters(exclude_categories=["Cs"])), max_size=8
+)
+SAMPLES = st.builds(
+    lambda name, labels: PageSample(name, labels_of(labels)),
+    NAMES,
+    st.dictionaries(LABEL_NAMES, LABEL_VALUES.filter(bool), max_size=4),
+)
+VALUES = st.floats().map(repr)
+BLANKS = st.text(" \t", min_size=1, max_size=3)
+
+
+def escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+@st.composite
+def lines(draw: st.DrawFn, sample: PageSample, value: str) -> str:
+    """One sample line in any of the ways the formats allow."""
+    labels = list(sample.labels)
+    if draw(st.booleans()):
+        labels.append((draw(LABEL_NAMES.filter(lambda name: name not in dict(labels))), ""))
+    space = draw(st.sampled_from(["", " ", "\t "]))
+    pairs = f"{space},{space}".join(f'{name}{space}={space}"{escaped(text)}"' for name, text in labels)
+    if labels and draw(st.booleans()):
+        pairs += ","
+    braces = f"{space}{{{space}{pairs}{space}}}" if labels or draw(st.booleans()) else ""
+    line = f"{draw(st.sampled_from(['', ' ']))}{sample.name}{braces}{draw(BLANKS)}{value}"
+    line += draw(st.sampled_from(["", "", " ", f"{draw(BLANKS)}{draw(st.integers(0, 2**60))}"]))
+    if draw(st.integers(0, 4)) == 0:
+        line += f' # {{trace_id="{escaped(draw(LABEL_VALUES))}"}} 0.5' + draw(st.sampled_from(["", " 1520879607.789"]))
+    return line
+
+
+@st.composite
+def pages(draw: st.DrawFn, known: list[PageSample]) -> tuple[str, dict[PageSample, str]]:
+    """A page of some of the known samples, and what it says: the first of those that stand twice."""
+    chosen = draw(st.lists(st.sampled_from(known), max_size=8))
+    says: dict[PageSample, str] = {}
+    text = ""
+    for sample in chosen:
+        value = draw(VALUES)
+        says.setdefault(sample, repr(float(value)))
+        text += draw(st.sampled_from(["", "\n", "# HELP a 5\n", "#\n", " # TYPE x_y gauge\n"]))
+        text += draw(lines(sample, value)) + "\n"
+    return text + draw(st.sampled_from(["", "# EOF\n"])) or "\n", says
+
+
+@given(st.data())
+def test_every_way_of_writing_a_page_reads_as_it_was_meant_through_changes_of_shape(data: st.DataObject) -> None:
+    known = data.draw(st.lists(SAMPLES, min_size=1, max_size=6))
+    reader = PageReader()
+    last: Page | None = None
+    for text, says in data.draw(st.lists(pages(known), min_size=1, max_size=4)):
+        page = reader.read(text.encode())
+        assert told(page) == says
+        if last is not None:
+            same = page.layout.series == last.layout.series and page.layout.types == last.layout.types
+            assert (page.layout is last.layout) == same
+        last = page
+
+
+@given(st.lists(st.tuples(LABEL_VALUES, st.floats(0, 1e9)), max_size=5), LABEL_VALUES)
+@settings(max_examples=50)
+def test_both_formats_of_the_reference_client_read_as_its_own_parsers_read_them(
+    observed: list[tuple[str, float]], trace: str
+) -> None:
+    registry = CollectorRegistry()
+    count = Counter("c", "help 5", ["a"], registry=registry)
+    gauge = Gauge("g", 'help "x" \\ y', ["a"], registry=registry)
+    histogram = Histogram("h", "help", ["a"], registry=registry)
+    Info("i", "help", registry=registry).info({"version": trace})
+    for label, value in observed:
+        count.labels(label).inc(value, exemplar={"t": trace[:4]})
+        gauge.labels(label).set(math.nan)
+        histogram.labels(label).observe(value, exemplar={"t": trace[:4]})
+    for body, parse in ((text_of(registry), parse_text), (openmetrics_of(registry), parse_openmetrics)):
+        assert told(read(body)) == told_by(parse(body.decode()))
+
+
+def test_timestamps_and_exemplars_may_change_without_changing_layout_or_value() -> None:
+    reader = PageReader()
+    first = reader.read(b'a_total{x="1 2"} 5 1000\nb_bucket{le="1"} 3 # {t="q # \\""} 0.5 1.5\n')
+    again = reader.read(b'a_total{x="1 2"} 7 2000\nb_bucket{le="1"} 4 # {t="} 9"} 0.25\n')
+    bare = reader.read(b'a_total{x="1 2"} 8\nb_bucket{le="1"} 5\n')
+    assert again.layout is first.layout
+    assert bare.layout is first.layout
+    assert (first.values, again.values, bare.values) == ([5, 3], [7, 4], [8, 5])
+
+
+def test_a_series_gained_or_lost_is_a_new_layout_with_values_in_their_places() -> None:
+    reader = PageReader()
+    reader.read(b'# TYPE a gauge\na{x="1"} 1\na{x="2"} 2\n')
+    gained = reader.read(b'# TYPE a gauge\na{x="1"} 3\na{x="3"} 9\na{x="2"} 4\n')
+    lost = reader.read(b'# TYPE a gauge\na{x="2"} 5\n')
+    retyped = reader.read(b'# TYPE a counter\na{x="2"} 6\n')
+    assert [dict(one.labels)["x"] for one in gained.layout.series] == ["1", "3", "2"]
+    assert gained.values == [3, 9, 4]
+    assert (lost.values, retyped.values) == ([5], [6])
+    assert (lost.layout.types, retyped.layout.types) == ({"a": "gauge"}, {"a": "counter"})
+
+
+def test_of_a_series_that_stands_twice_the_first_counts_on_every_read() -> None:
+    reader = PageReader()
+    for text, expected in (("1 2 3", [1, 3]), ("4 5 6", [4, 6])):
+        one, two, three = text.split()
+        page = reader.read(f'a{{x="1",y="2"}} {one}\na{{y="2",x="1"}} {two}\nb {three}\n'.encode())
+        assert page.values == expected
+
+
+def test_a_quoted_name_is_a_name() -> None:
+    page = read('{"my.metric", "a.b"="c"} 1\n{"other"} 2\n# TYPE "my.metric" gauge\n')
+    assert page.layout.series == (PageSample("my.metric", (("a.b", "c"),)), PageSample("other", ()))
+    assert page.layout.types == {"my.metric": "gauge"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "line 1: the page ends in the middle of a line"),
+        (b"a 1\nb 2", "line 2: the page ends in the middle of a line"),
+        (b'a 1\nb{x="2', "line 2: the page ends in the middle of a line"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "line 1: '<!DOCTYPE html>' is not a sample"),
+        (b'{"detail":"Not Found"}\n', "line 1: "),
+        (b"a 1\nInf\n", "line 2: 'Inf' has no value"),
+        (b"a 1\n\nb x\n", "line 3: 'x' is not a number"),
+        (b"a 1_0\n", "line 1: '1_0' is not a number"),
+        (b"a 0x10\n", "line 1: '0x10' is not a number"),
+        ("a \u0661\n".encode(), "line 1: '\u0661' is not a number"),
+        (b"a 1\r\n", "line 1: '1\\r' is not a number"),
+        (b"a 1 x\n", "line 1: 'x' is not a timestamp"),
+        (b"a 1 2 3\n", "line 1: 'a' has no value"),
+        (b'a{x="1",x="2"} 1\n', "line 1: label 'x' stands twice"),
+        (b'a{x="1" y="2"} 1\n', "line 1: "),
+        (b"a{x=1} 1\n", "line 1: label 'x' has no quoted value"),
+        (b'a{x:y="1"} 1\n', "line 1: "),
+        (b"# TYPE a countre\n", "line 1: 'countre' is not a metric type"),
+        (b"a 1 # nothing\n", "line 1: "),
+        (b"a 1\n# EOF\na 2\n", "line 3: text after # EOF"),
+        (b'a 1\nb{x="\xff"} 1\n', "line 2: not UTF-8"),
+    ],
+)
+def test_what_is_not_a_page_is_refused_with_its_line_and_the_reader_lives_on(body: bytes, message: str) -> None:
+    reader = PageReader()
+    good = reader.read(b"a 1\n")
+    with pytest.raises(PageError) as raised:
+        reader.read(body)
+    assert str(raised.value).startswith(message)
+    assert reader.read(b"a 2\n").layout is good.layout
+
+
+def test_limits_on_bytes_and_series_hold_on_the_first_and_on_later_reads() -> None:
+    reader = PageReader(max_bytes=40, max_series=2)
+    reader.read(b"a 1\nb 1\n")
+    with pytest.raises(PageError, match=r"line 3: more series than the limit of 2"):
+        reader.read(b"a 1\nb 1\nc 1\n")
+    with pytest.raises(PageError, match=r"line 1: the page has 44 bytes, more than the limit of 40"):
+        reader.read(b"a 1\nb " + b"1" * 37 + b"\n")
+
+
+PIECE = b"\n".join((CAPTURES[0].parent / "vllm-0.32.0.prom").read_bytes().split(b"\n")[-60:])
+BYTES = st.one_of(st.sampled_from([bytes([one]) for one in b'\n {}",=\\#_eN0.\r\t\xff\x00']), st.binary(max_size=2))
+EDITS = st.tuples(st.integers(0, len(PIECE)), st.integers(0, 12), BYTES)
+
+
+@given(st.lists(st.lists(EDITS, max_size=4), min_size=1, max_size=3))
+@settings(max_examples=300)
+def test_a_damaged_page_is_refused_or_read_as_a_fresh_reader_reads_it(
+    damages: list[list[tuple[int, int, bytes]]],
+) -> None:
+    reader = PageReader()
+    reader.read(PIECE)
+    for edits in damages:
+        body = PIECE
+        for at, dropped, put in edits:
+            body = body[:at] + put + body[at + dropped :]
+        assert outcome(reader, body) == outcome(PageReader(), body)
+
+
+def outcome(reader: PageReader, body: bytes) -> dict[PageSample, str] | str:
+    """What the reader makes of a body; anything but a page or a PageError ends the test."""
+    try:
+        return told(reader.read(body))
+    except PageError as error:
+        return str(error)
