@@ -99,11 +99,25 @@ def format_window(seconds: int) -> str:
 
 
 def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
-    """The SLO's burn-rate conditions, fastest first in each severity; each can fire.
+    """The SLO's burn-rate conditions, those of disabled severities left out, fastest first in each severity.
 
-    Those of a severity that the SLO disables are listed too. Empty where none could fire: a window below 10 h, or an
-    objective so low that total failure hardly burns faster than allowed.
+    Each can fire. Empty where none could: a window below 10 h, or an objective so low that total failure hardly burns
+    faster than allowed.
     """
+    disabled = {"page": slo.page.disabled, "ticket": slo.ticket.disabled}
+    return tuple(row for row in _rows(slo) if not disabled[row.severity])
+
+
+def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
+    """Every window whose burn rate is published, as (text, seconds), shortest first; the last is the SLO's own.
+
+    Disabled alerts take none away: the rates are for people too.
+    """
+    seconds = {w for row in _rows(slo) for w in (row.long_seconds, row.short_seconds)} - {slo.window.seconds}
+    return (*((format_window(s), s) for s in sorted(seconds)), (slo.window.text, slo.window.seconds))
+
+
+def _rows(slo: Slo) -> tuple[AlertWindow, ...]:
     scale = Decimal(slo.window.seconds) / _BASE_WINDOW
     found: list[AlertWindow] = []
     for severity, share, hours in _BASE:
@@ -119,12 +133,6 @@ def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
             continue
         found.append(AlertWindow(severity, long, long // 12, factor, share))
     return tuple(found)
-
-
-def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
-    """Every window whose burn rate is published, as (text, seconds), shortest first; the last is the SLO's own."""
-    seconds = {w for a in alert_windows(slo) for w in (a.long_seconds, a.short_seconds)} - {slo.window.seconds}
-    return (*((format_window(s), s) for s in sorted(seconds)), (slo.window.text, slo.window.seconds))
 
 
 def _tidy(factor: Decimal) -> Decimal:
