@@ -1,14 +1,15 @@
 """The process that talks to the driver, and nothing else: `python -m exporter.sources.nvml_worker --driver pynvml`.
 
-Status: stands. Context: a call into a stuck driver never returns and cannot be interrupted from a thread; only a process
-can be given up on. Decision: every driver call of the agent is made here, one request a collection over pipes, one JSON
-object a line, and each GPU is announced before it is touched, so that the parent knows which one hung. Consequences:
-this module imports the standard library and the driver alone, which keeps a worker small; it sends raw numbers, and
-exporter.sources.figures gives them names and units. NVML's sentinels never leave this process.
+Status: stands. Context: a call into a stuck driver never returns and cannot be interrupted from a thread; only a
+process can be given up on. Decision: every driver call of the agent is made here, one request a collection over pipes,
+one JSON object a line, and each GPU is announced before it is touched, so that the parent knows which one hung.
+Consequences: this module imports the standard library and the driver alone, which keeps a worker small; it sends raw
+numbers, and exporter.sources.figures gives them names and units. NVML's sentinels never leave this process.
 
-Requests: {"number", "skip": [pci bus ids], "events": bool}. Answers, in order, by their key "t": started; hello (driver,
-count) or failed (code, text); for each GPU: reading (index, pci), gpu (identity, once a process), figures (pci, values,
-missing, lost); end (number, overdue). `xid` (pci, code) may stand anywhere between.
+Requests: {"number", "skip": [pci bus ids], "events": bool}. Answers, in order, by their key "t": started; hello
+(driver, count) or failed (code, text); for each GPU: reading (index, pci), gpu (identity, once a process), figures
+(pci, values, missing, lost); end (number; overdue and waited: the wait for events hangs, has come
+back once). `xid` (pci, code) may stand anywhere between.
 """
 
 from __future__ import annotations
@@ -86,16 +87,16 @@ def reason_of(code: int) -> str:
     return REASONS.get(code, "error")
 
 
-def blank(key: str, value: float) -> bool:
+def blank(key: str, value: int | float) -> bool:
     """Whether NVML or DCGM mean "no figure" by this number."""
-    if isinstance(value, float):
-        return not math.isfinite(value) or value >= 2**47
+    if not math.isfinite(value) or (isinstance(value, float) and value >= 2**47):
+        return True
     if key == "memory_temp":
         return value > HOTTEST_CELSIUS or value < -HOTTEST_CELSIUS
     return value in (0x7FFFFFF0, 0x7FFFFFFF, 0xFFFFFFFF) or value >= 0x7FFFFFFFFFFFFFF0
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The driver says that this GPU is gone."""
 
 
@@ -119,9 +120,11 @@ class Worker:
         self.gpus: dict[int, Gpu] = {}
         self.by_handle: dict[Any, str] = {}
         self.started = False
+        self.count = 0
         self.collection = 0
         self.event_set: Any = None
         self.waiting_since: float | None = None
+        self.waited = False
         self.metrics: Any = None
         self.lock = threading.Lock()
 
@@ -170,7 +173,7 @@ class Worker:
             threading.Thread(target=self.wait_for_events, daemon=True).start()
         overdue = self.waiting_since is not None and time.monotonic() - self.waiting_since > EVENT_OVERDUE_SECONDS
         self.collection += 1
-        self.say("end", number=request["number"], overdue=overdue)
+        self.say("end", number=request["number"], overdue=overdue, waited=self.waited)
 
     def read(self, index: int, gpu: Gpu | None, request: dict[str, Any]) -> None:
         """Read one GPU and say what it gave; on the first time, who it is."""
@@ -185,7 +188,7 @@ class Worker:
             self.read_calls(gpu, values, missing)
             self.read_fields(gpu, values, missing)
             self.read_gpm(gpu, values, missing)
-        except Lost:
+        except LostError:
             lost, values, missing = True, {}, {}
         except self.nvml.NVMLError as error:  # from identify alone: the GPU has no handle or no identity
             lost, missing = reason_of(error.value) == "lost", {"": reason_of(error.value)}
@@ -209,7 +212,7 @@ class Worker:
         return gpu
 
     def call(self, gpu: Gpu, name: str, *arguments: Any) -> tuple[Any, str]:
-        """One driver call: its result, or why there is none. Raises Lost."""
+        """One driver call: its result, or why there is none. Raises LostError."""
         function = getattr(self.nvml, name, None)
         if function is None:
             return None, "unsupported"
@@ -218,7 +221,7 @@ class Worker:
         except self.nvml.NVMLError as error:
             reason = reason_of(error.value)
             if reason == "lost":
-                raise Lost from error
+                raise LostError from error
             return None, reason
 
     def read_calls(self, gpu: Gpu, values: dict[str, float], missing: dict[str, str]) -> None:
@@ -262,7 +265,7 @@ class Worker:
             if field.nvmlReturn == 0:
                 self.keep(key, union_value(field), values, missing)
             elif reason_of(field.nvmlReturn) == "lost":
-                raise Lost
+                raise LostError
             else:
                 missing[key] = reason_of(field.nvmlReturn)
 
@@ -332,7 +335,9 @@ class Worker:
             except nvml.NVMLError as error:
                 if error.value != nvml.NVML_ERROR_TIMEOUT:
                     time.sleep(EVENT_WAIT_MS / 1000)  # one lost GPU must not turn this loop into a busy one
+                self.waited = True
                 continue
+            self.waited = True
             pci = self.by_handle.get(handle_key(event.device), "")
             if event.eventType == XID_EVENT and pci:
                 self.say("xid", pci=pci, code=int(event.eventData))

@@ -1,0 +1,171 @@
+"""Keeps one driver worker, asks it with a deadline, and gives it up when it is stuck. Knows frames, not figures.
+
+Context: a process in an uninterruptible driver call survives even SIGKILL. Decision: a worker that misses its deadline
+is killed and left alone; at most ABANDONED_LIMIT such processes may stand, then no new one is started until one has
+ended. Consequence: a stuck driver costs a bounded number of processes for ever, and this process never waits for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import msgspec
+
+ABANDONED_LIMIT = 2
+STARTED_WITHIN_SECONDS = 30.0
+"""A worker that has not come up by then is replaced: the machine, not the driver, is at fault."""
+_LINE_LIMIT = 1 << 20
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One line of a worker; which fields are set goes by `t` (see exporter.sources.nvml_worker)."""
+
+    t: Literal["started", "hello", "failed", "reading", "gpu", "figures", "xid", "end"]
+    index: int = -1
+    pci: str = ""
+    driver: str = ""
+    count: int = 0
+    code: int = 0
+    text: str = ""
+    uuid: str = ""
+    name: str = ""
+    minor: int = 0
+    events: str = ""
+    values: dict[str, float | int] = {}
+    missing: dict[str, str] = {}
+    lost: bool = False
+    overdue: bool = False
+    waited: bool = False
+    number: int = 0
+
+
+class Answer(msgspec.Struct):
+    """What came back from one request. `outcome`:
+
+    done, failed (the driver said so: `reason`), hung (`stuck` is the announced GPU, None while the driver was opened),
+    ended (the worker died), starting (not up yet), waiting (too many abandoned workers stand).
+    """
+
+    outcome: Literal["done", "failed", "hung", "ended", "starting", "waiting"]
+    frames: list[Frame]
+    reason: str = ""
+    stuck: Frame | None = None
+
+
+_decode = msgspec.json.Decoder(Frame).decode
+
+
+class DriverProcess:
+    """One worker at a time for the module `driver`. `deadline_seconds` bounds its start and, apart, each request."""
+
+    def __init__(self, driver: str, *, deadline_seconds: float, environment: Mapping[str, str] | None = None) -> None:
+        self._driver = driver
+        self._deadline = deadline_seconds
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self._spawned_at = 0.0
+        self._up = False
+        self._number = 0
+        self._abandoned: list[asyncio.subprocess.Process] = []
+
+    @property
+    def abandoned(self) -> int:
+        """Workers that were given up and have not ended."""
+        self._abandoned = [process for process in self._abandoned if process.returncode is None]
+        return len(self._abandoned)
+
+    async def ask(self, *, skip: Collection[str], events: bool) -> Answer:
+        """Have every GPU read but those in `skip`. Starts a worker where none is running."""
+        frames: list[Frame] = []
+        loop = asyncio.get_running_loop()
+        if self._process is None:
+            if self.abandoned >= ABANDONED_LIMIT:
+                return Answer("waiting", frames, f"{ABANDONED_LIMIT} stuck driver processes have not ended")
+            await self._spawn()
+        process = self._process
+        assert process is not None
+        try:
+            if not self._up:
+                try:
+                    async with asyncio.timeout(self._deadline):
+                        first = await self._frame(process)
+                except TimeoutError:
+                    if loop.time() - self._spawned_at > STARTED_WITHIN_SECONDS:
+                        self.give_up()
+                    return Answer("starting", frames, "the driver process is starting")
+                if first is None:
+                    return self._ended(frames)
+                self._up = True
+            return await self._converse(process, frames, skip, events)
+        except asyncio.CancelledError:
+            self.give_up()  # its next lines would answer a question nobody remembers
+            raise
+
+    async def _converse(
+        self, process: asyncio.subprocess.Process, frames: list[Frame], skip: Collection[str], events: bool
+    ) -> Answer:
+        self._number += 1
+        request = json.dumps({"number": self._number, "skip": sorted(skip), "events": events})
+        assert process.stdin is not None
+        try:
+            async with asyncio.timeout(self._deadline):
+                process.stdin.write(request.encode() + b"\n")
+                while frame := await self._frame(process):
+                    frames.append(frame)
+                    if frame.t == "failed":
+                        self.give_up()
+                        return Answer("failed", frames, frame.text)
+                    if frame.t == "end" and frame.number == self._number:
+                        return Answer("done", frames)
+                return self._ended(frames)
+        except TimeoutError:
+            self.give_up()
+            announced = [frame for frame in frames if frame.t in ("reading", "gpu", "figures")]
+            stuck = announced[-1] if announced and announced[-1].t != "figures" else None
+            return Answer("hung", frames, f"the driver did not answer within {self._deadline:g} s", stuck)
+
+    async def _frame(self, process: asyncio.subprocess.Process) -> Frame | None:
+        """The worker's next line; None when it has ended."""
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        return _decode(line) if line.endswith(b"\n") else None
+
+    def _ended(self, frames: list[Frame]) -> Answer:
+        self.give_up()
+        return Answer("ended", frames, "the driver process ended unexpectedly")
+
+    async def _spawn(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "exporter.sources.nvml_worker", "--driver", self._driver),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+            env={**os.environ, **(self._environment or {})},
+        )
+        self._spawned_at = asyncio.get_running_loop().time()
+        self._up = False
+
+    def give_up(self) -> None:
+        """Kill the worker, if any, and do not wait for it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        self._abandoned.append(process)
+
+    async def close(self) -> None:
+        """End the worker; wait a moment for it and for abandoned ones, so that none is left where that can be had."""
+        self.give_up()
+        waiting = [asyncio.ensure_future(process.wait()) for process in self._abandoned]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=1)
+            for task in late:
+                task.cancel()
