@@ -1,0 +1,259 @@
+"""The SLO service: polls a source, tallies, keeps the ledger, and holds every SLO's status in memory.
+
+Imports slo's own modules; knows nothing of HTTP or of the page.
+
+Decision (accepted). Context: burn rates and alerts could count the open minute and so be up to a minute younger.
+Decision: they are over closed minutes alone, as the ledger holds them. Consequences: an alert is at most a minute and
+a late source later; what the page says can be read again tomorrow and agrees with the ledger to the last request;
+statuses change once a minute and are answered from memory in between.
+
+SQLite is spoken to from one thread, never from the event loop. A source that fails is said per source; a ledger that
+refuses keeps what was counted in memory and tries again with the next minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attribute, places
+from slo.budget import Counts
+from slo.counting import Missed, Slice, Tally
+from slo.facts import REPLICA, Fact, FactWatch
+from slo.ledger import Ledger, LedgerError
+from slo.model import Group, Slo
+from slo.names import MINUTE_SECONDS
+from slo.sliding import sliding, step_for
+from slo.sources.base import Source
+from slo.status import Culprit, SloStatus, assess
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HISTORY_POINTS = 360
+ATTRIBUTION_SLOTS = 72
+"""At most this many slots are laid over each other for a lift: five-minute ones up to six hours, longer ones beyond."""
+CULPRITS = 20
+"""So many of the worst get their culprit with each minute; of the others it is computed when asked for."""
+STANDS_OUT = 0.2
+"""A replica stands out when its excess is at least this share of all that was bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How one source does: `since` is when it came to be `up` or not, `reason` why not."""
+
+    name: str
+    up: bool
+    since: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One step of a history: what it held, and what the SLO's whole window held at its end."""
+
+    start: int
+    seconds: int
+    step: Counts
+    window: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who spent in [since, until): spenders by excess, and everything bad and total of the window."""
+
+    by: str
+    since: float
+    until: float
+    bad: float
+    total: float
+    spenders: tuple[Spender, ...]
+
+
+class Service:
+    """One ledger over one source. `run()` for ever, or `poll()` and `close_minutes()` by hand; not for several loops.
+
+    `simulated` says that everything here is simulated, whatever the series say.
+    """
+
+    def __init__(
+        self,
+        slos: Sequence[Slo],
+        source: Source,
+        ledger: Ledger,
+        *,
+        simulated: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.slos = {slo.id: slo for slo in slos}
+        self.source = source
+        self.ledger = ledger
+        self.simulated = simulated
+        self.sources: dict[str, SourceState] = {}
+        self.problem = ""
+        """Why the ledger could not be written, while it cannot."""
+        self.number = 0
+        """Grows whenever the statuses change."""
+        self.clock = clock
+        self._statuses: list[SloStatus] = []
+        self._by_key: dict[tuple[str, Group], SloStatus] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._revisions = dict(ledger.register(slos))
+        self._tally = Tally(slos, ledger.state(), revisions=self._revisions)
+        self._watch = FactWatch()
+        self._slices: list[Slice] = []
+        self._facts: list[Fact] = []
+        self._minute = 0.0
+
+    # What others read
+
+    @property
+    def ready(self) -> bool:
+        """Whether the statuses have been computed."""
+        return self.number > 0
+
+    def statuses(self) -> list[SloStatus]:
+        """One per SLO and group, worst first; from memory."""
+        return self._statuses
+
+    def status(self, slo_id: str, group: Group) -> SloStatus | None:
+        """One of them."""
+        return self._by_key.get((slo_id, group))
+
+    def groups(self, slo_id: str) -> list[Group]:
+        """The groups seen of an SLO; [()] where it has no group_by."""
+        return [group for one, group in self._by_key if one == slo_id]
+
+    async def history(self, status: SloStatus, seconds: int) -> list[Point]:
+        """What the last `seconds` held, in at most HISTORY_POINTS steps, oldest first."""
+        return await self._in_thread(lambda: self._history(status, seconds))
+
+    async def attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
+        """Who spent in the last `seconds`."""
+        return await self._in_thread(lambda: self._attribution(status, by, seconds))
+
+    # The loop
+
+    async def run(self) -> None:
+        """Poll and count until cancelled."""
+        try:
+            await self.refresh()
+            while True:
+                started = time.monotonic()
+                await self.poll()
+                await self.close_minutes()
+                await asyncio.sleep(max(0.0, self.source.interval_seconds - (time.monotonic() - started)))
+        finally:
+            await self.stop()
+
+    async def poll(self) -> None:
+        """Ask the source once and count what it gives."""
+        for one in await self.source.poll():
+            missed = isinstance(one, Missed)
+            before = self.sources.get(one.source)
+            if before is None or before.up == missed:
+                reason = one.reason if isinstance(one, Missed) else ""
+                self.sources[one.source] = SourceState(one.source, not missed, one.time, reason)
+                if missed or before is not None:
+                    log.warning("source %s %s", one.source, f"fails: {reason}" if missed else "answers again")
+            if isinstance(one, Missed):
+                self._tally.missed(one)
+            else:
+                self._tally.feed(one)
+                self._facts.extend(self._watch.feed(one))
+
+    async def close_minutes(self) -> None:
+        """Append the minutes that have ended to the ledger; compute the statuses anew once a minute, or with them."""
+        now = self.clock()
+        self._slices.extend(self._tally.close(now))
+        slices, facts = self._slices, self._facts
+        appended = False
+        if slices or facts:
+            state = self._tally.state()
+            try:
+                await self._in_thread(lambda: self.ledger.append(slices, state, facts))
+            except (LedgerError, sqlite3.Error) as error:
+                if str(error) != self.problem:
+                    log.error("the ledger could not be written, counts are kept in memory: %s", error)
+                self.problem = str(error)
+            else:
+                appended, self.problem, self._slices, self._facts = bool(slices), "", [], []
+        if appended or now - self._minute >= 2 * MINUTE_SECONDS:
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Compute every status from the ledger."""
+        now = self.clock()
+        self._minute = now // MINUTE_SECONDS * MINUTE_SECONDS
+        self._statuses = await self._in_thread(lambda: self._assess_all(now))
+        self._by_key = {(status.slo.id, status.group): status for status in self._statuses}
+        self.number += 1
+
+    async def stop(self) -> None:
+        """Let go of the source. The ledger is its owner's to close."""
+        await self.source.close()
+        self._thread.shutdown(wait=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # In the ledger's thread
+
+    def _assess_all(self, now: float) -> list[SloStatus]:
+        found = []
+        for slo in self.slos.values():
+            for group in self.ledger.groups(slo.id) or ([] if slo.group_by else [()]):
+                last = self._by_key.get((slo.id, group))
+                status = assess(slo, group, self.ledger, revision=self._revisions[slo.id], now=now, last=last)
+                found.append(replace(status, simulated=True) if self.simulated else status)
+        found.sort(key=lambda status: status.worst_first)
+        return [self._with_culprit(s) if at < CULPRITS and s.firing else s for at, s in enumerate(found)]
+
+    def _with_culprit(self, status: SloStatus) -> SloStatus:
+        assert status.firing is not None
+        window = status.firing.window
+        # Over what burned: the long window holds too much that was well before.
+        began = status.burning_since or status.until
+        seconds = min(window.long_seconds, max(window.short_seconds, int(status.until - began)))
+        who = self._attribution(status, "replica", seconds)
+        top = next((s for s in who.spenders if s.excess is not None and s.excess >= STANDS_OUT * who.bad > 0), None)
+        if top is not None and top.gpus:
+            # The evidence needs time without the event as well, so it is laid over the whole long window.
+            longer = self._attribution(status, "replica", max(window.long_seconds, ATTRIBUTION_SLOTS * SLOT_SECONDS))
+            top = replace(top, evidence=next((s.evidence for s in longer.spenders if s.key == top.key), top.evidence))
+        return replace(status, culprit=Culprit(window.long, seconds, top))
+
+    def _history(self, status: SloStatus, seconds: int) -> list[Point]:
+        step = step_for(seconds, HISTORY_POINTS)
+        until = int(status.until // step) * step
+        since = until - seconds // step * step
+        span = status.slo.window.seconds
+        key = (status.slo.id, status.group)
+        steps = self.ledger.history(*key, since, until, step)
+        windows = dict(sliding(self.ledger, *key, span=span, since=since, until=until, step=step))
+        return [Point(start, step, held, windows[start + step]) for start, held in steps]
+
+    def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
+        until = status.until
+        since = max(0.0, until - seconds)
+        key = (status.slo.id, status.group)
+        spenders = self.ledger.spenders(*key, since, until)
+        step = max(SLOT_SECONDS, -(-int(until - since) // ATTRIBUTION_SLOTS // SLOT_SECONDS) * SLOT_SECONDS)
+        first = int(since // step) * step
+        slots = [Slot(at, step, self.ledger.spenders(*key, at, at + step)) for at in range(first, int(until), step)]
+        where = self._places(until)
+        events = [fact for kind in sorted(HARDWARE) for fact in self.ledger.facts(since, until, kind)]
+        who = attribute(by, spenders, where, slots, events)
+        bad, total = sum(b for b, _ in spenders.values()), sum(t for _, t in spenders.values())
+        return Attribution(by, since, until, bad, total, tuple(who))
+
+    def _places(self, until: float) -> dict[str, Place]:
+        return places(self.ledger.facts(0, until + MINUTE_SECONDS, REPLICA))

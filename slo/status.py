@@ -1,0 +1,193 @@
+"""How one SLO (one group of it) stands: counts, budget, burn rates, alerts and since when, as one frozen value.
+
+Imports slo's arithmetic and slo.sliding; the ledger comes in as a protocol. All windows end at the last closed minute:
+the open minute is never shown, so that what the page says is what the ledger holds and what a second look gives again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from slo.attribution import Spender
+from slo.budget import Budget, Counts, budget, budget_remaining
+from slo.burn import alert_state, burn_rate
+from slo.model import Group, Slo
+from slo.names import MINUTE_SECONDS
+from slo.sliding import DAY, Rows, holds_since, sliding, step_for
+from slo.windows import AlertWindow, alert_windows, burn_windows
+
+STALE_SECONDS = 300
+"""Counts older than this are no longer "now": the SLO has no data."""
+AT_RISK = 0.25
+"""Below this share of its budget an SLO is at risk, whatever its pace."""
+TREND_POINTS = 60
+
+
+class Ledger(Rows, Protocol):
+    """What is asked of a ledger here."""
+
+    def data_through(self, slo_id: str) -> float | None:
+        """End of the last minute counted."""
+
+    def simulated(self, slo_id: str) -> bool:
+        """Whether the counts come from simulated replicas."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStatus:
+    """One burn-rate condition: `state` is inactive, firing or unknown; `since` is unix time while it fires."""
+
+    window: AlertWindow
+    state: str
+    since: float | None
+    long_burn: float | None
+    short_burn: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """Who spent most beyond their share while an alert fires, by replica, over the last `seconds`.
+
+    `spender` is None where nobody stands out: then it is not a matter of one replica.
+    """
+
+    window: str
+    seconds: int
+    spender: Spender | None
+
+
+@dataclass(frozen=True, slots=True)
+class SloStatus:
+    """One SLO and group as of `until`. `trend` is (unix time, budget left or None where nothing was seen)."""
+
+    slo: Slo
+    group: Group
+    revision: int
+    until: float
+    counts: Counts
+    data_through: float | None
+    budget: Budget
+    burn_rates: Mapping[str, float | None]
+    alerts: tuple[AlertStatus, ...]
+    burning_since: float | None
+    trend: tuple[tuple[int, float | None], ...]
+    simulated: bool
+    culprit: Culprit | None = None
+
+    @property
+    def firing(self) -> AlertStatus | None:
+        """The most urgent alert that fires: pages before tickets, fast before slow."""
+        return next((a for a in self.alerts if a.state == "firing"), None)
+
+    @property
+    def state(self) -> str:
+        """One word: paging, ticket, exhausted, risk, nodata or ok; the worst that is true."""
+        firing, left = self.firing, self.budget.remaining
+        if firing is not None:
+            return "paging" if firing.window.severity == "page" else "ticket"
+        if left is not None and left <= 0:
+            return "exhausted"
+        if left is None or self.data_through is None or self.until - self.data_through > STALE_SECONDS:
+            return "nodata"
+        return "risk" if left < AT_RISK else "ok"
+
+    @property
+    def worst_first(self) -> tuple[int, float, str, Group]:
+        """Sort key: state, then least budget."""
+        order = ("paging", "ticket", "exhausted", "risk", "nodata", "ok").index(self.state)
+        left = self.budget.remaining
+        return (order, 1.0 if left is None else left, self.slo.id, self.group)
+
+
+def window_end(data_through: float | None, now: float) -> float:
+    """Where windows end: with the counts while they flow; with the clock (less what may still come) once they stop."""
+    settled = now // MINUTE_SECONDS * MINUTE_SECONDS - 2 * MINUTE_SECONDS
+    return max(data_through or 0.0, settled)
+
+
+def assess(
+    slo: Slo, group: Group, ledger: Ledger, *, revision: int, now: float, last: SloStatus | None = None
+) -> SloStatus:
+    """The status at `now`. `last` is the one before: what it knows of "since" and of the trend is not read again."""
+    through = ledger.data_through(slo.id)
+    until = window_end(through, now)
+    spans = dict(burn_windows(slo))
+    counts = {text: ledger.counts(slo.id, group, until - seconds, until) for text, seconds in spans.items()}
+    rates = {text: burn_rate(slo, held) for text, held in counts.items()}
+    whole = replace(counts[slo.window.text], span_seconds=slo.window.seconds)
+    known = {(a.window.severity, a.window.long): a.since for a in last.alerts} if last else {}
+    alerts = []
+    for window in alert_windows(slo):
+        seen = alert_state(slo, window, counts[window.long], counts[window.short])
+        since = known.get((window.severity, window.long))
+        if seen.state != "firing":
+            since = None
+        elif since is None:
+            since = _firing_since(slo, group, window, ledger, until)
+        alerts.append(AlertStatus(window, seen.state, since, seen.long_burn, seen.short_burn))
+    since = last.budget.exhausted_at if last and _is_exhausted(last.budget) else None
+    left = budget(slo, whole, now=until, pace=rates.get(pace_window(slo)), exhausted_since=since)
+    if since is None and _is_exhausted(left):
+        since = _exhausted_since(slo, group, ledger, until)
+        left = replace(left, exhausted_at=since or until)
+    burning = _burning_since(slo, group, ledger, until, last) if (rates[burn_windows(slo)[0][0]] or 0.0) > 1.0 else None
+    trend = _trend(slo, group, ledger, until, last)
+    return SloStatus(
+        slo, group, revision, until, whole, through, left, rates, tuple(alerts), burning,
+        (*trend, (int(until), left.remaining)), ledger.simulated(slo.id),
+    )  # fmt: skip
+
+
+def pace_window(slo: Slo) -> str:
+    """The window whose burn rate is the present pace: the one nearest to a thirtieth of the SLO's own (1d of 30d)."""
+    return min(burn_windows(slo), key=lambda w: abs(w[1] - slo.window.seconds / 30))[0]
+
+
+def _is_exhausted(left: Budget) -> bool:
+    return left.remaining is not None and left.remaining <= 0
+
+
+def _firing_since(slo: Slo, group: Group, window: AlertWindow, ledger: Ledger, until: float) -> float:
+    def fires(counts: tuple[Counts, ...]) -> bool:
+        return alert_state(slo, window, counts[0], counts[1]).state == "firing"
+
+    spans = (window.long_seconds, window.short_seconds)
+    began = holds_since(ledger, slo.id, group, spans=spans, until=until, reach=slo.window.seconds, holds=fires)
+    return until if began is None else began
+
+
+def _exhausted_since(slo: Slo, group: Group, ledger: Ledger, until: float) -> float | None:
+    def spent(counts: tuple[Counts, ...]) -> bool:
+        return counts[0].total > 0 and budget_remaining(slo, counts[0].bad, counts[0].total) <= 0
+
+    reach = slo.window.seconds
+    return holds_since(ledger, slo.id, group, spans=(reach,), until=until, reach=reach, holds=spent)
+
+
+def _burning_since(slo: Slo, group: Group, ledger: Ledger, until: float, last: SloStatus | None) -> float:
+    """The first bad minute of the stretch in which the shortest window has burned faster than allowed up to now."""
+    seconds = burn_windows(slo)[0][1]
+    if last is not None and last.burning_since is not None and until - last.until <= seconds:
+        return last.burning_since
+    began = holds_since(
+        ledger, slo.id, group, spans=(seconds,), until=until, reach=min(slo.window.seconds, 7 * DAY),
+        holds=lambda counts: (burn_rate(slo, counts[0]) or 0.0) > 1.0,
+    )  # fmt: skip
+    began = int(until) if began is None else began
+    minutes = ledger.history(slo.id, group, began - seconds, began, MINUTE_SECONDS)
+    return next((float(start) for start, held in minutes if held.bad > 0), float(began))
+
+
+def _trend(
+    slo: Slo, group: Group, ledger: Ledger, until: float, last: SloStatus | None
+) -> tuple[tuple[int, float | None], ...]:
+    """Budget left at each step of the window before now; read anew only when a step has ended."""
+    step = step_for(slo.window.seconds, TREND_POINTS)
+    if last is not None and len(last.trend) > 1 and until - last.trend[-2][0] < step:
+        return last.trend[:-1]
+    points = sliding(
+        ledger, slo.id, group, span=slo.window.seconds, since=until - slo.window.seconds, until=until, step=step
+    )
+    return tuple((t, budget_remaining(slo, c.bad, c.total) if c.total > 0 else None) for t, c in points)
