@@ -44,7 +44,7 @@ def _worst_budget() -> grafana.Panel:
         description="The least error budget left among the chosen SLOs: 100 % is untouched, 0 exhausted, below 0 "
         "overspent. Below 25 %, hold back risky changes to the service beside it; at 0, follow its error "
         "budget policy.",
-        queries=[Query(f"min({q.chosen(names.ERROR_BUDGET_REMAINING)})", instant=True)],
+        queries=[Query(f"min({q.recorded(names.ERROR_BUDGET_REMAINING)})", instant=True)],
         look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1),
     )
 
@@ -55,7 +55,7 @@ def _worst_budgets(words: Wording) -> grafana.Panel:
         unit="percentunit",
         description="Error budget left by SLO, least first. Choose the SLO at the top of this list in the variable "
         "above to see what burns it. No traffic means that nothing was counted in the whole window.",
-        queries=[Query(f"bottomk({WORST}, {q.chosen(names.ERROR_BUDGET_REMAINING)})", words.legend, instant=True)],
+        queries=[Query(f"bottomk({WORST}, {q.recorded(names.ERROR_BUDGET_REMAINING)})", words.legend, instant=True)],
         look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1, links=[PAGE_LINK]),
     )
 
@@ -66,8 +66,8 @@ def _time_left(words: Wording) -> grafana.Panel:
     outlasts = {}
     for (window, pace), slos in words.paces().items():
         some = q.among(slos, words.slos)
-        left = f"clamp_min({q.chosen(names.ERROR_BUDGET_REMAINING, *some)}, 0)"
-        burn = q.chosen(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"')
+        left = f"clamp_min({q.recorded(names.ERROR_BUDGET_REMAINING, *some)}, 0)"
+        burn = q.recorded(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"')
         ends = f"clamp_max({left} / on ({words.key}) clamp_min({burn}, 0), 1) * {window.seconds}"
         queries.append(Query(f"bottomk({WORST}, {ends})", words.legend, instant=True))
         outlasts[str(window.seconds)] = (f"outlasts {window.text}", GREEN)
@@ -111,7 +111,7 @@ def _budget_over_time(words: Wording) -> grafana.Panel:
         description="Error budget left by SLO over the time chosen. A steep fall is an incident: look below which "
         "node or replica spent it and what its hardware did then. A slow slope is a service that misses "
         "its objective every day: change the service or the objective.",
-        queries=[Query(q.chosen(names.ERROR_BUDGET_REMAINING), words.legend)],
+        queries=[Query(q.recorded(names.ERROR_BUDGET_REMAINING), words.legend)],
         look=Look(
             ((None, RED), (0.0, "transparent")),
             maximum=1,
@@ -123,14 +123,11 @@ def _budget_over_time(words: Wording) -> grafana.Panel:
 
 
 def _bounds(words: Wording) -> grafana.Panel:
-    key = f"{names.LABEL_CLUSTER}, {names.LABEL_ID}"
     queries = []
-    for window, slos in words.bounded().items():
+    for (window, budget), slos in words.bounded().items():
         some, own = q.among(slos, words.slos), f'{names.LABEL_WINDOW}="{window}"'
-        allowed = f"(1 - max by ({key}) ({q.chosen(names.OBJECTIVE, *some)}) > 0)"
         for side, series in (("at worst", names.ERROR_RATIO), ("at best", names.ERROR_RATIO_LOWER)):
-            ratio = q.chosen(series, *some, own)
-            queries.append(Query(f"1 - {ratio} / on ({key}) group_left () {allowed}", f"{words.legend} {side}"))
+            queries.append(Query(f"1 - {q.recorded(series, *some, own)} / {budget}", f"{words.legend} {side}"))
     return timeseries(
         title="Budget left, at worst and at best",
         unit="percentunit",

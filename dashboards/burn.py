@@ -19,11 +19,10 @@ from dashboards.panels import (
     timeseries,
     value_mapping,
 )
-from dashboards.wording import PAGE_LINK, WORST, Wording, firing_matcher
+from dashboards.wording import PAGE_LINK, WORST, Wording
 from slo import names
 
 _SEVERITY_COLORS = {"page": RED, "ticket": ORANGE}
-_FIRING = 'alertstate="firing"'
 
 
 def burn_panels(words: Wording) -> list[Cell]:
@@ -40,14 +39,14 @@ def _burn_by_window(words: Wording) -> grafana.Panel:
     key = f"{names.LABEL_CLUSTER}, {names.LABEL_WINDOW}"
     queries = [
         Query(
-            f"max by ({key}) ({q.chosen(names.BURN_RATE)})",
+            f"max by ({key}) ({q.recorded(names.BURN_RATE)})",
             f"{{{{{names.LABEL_WINDOW}}}}} {{{{{names.LABEL_CLUSTER}}}}}",
         )
     ]
     lines: dict[str, list[str]] = {}
     for row, slos in words.rows().items():
         # 1 where any SLO with this factor is chosen; no line where none is.
-        shown = f"max({q.chosen(names.OBJECTIVE, *q.among(slos, words.slos))} > bool 0)"
+        shown = f"max({q.constant(names.OBJECTIVE, *q.among(slos, words.slos))} > bool 0)"
         legend = f"{row.severity} above {row.factor} ({row.long} and {row.short})"
         queries.append(Query(f"{shown} * {row.factor}", legend))
         lines.setdefault(row.severity, []).append(legend)
@@ -78,7 +77,7 @@ def _burn_by_window(words: Wording) -> grafana.Panel:
 
 def _burn_by_slo(words: Wording) -> grafana.Panel:
     paces = "|".join(sorted({pace for _, pace in words.paces()}))
-    recent = q.chosen(names.BURN_RATE, f'{names.LABEL_WINDOW}=~"{paces}"')
+    recent = q.recorded(names.BURN_RATE, f'{names.LABEL_WINDOW}=~"{paces}"')
     return timeseries(
         title=f"Burn rate by SLO, the {WORST} fastest",
         unit="none",
@@ -104,21 +103,23 @@ def _firing_now() -> grafana.Panel:
         description="Alerts about the chosen SLOs that fire at this moment. The list beside it says which and since "
         "when: take the runbook of the page first, a ticket can wait for working hours. None is good "
         "only while Prometheus evaluates the rules: its own watchdog tells.",
-        queries=[Query(f"count({q.chosen(q.ALERTS, firing_matcher(), _FIRING)})", instant=True)],
+        queries=[Query(f"count({q.alerts('firing')})", instant=True)],
         look=Look(((None, GREEN), (1.0, RED)), no_value="None"),
     )
 
 
 def _alerts_over_time(words: Wording) -> grafana.Panel:
     by = f"max by ({words.key}, alertname, {names.LABEL_SEVERITY})"
-    firing, pending = (q.chosen(q.ALERTS, firing_matcher(), state) for state in (_FIRING, 'alertstate="pending"'))
     return state_timeline(
         title="Alerts over time",
         unit="none",
         description="When which alert was pending and firing. Its name is the name of its runbook. An alert that "
         "comes and goes all day burns budget slowly: treat it as one problem, not as many.",
         queries=[
-            Query(f"2 * {by} ({firing}) or {by} ({pending})", f"{{{{alertname}}}} {{{{severity}}}} {words.legend}"),
+            Query(
+                f"2 * {by} ({q.alerts('firing')}) or {by} ({q.alerts('pending')})",
+                f"{{{{alertname}}}} {{{{severity}}}} {words.legend}",
+            ),
         ],
         look=Look(
             ((None, GREEN), (1.0, YELLOW), (2.0, RED)),

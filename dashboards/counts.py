@@ -31,8 +31,8 @@ def _events(words: Wording) -> grafana.Panel:
         "traffic means that the budget stands still. A total that falls to nothing while users complain "
         "is itself the incident: look at what stands in front of the engines.",
         queries=[
-            Query(q.chosen(names.TOTAL_TILE), f"total {words.legend}"),
-            Query(q.chosen(names.GOOD_TILE), f"good {words.legend}"),
+            Query(q.recorded(names.TOTAL_TILE), f"total {words.legend}"),
+            Query(q.recorded(names.GOOD_TILE), f"good {words.legend}"),
         ],
         look=Look(color="palette-classic", minimum=0),
     )
@@ -45,26 +45,30 @@ def _coverage(words: Wording) -> grafana.Panel:
         description="Share of the window that was watched. Below 100 % the budget rests on less than the whole "
         "window: an agent, a scrape or Prometheus itself was away. Find out which before trusting the "
         "budget.",
-        queries=[Query(q.chosen(names.COVERAGE), words.legend)],
+        queries=[Query(q.recorded(names.COVERAGE), words.legend)],
         look=Look(color="palette-classic", minimum=0, maximum=1),
     )
 
 
 def _objectives(words: Wording) -> grafana.Panel:
-    by = f"max by ({words.key})"
+    left, watched = (
+        f"max by ({words.key}) ({q.recorded(name)})" for name in (names.ERROR_BUDGET_REMAINING, names.COVERAGE)
+    )
+    # The objective has no cluster and no group of its own: it takes those of what is watched.
+    objective = f"max by ({names.LABEL_ID}) ({q.constant(names.OBJECTIVE)})"
     columns = {
-        names.ERROR_BUDGET_REMAINING: "Budget left",
-        names.OBJECTIVE: "Objective",
-        names.COVERAGE: "Coverage",
+        "Budget left": left,
+        "Objective": f"0 * {watched} + on ({names.LABEL_ID}) group_left () {objective}",
+        "Coverage": watched,
     }
-    values = {f"Value #{letter}": title for letter, title in zip("ABC", columns.values(), strict=True)}
+    values = {f"Value #{letter}": title for letter, title in zip("ABC", columns, strict=True)}
     renamed = {**values, names.LABEL_ID: "SLO"}
     return table(
         title="Objectives",
         unit="percentunit",
         description="Each chosen SLO with its objective, what is left of its budget and how much of its window was "
         "watched. Filter and sort by any column; open the SLO's page to see its spenders.",
-        queries=[Query(f"{by} ({q.chosen(name)})", instant=True, table=True) for name in columns],
+        queries=[Query(expr, instant=True, table=True) for expr in columns.values()],
         look=Look(
             thresholds=((None, GREY),),
             decimals=2,

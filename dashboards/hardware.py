@@ -20,7 +20,7 @@ from dashboards.panels import (
     timeseries,
     value_mapping,
 )
-from dashboards.queries import ALERTS, CHOSEN, CLUSTER, NODE, owning_pod, select
+from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
 from exporter.metrics import health
 
 _GPU = "cluster, node, gpu"
@@ -83,10 +83,9 @@ def hardware_annotations() -> list[dict[str, Any]]:
     return [_annotation("XID errors", "red", _new_xids(), "XID {{xid}} on {{node}} GPU {{gpu}}", "node,gpu,xid")]
 
 
-def alert_annotations(firing: str) -> list[dict[str, Any]]:
-    """Firing alerts of the chosen SLOs on every panel; `firing` is a matcher for their names."""
-    expr = select(ALERTS, *CHOSEN, firing, 'alertstate="firing"')
-    return [_annotation("Alerts firing", "orange", expr, "{{alertname}} {{slo_id}}", "slo_id,severity")]
+def alert_annotations() -> list[dict[str, Any]]:
+    """Firing alerts of the chosen SLOs on every panel."""
+    return [_annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
 
 
 def _new_xids() -> str:

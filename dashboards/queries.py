@@ -11,7 +11,21 @@ from dataclasses import replace
 from exporter.metrics import CATALOGUE, SAMPLE_NAMES, llm
 from exporter.model import Family
 from slo.model import Matcher, Slo
-from slo.names import LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, OBJECTIVE, RECORDED
+from slo.names import (
+    ALERT_BURN_PAGE,
+    ALERT_BURN_TICKET,
+    ALERT_EXHAUSTED,
+    ALERT_NO_DATA,
+    ALERT_UNDECIDED,
+    INFO,
+    LABEL_CLUSTER,
+    LABEL_ID,
+    LABEL_SERVICE,
+    OBJECTIVE,
+    RECORDED,
+    THRESHOLD,
+    TILE_SECONDS,
+)
 from slo.signals import signal_of
 from slo.signals.base import MinuteSelectors, Selectors
 
@@ -23,8 +37,17 @@ KNOWN = SAMPLE_NAMES | set(RECORDED) | {ALERTS}
 NODE_LABEL = "node"
 CLUSTER = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}"'
 NODE = f'{NODE_LABEL}=~"${NODE_LABEL}"'
-CHOSEN = (CLUSTER, f'{LABEL_SERVICE}=~"${LABEL_SERVICE}"', f'{LABEL_ID}=~"${LABEL_ID}"')
+CLUSTER_OR_NONE = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}|"'
+"""For series that have a cluster only where the rules run inside it."""
+SERVICE = f'{LABEL_SERVICE}=~"${LABEL_SERVICE}"'
+CHOSEN = (SERVICE, f'{LABEL_ID}=~"${LABEL_ID}"')
 """Matchers of the SLOs that the reader has chosen."""
+CONSTANTS = frozenset({OBJECTIVE, THRESHOLD, INFO})
+"""Recorded from the SLO's definition alone: no cluster, no group."""
+LOOK_BACK = f"{2 * TILE_SECONDS // 60}m"
+"""For series recorded once a tile: one missed evaluation is borne, and no gap is drawn between two."""
+_ALERT_NAMES = (ALERT_BURN_PAGE, ALERT_BURN_TICKET, ALERT_EXHAUSTED, ALERT_NO_DATA, ALERT_UNDECIDED)
+_OF_SLOS = str(Matcher("alertname", "=~", "|".join(_ALERT_NAMES)))
 
 
 def select(series: Family | str, *matchers: str) -> str:
@@ -43,9 +66,19 @@ def rate(selector: str) -> str:
     return f"rate({selector}[$__rate_interval])"
 
 
-def chosen(name: str, *matchers: str) -> str:
-    """A recorded series, or ALERTS, of the chosen SLOs."""
-    return select(name, *CHOSEN, *matchers)
+def recorded(name: str, *matchers: str) -> str:
+    """The last recorded value of the chosen SLOs."""
+    return f"last_over_time({select(name, CLUSTER, *CHOSEN, *matchers)}[{LOOK_BACK}])"
+
+
+def constant(name: str, *matchers: str) -> str:
+    """A constant of the chosen SLOs."""
+    return select(name, CLUSTER_OR_NONE, *CHOSEN, *matchers)
+
+
+def alerts(state: str, *matchers: str) -> str:
+    """Alerts about the chosen SLOs in a state: firing or pending."""
+    return select(ALERTS, CLUSTER_OR_NONE, *CHOSEN, _OF_SLOS, f'alertstate="{state}"', *matchers)
 
 
 def among(slos: Sequence[Slo], everything: Sequence[Slo]) -> tuple[str, ...]:
@@ -57,7 +90,7 @@ def among(slos: Sequence[Slo], everything: Sequence[Slo]) -> tuple[str, ...]:
 
 def if_chosen(slo: Slo, expr: str) -> str:
     """The expression while the reader has this SLO chosen, else nothing: for what each SLO counts its own way."""
-    return f"({expr}) and on () {chosen(OBJECTIVE, str(Matcher(LABEL_ID, '=', slo.id)))}"
+    return f"({expr}) and on () {constant(OBJECTIVE, str(Matcher(LABEL_ID, '=', slo.id)))}"
 
 
 def bad_requests(slo: Slo, label: str) -> str:

@@ -24,7 +24,7 @@ from dashboards.hardware import alert_annotations, clock_events, hardware_annota
 from dashboards.layout import Cell, Section, flow
 from dashboards.links import TAG, links
 from dashboards.spenders import spenders
-from dashboards.wording import Wording, firing_matcher
+from dashboards.wording import Wording
 from slo.model import Slo
 
 UID = "gpufleet-slo"
@@ -63,7 +63,7 @@ def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
                 variables.page(page_url),
             ]
         ),
-        annotations=grafana.Annotations(list=[*alert_annotations(firing_matcher()), *hardware_annotations()]),
+        annotations=grafana.Annotations(list=[*alert_annotations(), *hardware_annotations()]),
         links=links(),
         panels=flow(sections),
     )

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.panels import DATASOURCE
-from dashboards.queries import NODE_LABEL, select
+from dashboards.queries import CLUSTER, CLUSTER_OR_NONE, NODE_LABEL, SERVICE, select
 from exporter.metrics import health
-from slo.names import INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE
+from slo.names import INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, TOTAL_TILE
 
 Variable = dict[str, Any]
 
@@ -26,35 +26,30 @@ def datasource() -> Variable:
     return {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1}
 
 
-def cluster(series: str = INFO) -> Variable:
+def cluster(series: str = TOTAL_TILE) -> Variable:
     """Clusters that have the series; matches series without the label too."""
     return _labels(LABEL_CLUSTER, "Cluster", series, all_value=".*")
 
 
 def node() -> Variable:
     """Nodes of the chosen clusters that have an agent."""
-    return _labels(NODE_LABEL, "Node", select(health.SEEN, _chosen(LABEL_CLUSTER)), all_value=".*")
+    return _labels(NODE_LABEL, "Node", select(health.SEEN, CLUSTER), all_value=".*")
 
 
 def service() -> Variable:
     """Services that have SLOs."""
-    return _labels(LABEL_SERVICE, "Service", select(INFO, _chosen(LABEL_CLUSTER)), all_value=".+")
+    return _labels(LABEL_SERVICE, "Service", select(INFO, CLUSTER_OR_NONE), all_value=".+")
 
 
 def slo_id() -> Variable:
     """SLOs of the chosen services."""
-    chosen = select(INFO, _chosen(LABEL_CLUSTER), _chosen(LABEL_SERVICE))
-    return _labels(LABEL_ID, "SLO", chosen, all_value=".+")
+    return _labels(LABEL_ID, "SLO", select(INFO, CLUSTER_OR_NONE, SERVICE), all_value=".+")
 
 
 def page(url: str) -> Variable:
     """Address of the SLO service, for links to its page."""
     current = {"text": url, "value": url}
     return {"type": "textbox", "name": "page", "label": "SLO page", "query": url, "current": current}
-
-
-def _chosen(label: str) -> str:
-    return f'{label}=~"${label}"'
 
 
 def _labels(label: str, title: str, series: str, *, all_value: str) -> Variable:

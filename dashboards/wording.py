@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from dashboards.panels import GREEN, ORANGE, RED, YELLOW, link
+from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.model import Slo, Window
 from slo.signals import signal_of
@@ -23,7 +25,8 @@ class Wording:
     def __init__(self, slos: Sequence[Slo]) -> None:
         self.slos = slos
         self.groups = sorted({label for slo in slos for label in slo.group_by})
-        self.key = ", ".join((names.LABEL_CLUSTER, names.LABEL_ID, *self.groups))
+        # The simulated and the real are recorded apart.
+        self.key = ", ".join((names.LABEL_CLUSTER, SIMULATED_LABEL, names.LABEL_ID, *self.groups))
         self.legend = " ".join(f"{{{{{label}}}}}" for label in (names.LABEL_ID, *self.groups, names.LABEL_CLUSTER))
 
     def rows(self) -> Mapping[AlertWindow, list[Slo]]:
@@ -46,23 +49,11 @@ class Wording:
         """The windows that stand for the present pace, for people."""
         return " or ".join(sorted({pace for _, pace in self.paces()}))
 
-    def bounded(self) -> Mapping[str, list[Slo]]:
-        """By window, the SLOs whose threshold lies between two buckets, so that truth has bounds."""
-        found: dict[str, list[Slo]] = {}
+    def bounded(self) -> Mapping[tuple[Window, Decimal], list[Slo]]:
+        """The SLOs whose threshold lies between two buckets, so that truth has bounds; by window and budget ratio."""
+        found: dict[tuple[Window, Decimal], list[Slo]] = {}
         for slo in self.slos:
             selectors = signal_of(slo).selectors(slo)
             if isinstance(selectors, Selectors) and selectors.good_upper:
-                found.setdefault(slo.window.text, []).append(slo)
+                found.setdefault((slo.window, slo.budget_ratio), []).append(slo)
         return found
-
-
-def firing_matcher() -> str:
-    """A matcher for the names of all alerts about SLOs."""
-    alerts = (
-        names.ALERT_BURN_PAGE,
-        names.ALERT_BURN_TICKET,
-        names.ALERT_EXHAUSTED,
-        names.ALERT_NO_DATA,
-        names.ALERT_UNDECIDED,
-    )
-    return f'alertname=~"{"|".join(alerts)}"'
