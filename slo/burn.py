@@ -1,4 +1,6 @@
-"""Burn rates and the state of burn-rate alerts, from counts. Pure arithmetic; imports slo.model and slo.windows.
+"""Burn rates and the state of burn-rate alerts, from counts. Pure arithmetic.
+
+Imports slo.model, slo.names, slo.budget and slo.windows.
 
 The Prometheus rules in alerts/ render exactly these conditions; the service evaluates them here.
 """
@@ -7,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from slo.budget import Counts
 from slo.model import Method, Slo
+from slo.names import MINUTE_SECONDS
 from slo.windows import AlertWindow
 
 MIN_BAD_EVENTS: Mapping[str, int] = {"page": 10, "ticket": 5}
@@ -39,6 +43,18 @@ def burn_rate(slo: Slo, counts: Counts, *, optimistic: bool = False) -> float | 
 def evidence(slo: Slo, severity: str) -> int:
     """Bad events that the long window must hold before an alert of this severity may fire."""
     return MIN_BAD_MINUTES if slo.method is Method.TIMESLICES else MIN_BAD_EVENTS[severity]
+
+
+def detection_seconds(slo: Slo, window: AlertWindow, error_ratio: Decimal) -> Decimal | None:
+    """Time from a sudden, steady `error_ratio`, clean before, until the condition holds; None where it never does.
+
+    Minutes are even, so their evidence is part of it; for requests it depends on traffic, which is not known here.
+    """
+    burning = window.detection_seconds(slo, error_ratio)
+    if burning is None or slo.method is not Method.TIMESLICES:
+        return burning
+    evident = evidence(slo, window.severity) * MINUTE_SECONDS / error_ratio
+    return max(burning, evident) if evident <= window.long_seconds else None
 
 
 def alert_state(slo: Slo, window: AlertWindow, long: Counts, short: Counts) -> AlertState:

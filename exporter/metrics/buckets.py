@@ -43,3 +43,17 @@ DEFAULT_EDGES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     },
 }  # fmt: skip
 """engine kind → family name → upper edges in seconds, +Inf left out."""
+
+VLLM_BUCKET_KEYS: Mapping[str, str] = {
+    llm.TIME_TO_FIRST_TOKEN.name: "time_to_first_token",
+    llm.TIME_PER_OUTPUT_TOKEN.name: "inter_token_latency",  # the two share one list
+    llm.INTER_TOKEN_LATENCY.name: "inter_token_latency",
+    llm.REQUEST_DURATION.name: "request_latency",  # as do these four
+    llm.QUEUE_TIME.name: "request_latency",
+    llm.PREFILL_TIME.name: "request_latency",
+    llm.DECODE_TIME.name: "request_latency",
+}
+"""family name → its key in vLLM's --custom-histogram-buckets, which is there since 0.32 (vllm/v1/metrics/buckets.py).
+
+The flag takes a JSON object; a list given replaces the default one for every histogram of the key.
+"""

@@ -1,0 +1,143 @@
+"""SLOs as text for a terminal of 100 columns: `slo show`, and the table of `slo budget`. Pure; no I/O.
+
+Detection times are for a sudden, steady failure under steady traffic, counted from its start; what a scrape and the
+evaluation of a rule add (at most a minute each) is not in them.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from decimal import Decimal
+
+from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
+from slo.burn import detection_seconds, evidence
+from slo.model import Edge, Slo
+from slo.signals import signal_of
+from slo.signals.base import Bounds
+from slo.signals.latency import Latency
+from slo.windows import alert_windows
+
+WIDTH = 100
+_INDENT = " " * 13
+_TENTH = Decimal("0.1")
+
+
+def show(slos: Sequence[Slo]) -> str:
+    """Everything about each SLO that follows from its file, ready to print."""
+    return "\n\n".join("\n".join(_slo(slo)) for slo in slos)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns, the first row a heading."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def duration(seconds: Decimal | float) -> str:
+    """Two units at most: 43m 12s, 1d 4h, 500ms."""
+    exact = Decimal(str(seconds))
+    if exact < 1:
+        return f"{(exact * 1000).normalize():f}ms"
+    if exact < 60 and exact != int(exact):
+        return f"{exact.normalize():f}s"
+    left, parts = int(exact), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def percent(ratio: Decimal) -> str:
+    """A ratio in percent, as short as it is exact to three digits."""
+    return f"{Decimal(f'{ratio * 100:.3g}').normalize():f}%"
+
+
+def percent_exact(ratio: Decimal) -> str:
+    """An objective in percent, to its last digit."""
+    return f"{(ratio * 100).normalize():f}%"
+
+
+def _slo(slo: Slo) -> list[str]:
+    signal = signal_of(slo)
+    within = f" within {duration(slo.threshold_seconds)}" if slo.threshold_seconds is not None else ""
+    what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window}"
+    lines = [f"{slo.id}  ({slo.location})"]
+    lines += _entry("objective", [what])
+    lines += _entry("selects", [str(matcher) for matcher in slo.selector] or ["everything"])
+    if slo.group_by:
+        lines += _entry("groups", [f"one budget for each {', '.join(slo.group_by)}"])
+    if isinstance(signal, Latency):
+        lines += _entry("buckets", _buckets(slo, signal))
+    return lines + _entry("alerts", _alerts(slo))
+
+
+def _entry(title: str, lines: Sequence[str]) -> list[str]:
+    """A titled block: the title beside its first line."""
+    wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH - len(_INDENT)) or [""]]
+    return [f"  {title:<11}{wrapped[0]}", *(_INDENT + line for line in wrapped[1:])]
+
+
+def _buckets(slo: Slo, signal: Latency) -> list[str]:
+    around = signal.bounds_by_engine(slo)
+    if not around:
+        return ["no engine that the selector can reach has known edges: they are read from its page"]
+    width = max(len(kind) for kind in around)
+    lines = [f"{kind:<{width}}  {_verdict(slo, bounds)}" for kind, bounds in around.items()]
+    key = VLLM_BUCKET_KEYS.get(signal.family.name)
+    if "vllm" in around and key is not None and not _on_edge(slo, around["vllm"]):
+        assert slo.threshold_seconds is not None
+        edges = sorted({*DEFAULT_EDGES["vllm"][signal.family.name], float(slo.threshold_seconds)})
+        lines += [
+            "vLLM 0.32 and later count it exactly when started with",
+            f"--custom-histogram-buckets '{json.dumps({key: edges})}'",
+        ]
+    return lines
+
+
+def _on_edge(slo: Slo, around: Bounds) -> bool:
+    """Whether the threshold itself, not what it was snapped to, is an edge."""
+    return around.exact and around.lower is not None and Decimal(repr(around.lower)) == slo.threshold_seconds
+
+
+def _verdict(slo: Slo, around: Bounds) -> str:
+    assert slo.threshold_seconds is not None
+    here = duration(slo.threshold_seconds)
+    if _on_edge(slo, around):
+        return f"{here} is an edge: exact"
+    if around.exact and around.lower is not None:
+        return f"{here} is no edge: snapped to {duration(around.lower)} (edge: {slo.edge})"
+    if around.lower is not None and around.upper is not None:
+        enclosed = f"{duration(around.lower)} < {here} < {duration(around.upper)}"
+        return f"{enclosed}: the budget is an interval; edge: lower or upper snaps"
+    if around.lower is None:
+        low = duration(around.upper or 0)
+        snap = "" if slo.edge is Edge.LOWER else "; edge: upper snaps"
+        return f"{here} is below the first edge, {low}: none is certainly good{snap}"
+    snap = "" if slo.edge is Edge.UPPER else "; edge: lower snaps"
+    return f"{here} is beyond the last edge, {duration(around.lower)}: slower ones are not certainly bad{snap}"
+
+
+def _alerts(slo: Slo) -> list[str]:
+    windows = alert_windows(slo)
+    if not windows:
+        return ["none: page and ticket are disabled"]
+    rows = [("severity", "long", "short", "burn rate", "error ratio", "all bad", "1 in 10 bad", "budget spent")]
+    for one in windows:
+        whole, tenth = (detection_seconds(slo, one, ratio) for ratio in (Decimal(1), _TENTH))
+        assert whole is not None  # an alert that cannot fire is refused with its file
+        spent = whole / slo.window.seconds / slo.budget_ratio
+        rows.append((
+            one.severity, one.long, one.short, f"{one.factor}", percent(one.error_ratio(slo)),
+            duration(whole), "never" if tenth is None else duration(tenth), percent(spent),
+        ))  # fmt: skip
+    needed = {one.severity: evidence(slo, one.severity) for one in windows}
+    asked = ", ".join(f"{severity} {count}" for severity, count in needed.items())
+    off = [name for name, said in (("page", slo.page), ("ticket", slo.ticket)) if said.disabled]
+    return [
+        *table(rows),
+        f"evidence: bad {slo.method.unit} in the long window, at least: {asked}",
+        *(f"{name} is disabled" for name in off),
+    ]
