@@ -11,6 +11,12 @@ GOOD_UPPER_TILE = "gpufleet_slo:good_upper:increase5m"
 TOTAL_TILE = "gpufleet_slo:total:increase5m"
 GOOD_MINUTE = "gpufleet_slo:good:minute"
 """1 or 0 for each watched minute of a time-slice SLO; the tiles count them."""
+TOTAL_SUM = "gpufleet_slo:total:sum"
+"""Events of a window, from tiles. Label `window`. Idle windows are 0."""
+BAD_SUM = "gpufleet_slo:bad:sum"
+"""Bad events of a window, pessimistic side. Label `window`."""
+BAD_LOWER_SUM = "gpufleet_slo:bad_lower:sum"
+"""Certainly bad events of a window. Label `window`. Only where the sides differ."""
 ERROR_RATIO = "gpufleet_slo:error:ratio"
 """Pessimistic side. Label `window`; what lies between two bucket edges counts as bad."""
 ERROR_RATIO_LOWER = "gpufleet_slo:error_lower:ratio"
@@ -27,6 +33,9 @@ RECORDED = (
     GOOD_UPPER_TILE,
     TOTAL_TILE,
     GOOD_MINUTE,
+    TOTAL_SUM,
+    BAD_SUM,
+    BAD_LOWER_SUM,
     ERROR_RATIO,
     ERROR_RATIO_LOWER,
     BURN_RATE,

@@ -1,0 +1,137 @@
+"""How the events of one SLO are written in PromQL: raw, as tiles, over a window. The base of every rule of the SLO.
+
+Imports slo and alerts.promql. Two sides: the pessimistic one counts what lies between two bucket edges as bad, the
+optimistic one as good. Where a threshold lies on an edge there is one side.
+
+Decision (accepted). Context: a range's left edge is inclusive in Prometheus 2 and not in 3, and `[5m]` of a counter
+misses the step between two ranges. Decision: a tile is the rate over its length and one scrape more, times its length;
+ranges over recorded series are a second shorter than their window, or a millisecond where they hold minutes that
+another group recorded. Consequences: both versions count the same samples, and no event falls between two tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from alerts.promql import duration, rates, select, total_by
+from exporter.model import SIMULATED_LABEL, InputError
+from slo import names
+from slo.model import Matcher, Slo
+from slo.signals import signal_of
+from slo.signals.base import MinuteSelectors, Selectors
+from slo.windows import burn_windows
+
+RAW_WINDOW_SECONDS = 600
+"""The shortest window reads raw series every minute if it is no longer than this; all others are sums of tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One reading of what lies between two edges, and the names it is recorded under."""
+
+    tile: str
+    bad: str
+    ratio: str
+
+
+PESSIMISTIC = Side(names.GOOD_TILE, names.BAD_SUM, names.ERROR_RATIO)
+OPTIMISTIC = Side(names.GOOD_UPPER_TILE, names.BAD_LOWER_SUM, names.ERROR_RATIO_LOWER)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The expressions of one SLO. `scrape_seconds` is how often Prometheus scrapes the agents.
+
+    Raises InputError where the SLO selects an engine whose bucket edges are unknown: nothing could be counted.
+    """
+
+    slo: Slo
+    scrape_seconds: int
+
+    @cached_property
+    def selectors(self) -> Selectors | MinuteSelectors:
+        """What the signal reads."""
+        found = signal_of(self.slo).selectors(self.slo)
+        if isinstance(found, Selectors) and not (found.good or found.good_upper or found.bad):
+            raise InputError(
+                f"{self.slo.location}: {self.slo.id} selects no engine whose bucket edges are known, "
+                "name a known one in the selector's engine"
+            )
+        return found
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Labels that every count is kept apart by."""
+        return (names.LABEL_CLUSTER, SIMULATED_LABEL, *self.slo.group_by)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Both sides where they differ, else the one."""
+        bounded = isinstance(self.selectors, Selectors) and bool(self.selectors.good_upper)
+        return (PESSIMISTIC, OPTIMISTIC) if bounded else (PESSIMISTIC,)
+
+    @property
+    def certain(self) -> Side:
+        """The side that pages and tickets need to burn."""
+        return self.sides[-1]
+
+    @property
+    def raw_window(self) -> tuple[str, int] | None:
+        """The window that is read from raw series, as text and seconds."""
+        text, seconds = burn_windows(self.slo)[0]
+        return (text, seconds) if seconds <= RAW_WINDOW_SECONDS else None
+
+    @property
+    def tile_windows(self) -> dict[str, int]:
+        """Windows that are summed from tiles, by their text, in seconds."""
+        return dict(burn_windows(self.slo)[0 if self.raw_window is None else 1 :])
+
+    def recorded(self, name: str, *matchers: Matcher) -> str:
+        """A recorded series of this SLO."""
+        return select(name, Matcher(names.LABEL_ID, "=", self.slo.id), *matchers)
+
+    def total(self, seconds: int) -> str:
+        """All events of the last `seconds`, from raw series, by the SLO's labels."""
+        if isinstance(self.selectors, MinuteSelectors):
+            return self._minutes("count_over_time", seconds)
+        return self._increase(self.selectors.total, seconds)
+
+    def good(self, side: Side, seconds: int, total: str) -> str:
+        """Good events likewise. `total` is an expression for all events with the same labels.
+
+        Where no good event was ever counted, or no bad one where those are what is counted, that is 0 of `total`.
+        """
+        if isinstance(self.selectors, MinuteSelectors):
+            return self._minutes("sum_over_time", seconds)
+        if self.selectors.bad:
+            return f"{total} - ({self._increase(self.selectors.bad, seconds)} or {total} * 0)"
+        good = self.selectors.good_upper if side is OPTIMISTIC else self.selectors.good
+        return f"{self._increase(good, seconds)} or {total} * 0" if good else f"{total} * 0"
+
+    def minute(self) -> str:
+        """The verdict on the last minute of a time-slice SLO: 1 or 0, absent where nothing watched.
+
+        0 where no replica was up at any scrape of it, or more than the allowed share of its requests failed.
+        """
+        assert isinstance(self.selectors, MinuteSelectors)
+        watched = max(names.MINUTE_SECONDS, 2 * self.scrape_seconds)
+        by = ", ".join(self.by)
+        up = f"max by ({by}) (max_over_time({self.selectors.up}[{duration(watched * 1000)}]))"
+        span = names.MINUTE_SECONDS + self.scrape_seconds
+        bad, total = (total_by(self.by, rates((one,), span)) for one in (self.selectors.bad, self.selectors.total))
+        failed = f"({bad} > {self.selectors.max_error_ratio} * {total})"
+        return f"({up}\nunless\n{failed})\nor\n{up} * 0"
+
+    def present(self) -> str:
+        """The raw series whose presence means that the SLO is watched."""
+        if isinstance(self.selectors, MinuteSelectors):
+            return self.selectors.up
+        return " or ".join(self.selectors.total)
+
+    def _increase(self, selectors: tuple[str, ...], seconds: int) -> str:
+        return f"{total_by(self.by, rates(selectors, seconds + self.scrape_seconds))} * {seconds}"
+
+    def _minutes(self, function: str, seconds: int) -> str:
+        minutes = self.recorded(names.GOOD_MINUTE)
+        return total_by(self.by, f"{function}({minutes}[{duration(seconds * 1000 - 1)}])")
