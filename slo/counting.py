@@ -1,22 +1,38 @@
 """The tally: scrapes in, whole minutes of counts out. Pure: no I/O, no clock.
 
-Imports slo.observed, slo.signals and the agent's catalogue.
+Imports slo.deltas, slo.minutes, slo.observed, slo.plan and slo.tally_state. Decision (accepted): what a scrape gained
+belongs to the minute the scrape falls into; a late one, or one behind a gap, to the oldest minute still open, so that
+no event is lost or counted twice. The time between two scrapes was watched, unless it is longer than a minute and three
+usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over any span, and
+coverage says where their place in time is not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slo.model import Slo
+from slo.deltas import FORGET_SECONDS, Step, Track, first_sight
+from slo.minutes import Gathered, Known, SourceMinute, gather, slice_of
+from slo.model import Group, Slo
+from slo.names import MINUTE_SECONDS
 from slo.observed import Missed, Scrape, Slice
+from slo.plan import Plan, make_plan
+from slo.tally_state import Saved, dump, load
 
 __all__ = ["Missed", "Scrape", "Slice", "Tally"]
+
+CARRIER_SECONDS = 3600.0
+"""A silent source is still held to carry its replicas this long; the group's coverage says that it is silent."""
+_LAYOUTS = 8
+"""Page shapes remembered for each source, so that a page that goes back and forth is not learned each time."""
 
 
 class Tally:
     """Counts good and total events per SLO, group and minute. Make one per service; feed it every scrape, in order.
 
-    `revisions` is what the ledger's `register` gave; `state` what its `state()` gives (None or empty: start anew).
+    `revisions` is what the ledger's `register` gave; `state` what its `state()` gives (None or empty: start anew). With
+    a state of other SLOs, counters go on where they were tracked, and the time since is unobserved.
+    `notices` collects what people should know; whoever reads them clears them.
     """
 
     def __init__(
@@ -26,21 +42,169 @@ class Tally:
         *,
         revisions: Mapping[str, int] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.slos = tuple(slos)
+        self.revisions = dict(revisions or {})
+        self.notices: list[str] = []
+        self._layouts: dict[str, list[tuple[object, Plan]]] = {}
+        self._saved: Saved = load(state or {}, self.slos, self.revisions)
 
     def feed(self, scrape: Scrape) -> None:
         """Count one scrape. One that is not newer than its source's last one is ignored."""
+        plan = self._plan(scrape)
+        saved = self._saved
+        minute = int(scrape.time // MINUTE_SECONDS) * MINUTE_SECONDS
+        if saved.closed is None:
+            saved.closed = minute
+        track = saved.tracks.get(scrape.source)
+        if track is None:
+            track = saved.tracks[scrape.source] = first_sight(plan, scrape.time, scrape.values)
+            ups = frozenset(t.up for t in plan.targets if t.up is not None and track.values[t.up] == 1)
+            step: Step | None = Step(None, None, ups)
+            self._learn(scrape.source, plan)
+        else:
+            if plan is not track.plan:
+                self._learn(scrape.source, plan)
+            step = track.take(plan, scrape.time, scrape.values)
+        if step is None:
+            return
+        saved.silent.pop(scrape.source, None)
+        if step.clock_stepped:
+            self.notices.append(
+                f"{scrape.source}: its clock went back by {step.clock_stepped:.0f} s; minutes that were counted stay "
+                "as they are, events since then count from now on, the time between is unobserved"
+            )
+        if step.since is not None:
+            self._watch(scrape.source, track, step, scrape.time)
+        part = self._minute(minute, scrape.source).part(plan)
+        part.seen = True
+        part.up |= step.up
+        part.starting = dict(track.starting)
+        if step.gained is not None:
+            part.add(step.gained)
 
     def missed(self, missed: Missed) -> None:
-        """Note that a source did not answer."""
+        """Note that a source did not answer. Time is unobserved by the absence of scrapes, not by this."""
+        self._saved.silent.setdefault(missed.source, missed)
+        track = self._saved.tracks.get(missed.source)
+        if track is not None:
+            track.asked = max(track.asked, missed.time)
+
+    def silent(self) -> Mapping[str, Missed]:
+        """Sources whose last word was a miss, with the first miss since they were last heard."""
+        return self._saved.silent
 
     def close(self, until: float) -> list[Slice]:
         """All minutes that end by `until` (give the present time) and that no source is still to report on.
 
         A minute waits for a late source only as long as a gap of its is not yet declared (60 s or three intervals).
+        Nothing is closed beyond the last time that any source was heard or missed: history is read at its own pace.
         """
-        raise NotImplementedError
+        saved = self._saved
+        until = min(until, max((t.asked for t in saved.tracks.values()), default=until))
+        awaited = [t for t in saved.tracks.values() if until - t.last < CARRIER_SECONDS]
+        settled = min([until, *(max(t.last, until - t.gap_seconds) for t in awaited)])
+        end = int(settled // MINUTE_SECONDS) * MINUTE_SECONDS
+        if saved.closed is None or end <= saved.closed:
+            return []
+        slices: list[Slice] = []
+        for start in sorted(s for s in saved.minutes if s < end):
+            slices += self._slices(start, saved.minutes.pop(start))
+        saved.closed = end
+        for source in [s for s, t in saved.tracks.items() if until - t.last > FORGET_SECONDS]:
+            del saved.tracks[source]
+            self._layouts.pop(source, None)
+        return slices
 
     def state(self) -> Mapping[str, bytes]:
         """Everything a new Tally needs to go on, in named parts; commit it with the slices that `close` gave."""
-        raise NotImplementedError
+        return dump(self._saved, self.slos, self.revisions)
+
+    def _slices(self, start: int, sources: Mapping[str, SourceMinute]) -> list[Slice]:
+        slices: list[Slice] = []
+        nothing, nobody = Gathered(), Known()
+        carriers = self._carriers(start)
+        for number, slo in enumerate(self.slos):
+            found = gather(number, sources)
+            known = self._saved.known.get(slo.id, {})
+            for group in {**found, **known}:
+                one, about = found.get(group, nothing), known.get(group, nobody)
+                carrying = carriers.get((number, group), {})
+                weights = carrying or dict.fromkeys(about.sources & sources.keys(), 1)
+                observed = sum(sources[s].observed * n for s, n in weights.items() if s in sources)
+                made = slice_of(
+                    slo,
+                    self.revisions.get(slo.id, 1),
+                    group,
+                    start=start,
+                    one=one,
+                    known=about,
+                    observed=observed / sum(weights.values()) if weights else 0.0,
+                    blind=any(s not in one.seen_on and not _heard(sources, s) for s in carrying),
+                    watched=any(_heard(sources, s) for s in weights),
+                )
+                if made is not None:
+                    slices.append(made)
+        return slices
+
+    def _carriers(self, start: int) -> dict[tuple[int, Group], dict[str, int]]:
+        """For each SLO number and group, the sources that carry its replicas, and how many."""
+        found: dict[tuple[int, Group], dict[str, int]] = {}
+        for source, track in self._saved.tracks.items():
+            if start - track.last < CARRIER_SECONDS and track.first < start + MINUTE_SECONDS:
+                for key, replicas in track.plan.carried.items():
+                    found.setdefault(key, {})[source] = len(replicas)
+        return found
+
+    def _watch(self, source: str, track: Track, step: Step, time: float) -> None:
+        """Spread the watched time from the scrape before to this one over its minutes."""
+        assert step.since is not None
+        at = int(step.since // MINUTE_SECONDS) * MINUTE_SECONDS
+        while at < time:
+            end = at + MINUTE_SECONDS
+            if at >= (self._saved.closed or 0):
+                minute = self._minute(at, source)
+                minute.observed += min(time, end) - max(step.since, at)
+                if step.since < at and end <= time:  # no scrape of its own: what the next one says holds for it
+                    part = minute.part(track.plan)
+                    part.seen = True
+                    part.up |= step.up
+            at = end
+
+    def _minute(self, start: int, source: str) -> SourceMinute:
+        sources = self._saved.minutes.setdefault(max(start, self._saved.closed or 0), {})
+        return sources.setdefault(source, SourceMinute())
+
+    def _plan(self, scrape: Scrape) -> Plan:
+        layouts = self._layouts.setdefault(scrape.source, [])
+        for layout, plan in layouts:
+            if layout is scrape.layout:
+                return plan
+        plan = make_plan(self.slos, scrape.series)
+        layouts.append((scrape.layout, plan))
+        del layouts[:-_LAYOUTS]
+        return plan
+
+    def _learn(self, source: str, plan: Plan) -> None:
+        """Remember which groups exist, with their last replicas and who carried them."""
+        before = self._saved.tracks[source].plan.carried
+        for number, slo in enumerate(self.slos):
+            groups = self._saved.known.setdefault(slo.id, {})
+            mine = {group for n, group in (*plan.carried, *before) if n == number}
+            for group in mine:
+                about = groups.setdefault(group, Known())
+                now = plan.carried.get((number, group), frozenset())
+                others = {
+                    s: t.plan.carried[(number, group)]
+                    for s, t in self._saved.tracks.items()
+                    if s != source and (number, group) in t.plan.carried
+                }
+                if now or others:
+                    about.replicas = set(now).union(*others.values())
+                    about.sources = {*others, *([source] if now else [])}
+                if now:
+                    about.simulated = (number, group) in plan.simulated
+
+
+def _heard(sources: Mapping[str, SourceMinute], source: str) -> bool:
+    """Whether a source gave a scrape to the minute."""
+    return source in sources and any(part.seen for part in sources[source].parts)

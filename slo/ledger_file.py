@@ -5,8 +5,8 @@ power cut can lose the last transactions, never half of one, and since the tally
 what was lost is counted again from the pages. Consequence: the file must lie on a local disk, not a network share.
 
 Tables: `minutes` and their sums `hours`; bad events by replica, sparse, per five minutes (`bads`), all events by
-replica per hour (`spend_hours`) and, for the last day, per five minutes (`spend`). Bad is stored instead of good because it
-is mostly 0, which SQLite stores in no byte at all.
+replica per hour (`spend_hours`) and, for the last day, per five minutes (`spend`). Bad is stored instead of good
+because it is mostly 0, which SQLite stores in no byte at all.
 """
 
 from __future__ import annotations

@@ -1,0 +1,165 @@
+"""From what the sources gave to one minute to the minute's slices: sums of requests, verdicts of time slices.
+
+Pure: imports slo.model, slo.observed, slo.plan and slo.signals.base. A minute's verdict is decision 11 of the design:
+bad when no replica answered or too many requests failed, unknown when nobody was there to see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from slo.model import Group, Method, Slo
+from slo.names import MINUTE_SECONDS
+from slo.observed import Slice
+from slo.plan import Plan
+from slo.signals.base import Role
+
+
+@dataclass(slots=True)
+class Part:
+    """What one source gave to one minute while its page had one shape.
+
+    `gained` goes with the plan's positions, `up` has those of the up gauges that were 1 at least once, `starting` the
+    replicas that have not answered yet since they appeared, with the time they did. `seen`: a scrape fell into it.
+    """
+
+    plan: Plan
+    gained: list[float]
+    up: set[int] = field(default_factory=set)
+    starting: dict[str, float] = field(default_factory=dict)
+    seen: bool = False
+
+    def add(self, gained: Iterable[float]) -> None:
+        """Add the deltas of one scrape."""
+        self.gained = [have + more for have, more in zip(self.gained, gained, strict=True)]
+
+
+@dataclass(slots=True)
+class SourceMinute:
+    """One source's share of a minute: how much of it was watched, and its parts, one for each shape of the page."""
+
+    observed: float = 0.0
+    parts: list[Part] = field(default_factory=list)
+
+    def part(self, plan: Plan) -> Part:
+        """The part for a page shape; the last one where it still stands."""
+        if not self.parts or self.parts[-1].plan is not plan:
+            self.parts.append(Part(plan, [0.0] * len(plan.at)))
+        return self.parts[-1]
+
+
+@dataclass(slots=True)
+class Known:
+    """A group that had replicas at some time: the last of them, and the sources that carried them."""
+
+    replicas: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+    simulated: bool = False
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One group's minute over all sources. `by_replica`: good, good_upper, total, bad, whether bad is what is counted.
+
+    `answered`: replica → whether it was up in the minute; `starting` as in Part.
+    """
+
+    by_replica: dict[str, list[float]] = field(default_factory=dict)
+    answered: dict[str, bool] = field(default_factory=dict)
+    starting: dict[str, float] = field(default_factory=dict)
+    seen_on: set[str] = field(default_factory=set)
+
+    def count(self, role: Role, replica: str, gained: float) -> None:
+        """Add one slot's delta."""
+        row = self.by_replica.setdefault(replica, [0.0, 0.0, 0.0, 0.0, 0.0])
+        if role is Role.GOOD:
+            row[0] += gained
+        elif role is Role.GOOD_UPPER:
+            row[1] += gained
+        elif role is Role.TOTAL:
+            row[2] += gained
+        else:
+            row[3] += gained
+            row[4] = 1.0
+
+
+def gather(number: int, sources: Mapping[str, SourceMinute]) -> dict[Group, Gathered]:
+    """What SLO number `number` has in a minute, by group."""
+    found: dict[Group, Gathered] = {}
+    for source, minute in sources.items():
+        for part in minute.parts:
+            for at, role, replica, group in part.plan.slots[number]:
+                one = found.get(group)
+                if one is None:
+                    one = found[group] = Gathered()
+                if role is not Role.UP:
+                    one.count(role, replica, part.gained[at])
+                elif part.seen:
+                    one.seen_on.add(source)
+                    one.answered[replica] = one.answered.get(replica, False) or at in part.up
+                    if replica in part.starting:
+                        one.starting[replica] = part.starting[replica]
+    return found
+
+
+def requests(one: Gathered) -> tuple[float, float, float, dict[str, tuple[float, float]]]:
+    """(good, good_upper, total, spenders) of an occurrence minute. A page that counts more good than all is cut."""
+    sums = [0.0, 0.0, 0.0]
+    spenders: dict[str, tuple[float, float]] = {}
+    for replica, (good, upper, total, bad, counts_bad) in one.by_replica.items():
+        lower = max(0.0, total - bad) if counts_bad else min(good, total)
+        sums[0] += lower
+        sums[1] += lower if counts_bad else min(max(upper, lower), total)
+        sums[2] += total
+        if total:
+            spenders[replica] = (total - lower, total)
+    return sums[0], sums[1], sums[2], spenders
+
+
+def verdict(
+    slo: Slo, one: Gathered, known: Known, *, end: float, blind: bool, watched: bool
+) -> tuple[bool, dict[str, float]] | None:
+    """(whether the minute was bad, whose it was by share), or None where nothing can be said or nothing was asked.
+
+    `blind`: a source that carries replicas of the group told nothing in this minute. `watched`: one that carries them,
+    or carried the last of them, did. Shares sum to 1: equal over the replicas, and over those to blame by failed
+    requests where requests failed.
+    """
+    failed = {r: row[3] for r, row in one.by_replica.items() if row[3] > 0}
+    total = sum(row[2] for row in one.by_replica.values())
+    if any(one.answered.values()):
+        if Decimal(sum(failed.values())) > slo.max_error_ratio * Decimal(total):
+            return True, {r: n / sum(failed.values()) for r, n in failed.items()}
+        return False, {}
+    if blind or not (one.answered or watched):
+        return None
+    if not one.answered and slo.scale_to_zero:
+        return False, {}
+    down = [r for r in one.answered if end - one.starting.get(r, -math.inf) > slo.start_grace_seconds]
+    blamed = down if one.answered else sorted(known.replicas)
+    return (True, {r: 1 / len(blamed) for r in blamed}) if blamed else None
+
+
+def slice_of(
+    slo: Slo, revision: int, group: Group, *,
+    start: int, one: Gathered, known: Known, observed: float, blind: bool, watched: bool,
+) -> Slice | None:  # fmt: skip
+    """The minute as a slice; None where nothing is known of it."""
+    observed = min(observed, float(MINUTE_SECONDS))
+    if slo.method is Method.OCCURRENCES:
+        good, upper, total, spenders = requests(one)
+        if not observed and not total:
+            return None
+        return Slice(slo.id, revision, group, start, good, upper, total, observed, spenders, known.simulated)
+    found = verdict(slo, one, known, end=start + MINUTE_SECONDS, blind=blind, watched=watched)
+    if found is None:
+        excused = bool(one.answered) and not blind and observed > 0
+        return Slice(slo.id, revision, group, start, 0.0, 0.0, 0.0, observed) if excused else None
+    bad, shares = found
+    replicas = set(one.answered) or known.replicas
+    totals = {r: (shares.get(r, 0.0), 1 / len(replicas)) for r in replicas}
+    good = 0.0 if bad else 1.0
+    return Slice(slo.id, revision, group, start, good, good, 1.0, observed, totals, known.simulated)

@@ -1,0 +1,144 @@
+"""What of one page layout the SLOs count: which series, in which order, for which SLO. Built once per layout.
+
+Pure: imports slo.model, slo.signals and the agent's catalogue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from exporter.metrics import llm
+from exporter.model import SIMULATED_LABEL, Labels
+from slo.model import Group, Slo
+from slo.signals import signal_of
+from slo.signals.base import PageSeries, Role, Slot
+
+Key = tuple[str, Labels]
+"""A series' name and labels."""
+
+PLACE_LABELS = frozenset({"node", "namespace", "pod", "container", SIMULATED_LABEL})
+"""Labels that say where a replica runs. They may be learned late: a series stays itself when they change."""
+
+
+class Named(NamedTuple):
+    """A series as kept in the tally's state."""
+
+    name: str
+    labels: Labels
+
+
+class Unit(NamedTuple):
+    """Counters that one process resets together: positions start to stop belong to one metric of one replica."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One replica on a page: its counters, and the positions of its up gauge and start time where it has them."""
+
+    name: str
+    units: tuple[Unit, ...]
+    up: int | None
+    started: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The tracked series of a layout. A position is an index into `series`; page index `at[position]` holds its value.
+
+    `slots[n]` are SLO number n's, with positions instead of page indices; `carried` has the replicas of each SLO number
+    and group, `simulated` those that have a simulated one.
+    """
+
+    series: tuple[Named, ...]
+    at: tuple[int, ...]
+    keys: tuple[Key, ...]
+    targets: tuple[Target, ...]
+    slots: tuple[tuple[Slot, ...], ...]
+    carried: dict[tuple[int, Group], frozenset[str]]
+    simulated: frozenset[tuple[int, Group]]
+
+
+def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
+    """Bind every SLO to a page's series and keep what they and the counting need."""
+    by_name: dict[str, list[int]] = {}
+    for index, one in enumerate(series):
+        by_name.setdefault(one.name, []).append(index)
+    views: dict[str, list[int]] = {}
+    bound: list[list[Slot]] = []
+    for slo in slos:
+        signal = signal_of(slo)
+        if signal.name not in views:  # binding walks all it is given: give it its own families alone
+            names = {n for f in signal.families for n in (f.name, f.bucket, f.count, f.sum)}
+            views[signal.name] = sorted(i for n in names for i in by_name.get(n, ()))
+        view = views[signal.name]
+        bound.append([s._replace(at=view[s.at]) for s in signal.bind(slo, [series[i] for i in view])])
+    gauges = {i for n in (llm.ENGINE_UP.name, llm.ENGINE_START_TIME.name) for i in by_name.get(n, ())}
+    counters = {s.at for slots in bound for s in slots if s.role is not Role.UP}
+    metric_of = {i: _metric(series[i]) for i in counters}
+    order = sorted(counters, key=lambda i: (metric_of[i], i)) + sorted(gauges)
+    position = {page: at for at, page in enumerate(order)}
+    slots = tuple(tuple(s._replace(at=position[s.at]) for s in own) for own in bound)
+    carried: dict[tuple[int, Group], set[str]] = {}
+    simulated = set()
+    for number, own in enumerate(slots):
+        for slot in own:
+            carried.setdefault((number, slot.group), set()).add(slot.replica)
+            if (SIMULATED_LABEL, "true") in series[order[slot.at]].labels:
+                simulated.add((number, slot.group))
+    return Plan(
+        tuple(Named(series[i].name, tuple(series[i].labels)) for i in order),
+        tuple(order),
+        _keys([series[i] for i in order]),
+        _targets([series[i] for i in order], [metric_of[i] for i in order[: len(counters)]]),
+        slots,
+        {key: frozenset(replicas) for key, replicas in carried.items()},
+        frozenset(simulated),
+    )
+
+
+def _targets(series: Sequence[PageSeries], metrics: Sequence[Key]) -> tuple[Target, ...]:
+    units: dict[str, list[Unit]] = {}
+    gauges: dict[tuple[str, str], int] = {}
+    start = 0
+    for at in range(1, len(metrics) + 1):
+        if at == len(metrics) or metrics[at] != metrics[start]:
+            units.setdefault(_target(series[start]), []).append(Unit(start, at))
+            start = at
+    for at in range(len(metrics), len(series)):
+        units.setdefault(_target(series[at]), [])
+        gauges[(series[at].name, _target(series[at]))] = at
+    return tuple(
+        Target(
+            name,
+            tuple(own),
+            gauges.get((llm.ENGINE_UP.name, name)),
+            gauges.get((llm.ENGINE_START_TIME.name, name)),
+        )
+        for name, own in units.items()
+    )
+
+
+def _target(one: PageSeries) -> str:
+    return dict(one.labels).get(llm.TARGET_LABEL, "")
+
+
+def _metric(one: PageSeries) -> Key:
+    """What a histogram's buckets have in common; for a plain counter, itself."""
+    if one.name.endswith("_bucket"):
+        return one.name, tuple(pair for pair in one.labels if pair[0] != "le")
+    return one.name, tuple(one.labels)
+
+
+def _keys(series: Sequence[PageSeries]) -> tuple[Key, ...]:
+    """Identities for deltas: without the place labels, but where that would make two series one."""
+    short = [(s.name, tuple(p for p in s.labels if p[0] not in PLACE_LABELS)) for s in series]
+    times = Counter(short)
+    return tuple(
+        key if times[key] == 1 else (one.name, tuple(one.labels)) for key, one in zip(short, series, strict=True)
+    )
