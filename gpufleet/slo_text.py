@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
@@ -27,6 +28,31 @@ _TENTH = Decimal("0.1")
 def show(slos: Sequence[Slo]) -> str:
     """Everything about each SLO that follows from its file, ready to print."""
     return "\n\n".join("\n".join(_slo(slo)) for slo in slos)
+
+
+def budgets(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """API objects of a service as a table: what is left, how fast it goes, when it ends."""
+    rows = [("id", "group", "objective", "budget left", "burn rate", "ends", "coverage", "alerts")]
+    for one in found:
+        low, high = one["error_budget_remaining_bounds"] or (None, None)
+        left = _ratio(low) if low == high else f"{_ratio(low)} to {_ratio(high)}"
+        fast = next(iter(one["burn_rates"].items()), ("", None))
+        firing = [alert for alert in one["alerts"] if alert["state"] == "firing"]
+        rows.append((
+            one["id"] + (" (simulated)" if one["simulated"] else ""),
+            ",".join(f"{label}={value}" for label, value in one["group"].items()) or "-",
+            f"{percent_exact(Decimal(one['objective']))} {one['window']}",
+            left,
+            "-" if fast[1] is None else f"{fast[1]:.3g} ({fast[0]})",
+            one["exhausted_at"] or "-",
+            _ratio(one["coverage"]),
+            ", ".join(f"{alert['severity']} {alert['long']}" for alert in firing) or "-",
+        ))  # fmt: skip
+    return table(rows)
+
+
+def _ratio(value: float | None) -> str:
+    return "unknown" if value is None else f"{value * 100:.1f}%"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,97 @@
+"""`gpufleet slo`: validate, show and serve SLO files, and ask a running service for its budgets."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter.model import InputError
+from gpufleet import slo_text
+from gpufleet.listen import Address, address, http_url
+from slo import spec
+
+_EPILOG = """examples:
+  gpufleet slo validate slos/                                     exit 1 where a file is at fault
+  gpufleet slo show slos/                                         buckets, windows, detection times
+  gpufleet slo serve --slos slos/ --agent http://node-1:9400      budgets, API and page
+  gpufleet slo budget chat-ttft                                   what is left, from a running service"""
+_PAGE = "http://127.0.0.1:9490"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add validate, show, serve and budget."""
+    parser.epilog = _EPILOG
+    commands = parser.add_subparsers(dest="slo_command", metavar="command", required=True)
+
+    def add(name: str, summary: str, example: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=f"example: gpufleet slo {example}")
+        sub.set_defaults(run=run)
+        return sub
+
+    for name, summary, run in (
+        ("validate", "check SLO files; say every fault as file:line: what, and what to do", _validate),
+        ("show", "show what follows from SLO files: buckets, windows, factors, detection times", _show),
+    ):
+        sub = add(name, summary, f"{name} slos/", run)
+        sub.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a directory of *.yaml files")
+    _configure_serve(
+        add("serve", "keep budgets and serve API and page", "serve --slos slos/ --agent http://node-1:9400", _serve)
+    )
+    budget = add("budget", "print the budgets of a running service", f"budget --url {_PAGE} chat-ttft", _budget)
+    budget.add_argument("--url", type=http_url, default=_PAGE, help="address of the service (default: %(default)s)")
+    budget.add_argument("id", nargs="?", metavar="ID", help="one SLO, as <service>-<name>; all unless given")
+
+
+def _configure_serve(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--prometheus", type=http_url, metavar="URL", help="a Prometheus-compatible API to ask")
+    source.add_argument(
+        "--agent", type=http_url, action="append", metavar="URL", help="an agent to scrape; may be given several times"
+    )
+    sub.add_argument("--data", type=Path, metavar="DIR", help="where the ledger lies (default: your state directory)")
+    sub.add_argument(
+        "--listen", type=address, default=Address("127.0.0.1", 9490), metavar="HOST:PORT", help="default: %(default)s"
+    )
+
+
+def _validate(args: argparse.Namespace) -> int:
+    reports = spec.reports_of(args.paths)
+    for report in reports:
+        print(f"{report.path}: {_count(len(report.slos), 'usable SLO')}, {_count(len(report.problems), 'fault')}")
+        for problem in report.problems:
+            print(problem, file=sys.stderr)
+    return 1 if any(report.problems for report in reports) else 0
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _show(args: argparse.Namespace) -> int:
+    print(slo_text.show(spec.load(args.paths)))
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from gpufleet.serving import open_and_serve  # noqa: PLC0415 (validate and show need no server and no database)
+
+    slos = spec.load([args.slos])
+    print(f"{_count(len(slos), 'SLO')} from {args.slos}", flush=True)
+    asyncio.run(
+        open_and_serve(slos, agents=args.agent or (), prometheus=args.prometheus, data=args.data, listen=args.listen)
+    )
+    return 0
+
+
+def _budget(args: argparse.Namespace) -> int:
+    from gpufleet.slo_client import fetch  # noqa: PLC0415 (only this command asks a service)
+
+    found = [one for one in asyncio.run(fetch(args.url)) if args.id in (None, one["id"])]
+    if args.id is not None and not found:
+        raise InputError(f"{args.url}: no SLO {args.id!r}: gpufleet slo budget --url {args.url} lists all")
+    print("\n".join(slo_text.budgets(found)))
+    return 0

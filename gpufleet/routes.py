@@ -1,0 +1,51 @@
+"""Rules and boards over HTTP: /rules.yaml and /dashboards/{uid}.json, to mount on the SLO service.
+
+Here because neither slo nor alerts nor dashboards may know of each other. What is served is what `gpufleet alerts
+write` and `gpufleet dashboards write` would write for the same SLOs. It is rendered in a thread when first asked for,
+then kept: SLOs do not change while the service runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from aiohttp import web
+
+from alerts import rules
+from dashboards import boards
+from exporter.model import InputError
+from slo.model import Slo
+
+
+def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
+    """Routes for slo.api.make_app. `page_url` is the service's own address, for links in what is rendered."""
+
+    @cache
+    def rules_text() -> str:
+        return rules.render(slos)
+
+    @cache
+    def board_texts() -> dict[str, str]:
+        rendered = boards.render(slos, page_url=page_url)
+        return {uid: boards.to_text(board) for uid, board in rendered.items()}
+
+    async def rules_yaml(_request: web.Request) -> web.Response:
+        return await _answer(rules_text, "application/yaml")
+
+    async def board_json(request: web.Request) -> web.Response:
+        texts = await asyncio.to_thread(board_texts)
+        uid = request.match_info["uid"]
+        if uid not in texts:
+            raise web.HTTPNotFound(text=f"no board {uid!r}: there are {', '.join(sorted(texts))}\n")
+        return web.Response(text=texts[uid], content_type="application/json")
+
+    return [web.get("/rules.yaml", rules_yaml), web.get("/dashboards/{uid}.json", board_json)]
+
+
+async def _answer(render: Callable[[], str], content_type: str) -> web.Response:
+    try:
+        return web.Response(text=await asyncio.to_thread(render), content_type=content_type)
+    except InputError as error:
+        raise web.HTTPUnprocessableEntity(text=f"{error}\n") from error

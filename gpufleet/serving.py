@@ -1,0 +1,96 @@
+"""Runs an SLO service and its API on one address until it is told to stop. For `slo serve` and `up`.
+
+Imports slo.service, slo.api and the routes of rules and boards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from exporter.model import InputError
+from gpufleet.listen import Address
+from gpufleet.routes import routes
+from slo.api import make_app
+from slo.ledger import Ledger
+from slo.model import Slo
+from slo.service import Service
+from slo.sources.agents import AgentsSource
+from slo.sources.prometheus import PrometheusSource
+
+LEDGER_FILE = "ledger.sqlite"
+"""Name of the ledger below a data directory."""
+
+
+def data_directory(given: Path | None) -> Path:
+    """The directory for the ledger: as given, else gpufleet's own below the user's state; made if missing."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    path = given or state / "gpufleet"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror}): choose another with --data") from error
+    return path
+
+
+def _bind(listen: Address) -> socket.socket:
+    try:
+        family, _, _, _, where = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server((str(where[0]), int(where[1])), family=family)
+    except OSError as error:
+        raise InputError(f"--listen {listen}: {error.strerror}: free it, or name another address") from error
+
+
+async def open_and_serve(
+    slos: Sequence[Slo], *, agents: Sequence[str], prometheus: str | None, data: Path | None, listen: Address
+) -> None:
+    """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
+    file = data_directory(data) / LEDGER_FILE
+    ledger = Ledger(file)
+    try:
+        for message in ledger.messages:
+            print(message, file=sys.stderr)
+        source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
+        print(f"ledger {file}, counting from {source.name}", flush=True)
+        await serve(Service(slos, source, ledger), listen, started=lambda url: print(f"page on {url}", flush=True))
+    finally:
+        ledger.close()
+
+
+async def serve(service: Service, listen: Address, *, started: Callable[[str], None]) -> None:
+    """Serve until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
+
+    Raises InputError where the address cannot be had, and whatever ends the service itself.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, stop.set)
+    sock = _bind(listen)
+    url = f"http://{Address(listen.host, sock.getsockname()[1])}"
+    runner = web.AppRunner(
+        make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url)), access_log=None
+    )
+    await runner.setup()
+    working = asyncio.create_task(service.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await web.SockSite(runner, sock).start()
+        started(url)
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+    finally:
+        stopping.cancel()
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        await runner.cleanup()
