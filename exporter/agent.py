@@ -1,0 +1,126 @@
+"""The node agent: settings → sources, a collector that ticks, a page, a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import os
+import socket
+
+from exporter.collector import Collector
+from exporter.exposition import Exposition, Page
+from exporter.model import InputError, Snapshot, Source
+from exporter.server import Server
+from exporter.settings import EngineSettings, Settings, url_problem
+from exporter.sources.engine import EngineSource
+from exporter.sources.nvml import SIMULATED, NvmlSource
+
+NODE_VARIABLE = "NODE_NAME"
+"""Where a DaemonSet puts the node's name; the host name of its pod would be the pod's."""
+SIMULATION_VARIABLE = "GPUFLEET_SIMULATION"
+DEADLINE_SECONDS = 2.0
+"""The longest any source may take; less where the interval is short."""
+DEADLINE_SHARE = 0.4
+"""Share of the interval a source may take: a driver process may need it twice, to start and to answer."""
+BETWEEN_SAMPLES_SECONDS = 0.2
+"""Profiling figures and rates are made of two collections; `once` takes them this far apart."""
+
+
+class Agent:
+    """One node's agent. Raises InputError for settings that cannot be followed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.node = settings.node or os.environ.get(NODE_VARIABLE, "") or socket.gethostname()
+        self._exposition = Exposition(node=self.node)
+        self._page: Page | None = None
+        self._server = Server(settings.listen, self._latest, interval_seconds=settings.interval_seconds)
+        self._collector = Collector(
+            self._sources(),
+            node=self.node,
+            version=_version(),
+            interval_seconds=settings.interval_seconds,
+            simulated=settings.gpu == "simulated",
+            on_snapshot=self._publish,
+        )
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the page; empty until started."""
+        return self._server.url
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The latest snapshot; None before the first."""
+        return self._collector.snapshot
+
+    async def start(self) -> None:
+        """Listen, then collect from now on. Raises InputError where the port cannot be had."""
+        await self._server.start()
+        self._loop = asyncio.create_task(self._collector.run())
+
+    async def stop(self) -> None:
+        """Stop collecting and listening; end what was started."""
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+            self._loop = None
+        await self._server.stop()
+        await self._collector.close()
+
+    async def once(self) -> bytes:
+        """One page, without a server: two collections, since rates and profiling figures need two."""
+        try:
+            if self._settings.gpu != "none":
+                await self._collector.tick()
+                await asyncio.sleep(BETWEEN_SAMPLES_SECONDS)
+            await self._collector.tick()
+        finally:
+            await self._collector.close()
+        assert self._page is not None
+        return self._page.plain()
+
+    def _latest(self) -> Page | None:
+        return self._page
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._page = self._exposition.encode(snapshot)
+
+    def _sources(self) -> list[Source]:
+        settings = self._settings
+        deadline = min(DEADLINE_SECONDS, settings.interval_seconds * DEADLINE_SHARE)
+        sources: list[Source] = []
+        if settings.gpu == "simulated":
+            environment = {SIMULATION_VARIABLE: json.dumps(settings.simulation)}
+            sources.append(
+                NvmlSource(
+                    node=self.node,
+                    driver=SIMULATED,
+                    deadline_seconds=deadline,
+                    expected=None,
+                    environment=environment if settings.simulation else None,
+                )
+            )
+        elif settings.gpu != "none":
+            sources.append(NvmlSource(node=self.node, deadline_seconds=deadline))
+        for engine in settings.engines:
+            sources.append(_engine(engine, self.node, deadline))
+        return sources
+
+
+def _engine(engine: EngineSettings, node: str, deadline_seconds: float) -> Source:
+    problem = url_problem(engine.url)
+    if problem:
+        raise InputError(problem)
+    return EngineSource(engine.url, node=node, gpus=engine.gpus, deadline_seconds=deadline_seconds)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("gpufleet")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # run from a tree that was never installed

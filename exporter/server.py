@@ -1,0 +1,109 @@
+"""Serves the latest page over HTTP. No request calls a driver or an engine: it hands out bytes that lie ready."""
+
+from __future__ import annotations
+
+import errno
+import html
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from exporter.exposition import CONTENT_TYPE, Page
+from exporter.model import InputError
+
+STALE_AFTER_INTERVALS = 3
+"""Collections that may be missed before /healthz says that the agent has stopped collecting."""
+SHUTDOWN_SECONDS = 1.0
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """`host:port` (an IPv6 host in brackets) as its parts. Raises InputError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"{listen}: not an address to listen on; write host:port, as in 127.0.0.1:9400")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class Server:
+    """Serves what `latest` gives on `listen` ("host:port", port 0 for any free one).
+
+    `latest` gives the newest page, None before the first; `url` is known once started.
+    """
+
+    def __init__(self, listen: str, latest: Callable[[], Page | None], *, interval_seconds: float) -> None:
+        self._listen = listen
+        self._host, self._port = parse_listen(listen)
+        self._latest = latest
+        self._stale_after = interval_seconds * STALE_AFTER_INTERVALS
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listen. Raises InputError where the address cannot be had."""
+        app = web.Application()
+        app.router.add_get("/", self._index)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self.stop()
+            if error.errno == errno.EADDRINUSE:
+                raise InputError(
+                    f"{self._listen}: the port is in use; end what listens there, or choose another with --listen"
+                ) from error
+            raise InputError(f"{self._listen}: cannot listen: {error.strerror or error}; see --listen") from error
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        page = self._latest()
+        if page is None:
+            return web.Response(status=503, text="No collection has ended yet; ask again in a moment.\n")
+        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
+            return web.Response(body=page.gzipped(), headers={**headers, "Content-Encoding": "gzip"})
+        return web.Response(body=page.plain(), headers=headers)
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        page = self._latest()
+        age = 0.0 if page is None else time.time() - page.taken_at
+        if age > self._stale_after:
+            return web.Response(status=503, text=f"The last collection began {age:.0f} s ago.\n")
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        if self._latest() is None:
+            return web.Response(status=503, text="No collection has ended yet.\n")
+        return web.Response(text="ok\n")
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        links = "".join(f'<li><a href="{path}">{html.escape(text)}</a></li>' for path, text in _LINKS)
+        head = '<!doctype html><html lang="en"><title>gpufleet agent</title><h1>gpufleet agent</h1>'
+        return web.Response(text=f"{head}<ul>{links}</ul></html>", content_type="text/html")
+
+
+_LINKS = (
+    ("/metrics", "/metrics: GPUs, engines, and how reading them went"),
+    ("/healthz", "/healthz: whether the agent collects"),
+    ("/readyz", "/readyz: whether there is a page"),
+)
+
+
+def _accepts_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    for one in accepted.split(","):
+        coding, _, quality = one.partition(";")
+        if coding.strip().lower() in ("gzip", "*"):
+            return quality.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -1,0 +1,159 @@
+"""The agent's settings: a YAML file, read with the line of everything that is wrong in it.
+
+Imports exporter.model alone. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from exporter.model import InputError
+
+GpuMode = Literal["auto", "nvml", "simulated", "none"]
+"""auto and nvml read the driver where there is one, and say so where there is none; none reads no GPU at all."""
+
+DEFAULT_LISTEN = "127.0.0.1:9400"
+SHORTEST_INTERVAL_SECONDS = 0.5
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
+_PATH = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One inference engine: its base URL, and the GPUs it runs on, by UUID or index, where known."""
+
+    url: str
+    gpus: tuple[str | int, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an agent does. `node` empty means the NODE_NAME variable, else the host's name.
+
+    `simulation` is handed to the simulated driver as it is (see exporter.simulation).
+    """
+
+    node: str = ""
+    listen: str = DEFAULT_LISTEN
+    interval_seconds: float = msgspec.field(default=5.0, name="interval")
+    gpu: GpuMode = "auto"
+    engines: tuple[EngineSettings, ...] = ()
+    simulation: dict[str, str | int | float | bool] = {}
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file at `path`. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; see --config") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text; write the settings as YAML in UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: is not YAML: {error.problem}; mend the syntax there") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}:1: is not YAML: {error}; mend the syntax") from error
+    if root is None:
+        return Settings()
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"{path}:1: is not a mapping; write `key: value` lines, as in `gpu: auto`")
+    for node in _repeated(root):
+        raise InputError(f"{path}:{_line(node)}: `{node.value}` is given twice; keep one")
+    if "interval" in data:
+        data["interval"] = _seconds(data["interval"], f"{path}:{_line(_find(root, '.interval'))}")
+    try:
+        settings = msgspec.convert(data, Settings)
+    except msgspec.ValidationError as error:
+        raise InputError(_told(path, root, str(error))) from error
+    _check(settings, path, root)
+    return settings
+
+
+def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
+    """What the types cannot say."""
+    seen: set[str] = set()
+    for place, engine in enumerate(settings.engines):
+        where = f"{path}:{_line(_find(root, f'.engines[{place}].url'))}"
+        problem = url_problem(engine.url)
+        if problem:
+            raise InputError(f"{where}: {problem}")
+        if engine.url.rstrip("/") in seen:
+            raise InputError(f"{where}: {engine.url} is listed twice; keep one")
+        seen.add(engine.url.rstrip("/"))
+
+
+def url_problem(url: str) -> str:
+    """What is wrong with an engine's URL; empty when nothing is."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    return "" if good else f"`{url}` is not the URL of an engine; write it as in http://127.0.0.1:8000"
+
+
+def _seconds(value: object, where: str) -> float:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise InputError(f"{where}: `interval: {value}` is not a duration; write a number and ms, s or m, as in 5s")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds < SHORTEST_INTERVAL_SECONDS:
+        raise InputError(f"{where}: `interval: {value}` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
+    return seconds
+
+
+def _told(path: Path, root: yaml.Node, message: str) -> str:
+    """msgspec's message with the file and line of what it is about."""
+    match = _PATH.search(message)
+    text = message[: match.start()] if match else message
+    steps = match[1] if match else ""
+    unknown = re.search(r"unknown field `(.+)`", text)
+    node = _find(root, steps, key=unknown[1] if unknown else None)
+    place = steps.lstrip(".") or "the file"
+    if unknown:
+        allowed = EngineSettings if steps.startswith(".engines") else Settings
+        keys = ", ".join(field.encode_name for field in msgspec.structs.fields(allowed))
+        return f"{path}:{_line(node)}: unknown key `{unknown[1]}` in {place}; known keys: {keys}"
+    return f"{path}:{_line(node)}: {place}: {text[0].lower()}{text[1:]}; give it as the README's table of settings says"
+
+
+def _find(root: yaml.Node, steps: str, key: str | None = None) -> yaml.Node:
+    """The node at a path like `.engines[0].url`, or of the key `key` in the mapping there; as far as the path leads."""
+    node = root
+    for name, index in _STEP.findall(steps):
+        if index and isinstance(node, yaml.SequenceNode):
+            node = node.value[int(index)]
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for name_node, value in node.value if name_node.value == name), node)
+    if key is not None and isinstance(node, yaml.MappingNode):
+        return next((name_node for name_node, _ in node.value if name_node.value == key), node)
+    return node
+
+
+def _repeated(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """Keys that stand twice in one mapping."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[Any] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated(value)
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
