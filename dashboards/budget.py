@@ -24,6 +24,9 @@ from exporter.metrics import health, llm
 from exporter.model import SIMULATED_LABEL
 from slo import names
 
+SOONEST = 4
+"""SLOs that the figure of how long the budget lasts is shown for."""
+
 
 def state_panels(words: Wording) -> list[Cell]:
     """The budget at a glance, and over time."""
@@ -69,10 +72,10 @@ def _time_left(words: Wording) -> grafana.Panel:
         left = f"clamp_min({q.recorded(names.ERROR_BUDGET_REMAINING, *some)}, 0)"
         burn = q.recorded(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"')
         ends = f"clamp_max({left} / on ({words.key}) clamp_min({burn}, 0), 1) * {window.seconds}"
-        queries.append(Query(f"bottomk({WORST}, {ends})", words.legend, instant=True))
+        queries.append(Query(f"bottomk({SOONEST}, {ends})", words.legend, instant=True))
         outlasts[str(window.seconds)] = (f"outlasts {window.text}", GREEN)
     return stat(
-        title="Time until exhausted",
+        title="Time until exhausted, the soonest",
         unit="s",
         description=f"How long the budget lasts if it goes on burning as it did over {words.pace_texts()}. Under a "
         "day, act now; under a week, act in working hours. Exhausted means that nothing is left.",

@@ -76,15 +76,17 @@ def _burn_by_window(words: Wording) -> grafana.Panel:
 
 
 def _burn_by_slo(words: Wording) -> grafana.Panel:
-    paces = "|".join(sorted({pace for _, pace in words.paces()}))
-    recent = q.recorded(names.BURN_RATE, f'{names.LABEL_WINDOW}=~"{paces}"')
+    queries = []
+    for (_, pace), slos in words.paces().items():
+        burn = q.recorded(names.BURN_RATE, *q.among(slos, words.slos), f'{names.LABEL_WINDOW}="{pace}"')
+        queries.append(Query(f"topk({WORST}, {burn})", f"{words.legend} {pace}"))
     return timeseries(
         title=f"Burn rate by SLO, the {WORST} fastest",
         unit="none",
-        description=f"Burn rate of each SLO over its window of the slower page ({paces}). Above 1 the budget will not "
-        "last: find out what changed at the time it rose. The SLOs that burn together share a cause: a "
-        "node, a model, a release.",
-        queries=[Query(f"topk({WORST}, {recent})", words.legend)],
+        description=f"Burn rate of each SLO over {words.pace_texts()}, its present pace. Above "
+        "1 the budget will not last: find out what changed at the time it rose. The SLOs that burn together share a "
+        "cause: a node, a model, a release.",
+        queries=queries,
         look=Look(
             ((None, "transparent"), (1.0, ORANGE)),
             color="palette-classic",

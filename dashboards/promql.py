@@ -14,7 +14,7 @@ from dashboards.queries import CONSTANTS, KNOWN, LOOK_BACK
 from exporter.metrics import CATALOGUE
 from slo.names import LABEL_CLUSTER
 
-_VARIABLE = r"\$\{?\w+(?::\w+)?\}?"
+_VARIABLE = r"\$\{?[A-Za-z_]\w*(?::\w+)?\}?"
 _PER_SECOND = {"rate", "irate", "increase", "resets", "changes"}
 _COUNTERS = {name for name, family in CATALOGUE.items() if family.type == "counter"} | {
     sample

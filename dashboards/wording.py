@@ -11,6 +11,7 @@ from slo import names
 from slo.model import Slo, Window
 from slo.signals import signal_of
 from slo.signals.base import Selectors
+from slo.status import pace_window
 from slo.windows import AlertWindow, alert_windows
 
 WORST = 12
@@ -41,8 +42,7 @@ class Wording:
         """The SLOs by their window and by the window whose burn rate is taken for the present pace."""
         found: dict[tuple[Window, str], list[Slo]] = {}
         for slo in self.slos:
-            pages = [row.long for row in alert_windows(slo) if row.severity == "page"]
-            found.setdefault((slo.window, pages[-1] if pages else slo.window.text), []).append(slo)
+            found.setdefault((slo.window, pace_window(slo)), []).append(slo)
         return found
 
     def pace_texts(self) -> str:

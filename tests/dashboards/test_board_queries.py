@@ -1,0 +1,87 @@
+"""What the boards show, asked of a real Prometheus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dashboards.check import expressions
+from dashboards.normalise import all_panels
+from dashboards.promql import plain
+
+pytestmark = pytest.mark.real
+
+Boards = dict[str, dict[str, Any]]
+Query = Callable[[str], list[dict[str, Any]]]
+
+WITHOUT_SERIES: dict[str, str] = {}
+"""Expression → why a board may ask for what a fleet in trouble does not have."""
+
+
+def values(query: Query, boards: Boards, title: str, label: str, ref: str = "A") -> dict[str, float]:
+    """The figures of one query of the SLO board's panel whose title begins so, by a label."""
+    panel = next(p for p in all_panels(boards["gpufleet-slo"]) if p["title"].startswith(title))
+    expr = next(target["expr"] for target in panel["targets"] if target["refId"] == ref)
+    return {series["metric"].get(label, ""): float(series["value"][1]) for series in query(plain(expr))}
+
+
+def test_every_expression_finds_series_in_a_fleet_that_is_in_trouble(prometheus: Query, boards: Boards) -> None:
+    asked = [(uid, title, expr) for uid, board in boards.items() for title, expr in expressions(board)]
+    empty = [one for one in asked if one[2] not in WITHOUT_SERIES and not prometheus(plain(one[2]))]
+    assert asked
+    assert empty == []
+
+
+def test_every_variable_has_values(prometheus: Query, boards: Boards) -> None:
+    for board in boards.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"])
+                assert found, variable["query"]
+                labels = {series["metric"].get(found[2]) for series in prometheus(plain(found[1]))}
+                assert labels - {None}, variable["query"]
+
+
+def test_time_until_exhausted_is_what_is_left_at_the_pace(prometheus: Query, boards: Boards) -> None:
+    month = values(prometheus, boards, "Time until exhausted", "slo_id")
+    assert month["chat-ttft"] == pytest.approx(0.5 / 2 * 30 * 86400)
+    assert month["code-answers"] == 30 * 86400, "nothing burns: it outlasts the window"
+    assert values(prometheus, boards, "Time until exhausted", "slo_id", "B") == {"code-ttft": 7 * 86400}
+
+
+def test_bounds_are_one_minus_each_error_ratio_over_the_budget(prometheus: Query, boards: Boards) -> None:
+    worst = values(prometheus, boards, "Budget left, at worst", "slo_id", "A")
+    best = values(prometheus, boards, "Budget left, at worst", "slo_id", "B")
+    assert worst["chat-tpot"] == pytest.approx(0.5)
+    assert best["chat-tpot"] == pytest.approx(0.75)
+
+
+def test_the_node_that_answers_late_is_the_one_that_spends(prometheus: Query, boards: Boards) -> None:
+    late = values(prometheus, boards, "Budget spent by node", "node")
+    assert late["node-bad"] == pytest.approx(0.1, rel=0.01)
+    assert late["node-good"] == pytest.approx(0, abs=1e-9)
+    failed = values(prometheus, boards, "Budget spent by replica", "target", "C")
+    assert failed["node-bad:8000"] == pytest.approx(0.1, rel=0.01)
+
+
+def test_only_what_is_ill_stands_in_the_timelines(prometheus: Query, boards: Boards) -> None:
+    assert set(values(prometheus, boards, "GPU health", "node")) == {"node-bad"}
+    assert set(values(prometheus, boards, "Clocks held down", "node")) == {"node-bad"}
+    assert set(values(prometheus, boards, "Replicas that do not answer", "target")) == {"node-bad:8000"}
+
+
+def test_firing_stands_above_pending(prometheus: Query, boards: Boards) -> None:
+    states = values(prometheus, boards, "Alerts over time", "alertname")
+    assert states == {"SloErrorBudgetBurn": 2.0, "SloErrorBudgetBurnSlow": 1.0}
+
+
+def test_objectives_carry_the_groups_of_what_is_watched(prometheus: Query, boards: Boards) -> None:
+    assert values(prometheus, boards, "Objectives", "slo_id", "B")["code-ttft"] == pytest.approx(0.9)
+    assert values(prometheus, boards, "Objectives", "namespace", "B")["prod"] == pytest.approx(0.9)
+
+
+def test_a_simulated_fleet_is_called_so(prometheus: Query, boards: Boards) -> None:
+    assert values(prometheus, boards, "Real or simulated", "") == {"": 1.0}

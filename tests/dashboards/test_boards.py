@@ -1,0 +1,162 @@
+"""What the boards are: valid for Grafana, within the rules of the house, the same as in review."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from dashboards.boards import render, to_text
+from dashboards.check import EXCLUDED, RULES, faults
+from dashboards.normalise import all_panels
+from dashboards.promql import names_in
+from dashboards.queries import KNOWN
+from slo.model import Slo
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+Boards = dict[str, dict[str, Any]]
+
+
+def schema_errors(name: str, definition: str, value: object) -> Iterator[str]:
+    schema = json.loads((HERE / "grafana-schemas" / f"{name}.jsonschema.json").read_text(encoding="utf-8"))
+    if definition not in schema["definitions"]:
+        return
+    one = {"$ref": f"#/definitions/{definition}", "definitions": schema["definitions"]}
+    for error in jsonschema.Draft7Validator(one).iter_errors(value):
+        yield f"{name} {definition} {'/'.join(map(str, error.absolute_path))}: {error.message[:200]}"
+
+
+def test_every_board_and_panel_is_what_grafanas_schemas_want(boards: Boards) -> None:
+    wrong: list[str] = []
+    for board in boards.values():
+        wrong += schema_errors("dashboard", "Dashboard", {k: v for k, v in board.items() if k != "panels"})
+        for panel in all_panels(board):
+            if panel["type"] == "row":
+                wrong += schema_errors("dashboard", "RowPanel", panel)
+                continue
+            kind = panel["type"].replace("-", "")
+            custom = panel["fieldConfig"]["defaults"].get("custom", {})
+            wrong += schema_errors("dashboard", "Panel", panel)
+            wrong += schema_errors(kind, "Options", panel["options"])
+            wrong += schema_errors(kind, "FieldConfig", custom)
+            for target in panel.get("targets", ()):
+                wrong += schema_errors("prometheus", "Dataquery", target)
+    assert wrong == []
+
+
+def test_boards_keep_the_rules_of_the_house(boards: Boards) -> None:
+    assert {uid: list(faults(board)) for uid, board in boards.items()} == {uid: [] for uid in boards}
+
+
+def test_goldens_are_what_is_rendered_now(producer: dict[str, Any]) -> None:
+    for path, text in producer["generate"]().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, (
+            f"{path}: run `make generate` and look at the difference"
+        )
+
+
+def test_the_order_and_number_of_slos_change_no_uid_and_the_text_is_stable(slos: list[Slo]) -> None:
+    assert render(slos).keys() == render(slos[:1]).keys()
+    assert [to_text(b) for b in render(slos).values()] == [to_text(b) for b in render(list(slos)).values()]
+
+
+def test_no_panel_overlaps_another_or_leaves_the_grid(boards: Boards) -> None:
+    for board in boards.values():
+        taken: set[tuple[int, int]] = set()
+        for panel in all_panels(board):
+            at = panel["gridPos"]
+            cells = {(at["x"] + i, at["y"] + j) for i in range(at["w"]) for j in range(at["h"])}
+            assert max(x for x, _ in cells) < 24, panel["title"]
+            assert not cells & taken, panel["title"]
+            taken |= cells
+
+
+def test_factor_lines_and_windows_come_from_the_slo(slos: list[Slo]) -> None:
+    def lines(objective: str) -> list[str]:
+        one = replace(slos[0], objective=type(slos[0].objective)(objective))
+        panel = next(p for p in all_panels(render([one])["gpufleet-slo"]) if "factors" in p["title"])
+        return [target["legendFormat"] for target in panel["targets"][1:]]
+
+    assert lines("0.999")[:2] == ["page above 14.4 (1h and 5m)", "page above 6 (6h and 30m)"]
+    assert not any("14.4" in line for line in lines("0.9")), "at 90 % an alert at 14.4 could never fire"
+
+
+def test_beyond_the_limit_a_board_says_why_it_has_no_spenders_and_stays_small(slos: list[Slo]) -> None:
+    many = [replace(slo, name=f"{slo.name}-{n}") for n in range(200) for slo in slos]
+    board = render(many)["gpufleet-slo"]
+    assert list(faults(board)) == []
+    assert any("1000 SLOs" in p["options"].get("content", "") for p in all_panels(board) if p["type"] == "text")
+    assert len(to_text(board)) < 256 * 1024
+
+
+def test_links_lead_to_the_page_that_the_reader_set(slos: list[Slo]) -> None:
+    board = render(slos, page_url="https://slo.example")["gpufleet-slo"]
+    page = next(variable for variable in board["templating"]["list"] if variable["name"] == "page")
+    assert page["current"]["value"] == "https://slo.example"
+    assert board["links"][0]["url"].startswith("${page:raw}/")
+
+
+def test_rules_and_exclusions_together_are_dashboard_linters() -> None:
+    in_expressions = {"target-rate-interval-rule", "target-counter-agg-rule"}
+    linter = {
+        "template-datasource-rule", "template-job-rule", "template-instance-rule", "template-label-promql-rule",
+        "template-on-time-change-reload-rule", "panel-datasource-rule", "panel-title-description-rule",
+        "panel-units-rule", "panel-no-targets-rule", "target-logql-rule", "target-logql-auto-rule",
+        "target-promql-rule", "target-rate-interval-rule", "target-job-rule", "target-instance-rule",
+        "target-counter-agg-rule", "uneditable-dashboard-rule",
+    }  # fmt: skip
+    assert linter <= RULES.keys() | EXCLUDED.keys() | in_expressions
+    assert not RULES.keys() & EXCLUDED.keys()
+
+
+def _panel(board: dict[str, Any]) -> dict[str, Any]:
+    return next(p for p in all_panels(board) if p.get("targets"))
+
+
+@pytest.mark.parametrize(
+    ("expr", "said"),
+    [
+        ("llm_nonsense", "neither in the catalogue nor recorded"),
+        ("llm_requests_total", "is a counter"),
+        ("rate(llm_requests_total[5m])", "[$__rate_interval]"),
+        ("last_over_time(gpu_seen[1h])", "[$__rate_interval]"),
+        ("sum by (node) (gpu_seen)", "drops 'cluster'"),
+        ("gpu_seen / gpu_expected", "can be 0"),
+        ("sum by (cluster gpu_seen", "does not parse"),
+    ],
+)
+def test_a_broken_expression_is_told(boards: Boards, expr: str, said: str) -> None:
+    board = boards["gpufleet-slo"]
+    _panel(board)["targets"][0]["expr"] = expr
+    found = list(faults(board))
+    assert found, expr
+    assert all(title == _panel(board)["title"] for title, _ in found)
+    assert any(said in what for _, what in found)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("title", "", "no title"),
+        ("description", "", "no description"),
+        ("datasource", {"type": "prometheus", "uid": "prod"}, "another data source"),
+        ("targets", [], "asks for nothing"),
+        ("fieldConfig", {"defaults": {"unit": "furlongs", "noValue": "-"}}, "none of Grafana's"),
+        ("fieldConfig", {"defaults": {"unit": "s"}}, "no value"),
+    ],
+)
+def test_a_broken_panel_is_told(boards: Boards, key: str, value: object, said: str) -> None:
+    board = boards["gpufleet-slo"]
+    _panel(board)[key] = value
+    assert any(said in what for _, what in faults(board))
+
+
+def test_every_series_that_is_asked_for_is_emitted_or_recorded(boards: Boards) -> None:
+    expressions = [t["expr"] for board in boards.values() for p in all_panels(board) for t in p.get("targets", ())]
+    assert set().union(*map(names_in, expressions)) <= KNOWN
