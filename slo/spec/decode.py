@@ -44,7 +44,7 @@ class Problems:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """ "did you mean 'x'?" where something known is near, else the list of what is known."""
-    names = sorted(known)
+    names = sorted(str(one) for one in known)
     near = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
 
@@ -128,7 +128,7 @@ def _plain(kind: Any, node: Node, problems: Problems, name: str) -> Any:
 
 
 def _takes(kind: Any, wanted: type) -> bool:
-    return kind is wanted or wanted in typing.get_args(kind)
+    return kind is wanted or (typing.get_origin(kind) is typing.Union and wanted in typing.get_args(kind))
 
 
 def _expected(kind: Any) -> str:

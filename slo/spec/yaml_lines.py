@@ -19,6 +19,8 @@ MAX_DEPTH = 16
 MAX_NODES = 100_000
 """Counted with every alias written out."""
 
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+
 Scalar = str | int | float | bool | None
 
 # libyaml's reader is about ten times as fast; a PyYAML built without it reads the same language.
@@ -144,9 +146,15 @@ class _Builder:
 
     def _scalar(self, event: Any, line: int) -> Node:
         tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        value = self._loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
-        # A date or the like is text to us.
-        return Node(line, value if isinstance(value, Scalar) else event.value, event.value)
+        if tag not in _PLAIN_TAGS:  # a date, a merge key: text to us
+            return Node(line, event.value, event.value)
+        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+        try:
+            return Node(line, self._loader.construct_object(node), event.value)
+        except ValueError as error:
+            raise YamlFormatError(
+                line, f"{event.value[:40]} is not a number that can be read: write a shorter one"
+            ) from error
 
     def _list(self, line: int, depth: int) -> Node:
         items: list[Node] = []
