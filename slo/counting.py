@@ -93,6 +93,10 @@ class Tally:
         """Sources whose last word was a miss, with the first miss since they were last heard."""
         return self._saved.silent
 
+    def heard(self) -> Mapping[str, float]:
+        """Time of the last scrape of each source: where a source with a past should resume."""
+        return {source: track.last for source, track in self._saved.tracks.items()}
+
     def close(self, until: float) -> list[Slice]:
         """All minutes that end by `until` (give the present time) and that no source is still to report on.
 

@@ -79,14 +79,13 @@ class Track:
 
     def take(self, plan: Plan, time: float, page: Sequence[float]) -> Step | None:
         """Go on to a scrape at `time`; None where it is not newer than the last one."""
-        stepped = 0.0
+        stepped, values = 0.0, [page[at] for at in plan.at]
         if time <= self.last:
-            if not self._clock_is_behind(time):
+            if not self._clock_is_behind(plan, time, values):
                 return None
             stepped = self.last - time
             self._follow_clock(time)
         previous = self.last
-        values = [page[at] for at in plan.at]
         gained: list[float] | None = None
         if plan is not self.plan:
             self._realign(plan, time)
@@ -114,9 +113,12 @@ class Track:
         self.broken = False
         return Step(gained, previous if covered else None, frozenset(up), stepped)
 
-    def _clock_is_behind(self, time: float) -> bool:
-        if time > self.last - MIN_GAP_SECONDS:
-            return False  # a repeat, or one out of order
+    def _clock_is_behind(self, plan: Plan, time: float, values: Sequence[float]) -> bool:
+        """Whether an old time is the source's new present. A scrape that counts less than the last is just old."""
+        known = dict(zip(self.plan.keys, self.values, strict=True))
+        old = any(value < known.get(key, 0.0) for key, value in zip(plan.keys, values, strict=True))
+        if old or time > self.last - MIN_GAP_SECONDS:
+            return False
         self.behind = self.behind + 1 if time > self.behind_at else 1
         self.behind_at = time
         return self.behind >= _BEHIND_SCRAPES

@@ -39,7 +39,7 @@ CREATE TABLE spend (tile INTEGER, grp INTEGER, replica INTEGER, bad REAL, total 
 CREATE TABLE spend_hours (grp INTEGER, hour INTEGER, replica INTEGER, bad REAL, total REAL,
   PRIMARY KEY (grp, hour, replica)) WITHOUT ROWID;
 CREATE TABLE facts (time REAL, kind TEXT, labels TEXT, value REAL, text TEXT,
-  PRIMARY KEY (time, kind, labels)) WITHOUT ROWID;
+  PRIMARY KEY (kind, time, labels)) WITHOUT ROWID;
 CREATE TABLE state (part TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 """
 

@@ -162,11 +162,11 @@ class LedgerReader:
 
     def facts(self, since: float, until: float, kind: str | None = None) -> list[Fact]:
         """Facts dated in [since, until), oldest first."""
-        rows = self._all(
-            "SELECT time, kind, labels, value, text FROM facts "
-            "WHERE time >= ? AND time < ? AND kind = coalesce(?, kind)",
-            (since, until, kind),
-        )
+        columns = "SELECT time, kind, labels, value, text FROM facts "
+        if kind is None:
+            rows = self._all(columns + "WHERE time >= ? AND time < ? ORDER BY time", (since, until))
+        else:
+            rows = self._all(columns + "WHERE kind = ? AND time >= ? AND time < ? ORDER BY time", (kind, since, until))
         return [Fact(time, kind_, dict(json.loads(labels)), value, text) for time, kind_, labels, value, text in rows]
 
     def data_through(self, slo_id: str) -> float | None:

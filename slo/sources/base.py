@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from slo.observed import Missed, Scrape
+
+STALE_SECONDS = 60.0
+"""An agent whose snapshot is older than this answers, but has stopped looking."""
+SAME_SECONDS = 0.1
+"""Two datings of one snapshot differ by what its pages took to arrive."""
 
 
 class Source(Protocol):
@@ -17,6 +23,9 @@ class Source(Protocol):
     @property
     def interval_seconds(self) -> float:
         """How often to poll."""
+
+    def resume(self, heard: Mapping[str, float]) -> None:
+        """Begin behind what a tally has `heard()`, where the source keeps a past. Before any poll."""
 
     async def poll(self) -> list[Scrape | Missed]:
         """What is new since the last poll, in order of time. Never raises for what the outside world does."""

@@ -1,0 +1,267 @@
+"""Counts from a Prometheus-compatible API: raw range vectors, put together again as the scrapes that they came from.
+
+Imports slo.model, slo.observed, slo.facts, slo.plan, slo.signals, the catalogue, the page reader's sample type.
+
+Decision (accepted). Context: increase() extrapolates and rate() needs two samples in a range; a ledger must be exact.
+Decision: ask for the raw samples (`selector[300s]` at a time) behind a watermark and group those of one target and
+timestamp into a Scrape, so that agents and Prometheus go through the same counting. A scrape is taken once its
+`gpufleet_snapshot_age_seconds` was seen before the rest was asked for: Prometheus commits a scrape as a whole, so the
+rest is then there. Overlap and repeats are cut by the last time handed out for each target. Consequences: no lag but
+`settle_seconds` for stores that ingest out of order; history is read in chunks at its own pace; a range's left edge,
+which differs between Prometheus 2 and 3, does not matter.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+import msgspec
+
+from exporter.metrics import llm
+from exporter.metrics.agent import SNAPSHOT_AGE
+from exporter.model import Family, labels_of
+from exporter.page import PageSample
+from slo.facts import FAMILIES
+from slo.model import Matcher, Slo
+from slo.observed import Missed, Scrape
+from slo.plan import PLACE_LABELS
+from slo.signals import signal_of
+from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+
+CHUNK_SECONDS = 300
+CHUNKS_PER_POLL = 12
+LOOK_BACK_SECONDS = 300.0
+"""Where to begin without a watermark."""
+OVERLAP_SECONDS = 90.0
+"""How late a target's samples may become visible."""
+MAX_SELECTORS = 8
+"""With more different selectors than this the families are asked for without any."""
+LAYOUTS_KEPT = 8
+SILENT_SECONDS = 3600.0
+"""A target silent for longer than this, next to others, does not hold the watermark back."""
+_ADDED = ("__name__", "job", "instance")
+_EXPORTED = "exported_"
+
+_Key = tuple[str, str]
+"""Job and instance of a scraped target."""
+_Stamp = tuple[_Key, float]
+
+
+class _Result(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]] = []
+
+
+class _Data(msgspec.Struct):
+    result: list[_Result] = []
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data = msgspec.field(default_factory=_Data)
+    error: str = ""
+
+
+class _RefusedError(Exception):
+    """The server answered, and not with data; the message has its words."""
+
+
+@dataclass(slots=True)
+class _Target:
+    """One scraped target: its page shapes by the series that make them up, and the last times handed out.
+
+    `last` is of a sample, `taken` of a snapshot, `missed` of a failed scrape.
+    """
+
+    last: float = 0.0
+    taken: float = 0.0
+    missed: float = 0.0
+    layouts: dict[tuple[int, ...], tuple[PageSample, ...]] = field(default_factory=dict)
+
+
+class PrometheusSource:
+    """Reads what `slos` need from the query API at `url` (Prometheus, Thanos, Mimir, VictoriaMetrics)."""
+
+    def __init__(
+        self,
+        url: str,
+        slos: Sequence[Slo],
+        headers: Mapping[str, str] | None = None,
+        *,
+        interval_seconds: float = 15.0,
+        settle_seconds: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.interval_seconds = interval_seconds
+        self._url = url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._settle = settle_seconds
+        self._clock = clock
+        self._selectors = selectors_for(slos)
+        self._session: aiohttp.ClientSession | None = None
+        self._watermark: float | None = None
+        self._heard: dict[str, float] = {}
+        self._targets: dict[_Key, _Target] = {}
+        self._series: dict[frozenset[tuple[str, str]], tuple[int, PageSample]] = {}
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"Prometheus {self._url}"
+
+    def resume(self, heard: Mapping[str, float]) -> None:
+        """Begin with what came after the last time that each source was counted; without any, look back a little."""
+        self._heard = dict(heard)
+        if heard:
+            newest = max(heard.values())
+            self._watermark = min(at for at in heard.values() if newest - at < SILENT_SECONDS)
+
+    async def poll(self) -> list[Scrape | Missed]:
+        """All scrapes that became visible since the last poll, at most an hour of them, in order of time."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=60))
+        now = self._clock()
+        if self._watermark is None:
+            self._watermark = now - LOOK_BACK_SECONDS
+        found: list[Scrape | Missed] = []
+        try:
+            for _ in range(CHUNKS_PER_POLL):
+                end = min(now, self._watermark + CHUNK_SECONDS)
+                found += await self._chunk(self._session, self._watermark - OVERLAP_SECONDS, end)
+                self._watermark = end
+                if end >= now:
+                    break
+        except TimeoutError:
+            found.append(Missed(self._url, now, "no answer within 60 s"))
+        except (aiohttp.ClientError, _RefusedError) as error:
+            found.append(Missed(self._url, now, str(error) or type(error).__name__))
+        return found
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _chunk(self, session: aiohttp.ClientSession, since: float, until: float) -> list[Scrape | Missed]:
+        until -= self._settle
+        span = f"[{max(1, int(until - since) + 1)}s]"
+        ages: dict[_Stamp, float] = {}
+        for result in await self._ask(session, SNAPSHOT_AGE.name + span, until):
+            key = _key(result.metric)
+            if key not in self._targets:
+                self._targets[key] = _Target(self._heard.get(_source(key), 0.0))
+            last = self._targets[key].last
+            ages.update(((key, at), float(age)) for at, age in result.values if at > last)
+        found: list[Scrape | Missed] = await self._misses(session, span, until)
+        if not ages:
+            return found
+        samples: dict[_Stamp, list[tuple[int, PageSample, float]]] = {stamp: [] for stamp in ages}
+        for selector in self._selectors:
+            for result in await self._ask(session, selector + span, until):
+                key, (number, one) = _key(result.metric), self._sample(result.metric)
+                for at, value in result.values:
+                    if (key, at) in samples:
+                        samples[(key, at)].append((number, one, float(value)))
+        for stamp in sorted(ages, key=lambda stamp: stamp[1]):
+            one_found = self._scrape(stamp, ages[stamp], samples[stamp])
+            if one_found is not None:
+                found.append(one_found)
+        return sorted(found, key=lambda one: one.time)
+
+    async def _misses(self, session: aiohttp.ClientSession, span: str, until: float) -> list[Scrape | Missed]:
+        jobs = sorted({job for job, _ in self._targets})
+        if not jobs:
+            return []
+        found: list[Scrape | Missed] = []
+        matcher = Matcher("job", "=~", "|".join(re.escape(job) for job in jobs))
+        for result in await self._ask(session, f"up{{{matcher}}}{span}", until):
+            target = self._targets.get(_key(result.metric))
+            if target is None:
+                continue
+            for at, value in result.values:
+                if float(value) == 0 and at > max(target.last, target.missed):
+                    target.missed = at
+                    found.append(Missed(_source(_key(result.metric)), at, "Prometheus could not scrape it"))
+        return found
+
+    def _scrape(
+        self, stamp: _Stamp, age: float, samples: list[tuple[int, PageSample, float]]
+    ) -> Scrape | Missed | None:
+        key, at = stamp
+        target, source = self._targets[key], _source(key)
+        target.last = at
+        if not age <= STALE_SECONDS:
+            return Missed(source, at, f"the agent answers with readings that are {age:.0f} s old")
+        if abs(at - age - target.taken) <= SAME_SECONDS:
+            return None
+        target.taken = at - age
+        samples.sort()
+        shape = tuple(number for number, _, _ in samples)
+        layout = target.layouts.get(shape)
+        if layout is None:
+            layout = target.layouts[shape] = tuple(one for _, one, _ in samples)
+            if len(target.layouts) > LAYOUTS_KEPT:
+                del target.layouts[next(iter(target.layouts))]
+        return Scrape(source, target.taken, layout, [value for _, _, value in samples], layout)
+
+    def _sample(self, metric: Mapping[str, str]) -> tuple[int, PageSample]:
+        """The series as it stood on the agent's page, with a number that stays."""
+        key = frozenset(metric.items())
+        found = self._series.get(key)
+        if found is None:
+            labels = {name: value for name, value in metric.items() if name not in _ADDED}
+            for name in [n for n in labels if n.startswith(_EXPORTED)]:
+                labels[name.removeprefix(_EXPORTED)] = labels.pop(name)
+            found = self._series[key] = len(self._series), PageSample(metric.get("__name__", ""), labels_of(labels))
+        return found
+
+    async def _ask(self, session: aiohttp.ClientSession, query: str, at: float) -> list[_Result]:
+        form = {"query": query, "time": f"{at:.3f}"}
+        async with session.post(f"{self._url}/api/v1/query", data=form) as response:
+            body = await response.read()
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.MsgspecError:
+            words = body[:200].decode("utf-8", "replace").strip()
+            raise _RefusedError(f"HTTP {response.status} {response.reason}: {words}") from None
+        if answer.status != "success":
+            raise _RefusedError(f"HTTP {response.status}: {answer.error}")
+        return answer.data.result
+
+
+def selectors_for(slos: Sequence[Slo]) -> tuple[str, ...]:
+    """Selectors that cover everything the SLOs count, bounded by their own matchers where those are few.
+
+    Matchers on place labels stay out: Prometheus may have renamed those labels.
+    """
+    wanted: dict[tuple[str, ...], set[str]] = {}
+    for slo in slos:
+        matchers = tuple(str(m) for m in slo.selector if m.label not in PLACE_LABELS)
+        wanted.setdefault(matchers, set()).update(_name(family) for family in signal_of(slo).families)
+    if len(wanted) > MAX_SELECTORS:
+        wanted = {(): set().union(*wanted.values())}
+    everywhere = {_name(family) for family in (*FAMILIES, llm.ENGINE_START_TIME)}
+    wanted.setdefault((), set()).update(everywhere)
+    open_names = wanted[()]
+    return tuple(
+        f"{{{','.join((str(Matcher('__name__', '=~', '|'.join(sorted(names)))), *matchers))}}}"
+        for matchers, all_names in wanted.items()
+        if (names := all_names - open_names if matchers else all_names)
+    )
+
+
+def _name(family: Family) -> str:
+    return family.bucket if family.type == "histogram" else family.name
+
+
+def _key(metric: Mapping[str, str]) -> _Key:
+    return metric.get("job", ""), metric.get("instance", "")
+
+
+def _source(key: _Key) -> str:
+    return f"{key[0]}/{key[1]}"
