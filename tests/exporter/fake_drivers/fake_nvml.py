@@ -1,0 +1,203 @@
+"""A driver with pynvml's functions whose every answer a test writes into a JSON file, read anew at each call.
+
+State file (path in FAKE_NVML): gpus, hang ("init", "gpu 1" or "events"), lost [indexes], no_handle [indexes],
+refused {function or field id: NVML error code}, fields {id: value}, gpm {metric id: value or null}, memory_temp,
+clock_events, xids [[index, code]], library (false: no libnvidia-ml), crash, busy_ms (processor time a call takes).
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from pynvml import *  # noqa: F403  the worker uses its structures and constants as they are
+from pynvml import (
+    NVML_ERROR_GPU_IS_LOST,
+    NVML_ERROR_LIBRARY_NOT_FOUND,
+    NVML_ERROR_NOT_SUPPORTED,
+    NVML_ERROR_TIMEOUT,
+    NVMLError,
+    c_nvmlFieldValue_t,
+)
+
+ULONGLONG = 3
+FIELDS = {
+    82: 58, 83: 123456789, 94: 3, 142: 1, 143: 2, 144: 0, 145: 0, 230: 0, 138: 0, 139: 0,
+    74: 1_500_000_000, 75: 250_000_000, 76: 0, 77: 0, 78: 0, 79: 0, 80: 0, 81: 0,
+}  # fmt: skip
+GPM = {"1": 62.5, "5": 21.0, "10": 34.0, "20": 2.0, "21": 4.0}
+_delivered = 0
+
+
+def state():
+    return json.loads(Path(os.environ["FAKE_NVML"]).read_text())
+
+
+def hang():
+    while True:
+        time.sleep(3600)
+
+
+def called(name, index=None):
+    now = state()
+    busy = now.get("busy_ms", 0) / 1000
+    if busy:
+        until = time.thread_time() + busy
+        while time.thread_time() < until:
+            pass
+    if now.get("crash"):
+        os._exit(9)
+    if index is not None:
+        if now.get("hang") == f"gpu {index}":
+            hang()
+        if index in now.get("lost", []):
+            raise NVMLError(NVML_ERROR_GPU_IS_LOST)
+    code = now.get("refused", {}).get(name)
+    if code:
+        raise NVMLError(code)
+    return now
+
+
+def nvmlInit():
+    now = called("nvmlInit")
+    if now.get("hang") == "init":
+        hang()
+    if now.get("library") is False:
+        raise NVMLError(NVML_ERROR_LIBRARY_NOT_FOUND)
+
+
+def nvmlDeviceGetCount():
+    return called("nvmlDeviceGetCount")["gpus"]
+
+
+def nvmlSystemGetDriverVersion():
+    return "580.95.05"
+
+
+def nvmlDeviceGetHandleByIndex(index):
+    if index in called("nvmlDeviceGetHandleByIndex").get("no_handle", []):
+        raise NVMLError(NVML_ERROR_GPU_IS_LOST)
+    return index
+
+
+def nvmlDeviceGetPciInfo(handle):
+    return SimpleNamespace(busId=f"00000000:{0x3B + handle:02X}:00.0".encode())
+
+
+def nvmlDeviceGetMinorNumber(handle):
+    return handle + 4
+
+
+def nvmlDeviceGetUUID(handle):
+    return f"GPU-{handle:08d}"
+
+
+def nvmlDeviceGetName(handle):
+    return "NVIDIA H200"
+
+
+def nvmlDeviceGetClockInfo(handle, clock):
+    called("nvmlDeviceGetClockInfo", handle)
+    return {1: 1980, 2: 3201}[clock]
+
+
+def nvmlDeviceGetTemperature(handle, sensor):
+    called("nvmlDeviceGetTemperature", handle)
+    return 45
+
+
+def nvmlDeviceGetPowerUsage(handle):
+    called("nvmlDeviceGetPowerUsage", handle)
+    return 321_500
+
+
+def nvmlDeviceGetUtilizationRates(handle):
+    called("nvmlDeviceGetUtilizationRates", handle)
+    return SimpleNamespace(gpu=97, memory=41)
+
+
+def nvmlDeviceGetEncoderUtilization(handle):
+    called("nvmlDeviceGetEncoderUtilization", handle)
+    return [7, 100_000]
+
+
+def nvmlDeviceGetDecoderUtilization(handle):
+    called("nvmlDeviceGetDecoderUtilization", handle)
+    return [8, 100_000]
+
+
+def nvmlDeviceGetMemoryInfo(handle, version):
+    called("nvmlDeviceGetMemoryInfo", handle)
+    assert version == nvmlMemory_v2  # noqa: F405
+    mib = 1048576
+    return SimpleNamespace(free=100 * mib + 1, used=43_000 * mib, reserved=600 * mib, total=143_771 * mib)
+
+
+def nvmlDeviceGetCurrentClocksEventReasons(handle):
+    return called("nvmlDeviceGetCurrentClocksEventReasons", handle).get("clock_events", 0)
+
+
+def nvmlDeviceGetGridLicensableFeatures(handle):
+    called("nvmlDeviceGetGridLicensableFeatures", handle)
+    return SimpleNamespace(isGridLicenseSupported=0, licensableFeaturesCount=0, gridLicensableFeatures=[])
+
+
+def nvmlDeviceGetFieldValues(handle, fields):
+    now = called("nvmlDeviceGetFieldValues", handle)
+    values = (c_nvmlFieldValue_t * len(fields))()
+    for value, (field, _scope) in zip(values, fields, strict=True):
+        value.fieldId = field
+        value.nvmlReturn = now.get("refused", {}).get(str(field), 0)
+        value.valueType = ULONGLONG
+        value.value.ullVal = now.get("fields", {}).get(str(field), FIELDS[field])
+    return values
+
+
+def nvmlGpmQueryDeviceSupport(handle):
+    called("nvmlGpmQueryDeviceSupport", handle)
+    return SimpleNamespace(isSupportedDevice=int("gpm" in state()))
+
+
+def nvmlGpmSampleAlloc():
+    return None  # the structure's pointer stays null: the figures come from the state
+
+
+def nvmlGpmSampleGet(handle, sample):
+    called("nvmlGpmSampleGet", handle)
+
+
+def nvmlGpmMetricsGet(asked):
+    assert asked.version == 1
+    given = {**GPM, **called("nvmlGpmMetricsGet")["gpm"]}
+    for metric in asked.metrics[: asked.numMetrics]:
+        value = given[str(metric.metricId)]
+        metric.nvmlReturn = 0
+        metric.value = math.nan if value is None else value
+
+
+def nvmlEventSetCreate():
+    return object()
+
+
+def nvmlDeviceRegisterEvents(handle, kinds, event_set):
+    called("nvmlDeviceRegisterEvents")
+    if state().get("events") is False:
+        raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
+
+
+def nvmlEventSetWait_v2(event_set, timeout_ms):
+    global _delivered
+    until = time.monotonic() + min(timeout_ms / 1000, 0.05)
+    while time.monotonic() < until:
+        now = state()
+        if now.get("hang") == "events":
+            hang()
+        xids = now.get("xids", [])
+        if len(xids) > _delivered:
+            index, code = xids[_delivered]
+            _delivered += 1
+            return SimpleNamespace(device=index, eventType=8, eventData=code)
+        time.sleep(0.01)
+    raise NVMLError(NVML_ERROR_TIMEOUT)

@@ -1,0 +1,388 @@
+"""The NVML source on a driver that answers, refuses, hangs, loses GPUs and tells XIDs as a test writes it."""
+
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.metrics import gpu, health
+from exporter.model import Collected
+from exporter.sources import pci
+from exporter.xid import CATALOGUE, CLASSES
+
+GPU0, GPU1 = "00000000:3B:00.0", "00000000:3C:00.0"
+NOT_SUPPORTED, NO_PERMISSION = 3, 4
+
+
+def up(_readings: Any, collected: Collected) -> bool:
+    return collected.health.up
+
+
+def down(_readings: Any, collected: Collected) -> bool:
+    return not collected.health.up and "starting" not in collected.health.reason
+
+
+def run(body: Any, source: Any) -> None:
+    async def whole() -> None:
+        try:
+            await body()
+        finally:
+            await source.close()
+            assert source.abandoned == 0
+
+    asyncio.run(whole())
+
+
+def test_every_figure_has_dcgm_exporters_name_labels_and_unit(fake_driver, until):
+    fake_driver.set(fields={"138": 10_000, "139": 20_000})
+    now = [100.0]
+    source = fake_driver.source(clock=lambda: now[0])
+
+    async def body() -> None:
+        await until(source, up)
+        fake_driver.set(fields={"138": 2_000_000, "139": 1_000_000})
+        now[0] += 5
+        page = await until(source, up)
+        expected = {
+            gpu.SM_CLOCK: 1980,
+            gpu.MEM_CLOCK: 3201,
+            gpu.MEMORY_TEMP: 58,
+            gpu.GPU_TEMP: 45,
+            gpu.POWER_USAGE: 321.5,
+            gpu.TOTAL_ENERGY: 123456789,
+            gpu.PCIE_REPLAY: 3,
+            gpu.GPU_UTIL: 97,
+            gpu.MEM_COPY_UTIL: 41,
+            gpu.ENC_UTIL: 7,
+            gpu.DEC_UTIL: 8,
+            gpu.XID_LAST: 0,
+            gpu.FB_FREE: 100,
+            gpu.FB_USED: 43_000,
+            gpu.FB_RESERVED: 600,
+            gpu.NVLINK_BANDWIDTH: round((3_000_000 - 30_000) * 1024 / 1e6 / 5),
+            gpu.VGPU_LICENSE: 0,
+            gpu.UNCORRECTABLE_REMAPPED_ROWS: 2,
+            gpu.CORRECTABLE_REMAPPED_ROWS: 1,
+            gpu.ROW_REMAP_FAILURE: 0,
+            gpu.GR_ENGINE_ACTIVE: 0.625,
+            gpu.PIPE_TENSOR_ACTIVE: 0.21,
+            gpu.DRAM_ACTIVE: 0.34,
+            gpu.PCIE_TX_BYTES: 2 * 1048576,
+            gpu.PCIE_RX_BYTES: 4 * 1048576,
+            health.RECOVERY_ACTION: 0,
+        }
+        assert {family: page.one(family.name, gpu="1") for family in expected} == expected
+        assert page.one(health.CLOCK_EVENT_SECONDS.name, gpu="0", cause="power_cap") == 1.5
+        assert page.one(health.CLOCK_EVENT_SECONDS.name, gpu="0", cause="thermal") == 0.25
+        (labels,) = (dict(found) for found in page[gpu.GPU_TEMP.name] if ("gpu", "1") in found)
+        assert labels == {
+            "gpu": "1",
+            "UUID": "GPU-00000001",
+            "pci_bus_id": GPU1,
+            "device": "nvidia5",
+            "modelName": "NVIDIA H200",
+            "hostname": "n1",
+            "node": "n1",
+            "DCGM_FI_DRIVER_VERSION": "580.95.05",
+        }
+        assert health.READING_MISSING.name not in page
+        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 2)
+        assert set(page.all(health.HEALTH.name)) == {1}
+
+    run(body, source)
+
+
+def test_what_a_gpu_does_not_give_is_absent_and_says_why(fake_driver, until):
+    fake_driver.set(
+        gpus=1,
+        refused={"nvmlDeviceGetEncoderUtilization": NOT_SUPPORTED, "nvmlDeviceGetPowerUsage": NO_PERMISSION, "94": 999},
+        fields={"82": 9223372036854775794, "83": 0x7FFFFFFFFFFFFFF0, "142": 0xFFFFFFFF},
+        gpm={"5": None},
+        events=False,
+    )
+    source = fake_driver.source()
+
+    async def body() -> None:
+        await until(source, up)
+        page = await until(source, up)
+        missing = {
+            dict(labels)["family"]: dict(labels)["reason"] for labels in page.get(health.READING_MISSING.name, {})
+        }
+        assert missing == {
+            gpu.ENC_UTIL.name: "unsupported",
+            gpu.POWER_USAGE.name: "no_permission",
+            gpu.PCIE_REPLAY.name: "error",
+            gpu.MEMORY_TEMP.name: "unsupported",
+            gpu.TOTAL_ENERGY.name: "unsupported",
+            gpu.CORRECTABLE_REMAPPED_ROWS.name: "unsupported",
+            gpu.PIPE_TENSOR_ACTIVE.name: "unsupported",
+            gpu.XID_LAST.name: "unsupported",
+            health.XID_ERRORS.name: "unsupported",
+        }
+        assert not set(missing) & set(page)
+        assert page.all(health.HEALTH.name, check="xid") == []
+        assert page.one(gpu.DRAM_ACTIVE.name) == 0.34
+
+    run(body, source)
+
+
+def test_a_gpu_without_gpm_has_no_profiling_figures(fake_driver, until):
+    state = fake_driver
+    state._state.pop("gpm")
+    state.set()
+    source = fake_driver.source()
+
+    async def body() -> None:
+        page = await until(source, up)
+        assert not [name for name in page if "_PROF_" in name]
+        assert page.one(health.READING_MISSING.name, family=gpu.GR_ENGINE_ACTIVE.name, gpu="0", reason="unsupported")
+
+    run(body, source)
+
+
+@pytest.mark.parametrize(
+    ("events", "figures", "check"),
+    [
+        (0x40, {}, "thermal"),
+        (0x20, {}, "thermal"),
+        (0x80, {}, "power"),
+        (0x4, {"144": 1}, "row_remap"),
+        (0x1, {"145": 1}, "row_remap"),
+    ],
+)
+def test_figures_become_verdicts(fake_driver, until, events, figures, check):
+    fake_driver.set(gpus=1, clock_events=events, fields=figures)
+    source = fake_driver.source()
+
+    async def body() -> None:
+        page = await until(source, up)
+        verdicts = {dict(labels)["check"]: value for labels, value in page[health.HEALTH.name].items()}
+        assert {name for name, value in verdicts.items() if value == 0} == {check}
+        active = {dict(labels)["cause"]: value for labels, value in page[health.CLOCK_EVENT_ACTIVE.name].items()}
+        assert len(active) == 9
+        assert sum(active.values()) == events.bit_count()
+
+    run(body, source)
+
+
+def test_a_lost_gpu_is_named_and_the_others_go_on(fake_driver, until):
+    source = fake_driver.source()
+
+    async def body() -> None:
+        await until(source, up)
+        fake_driver.set(lost=[0])
+        page = await until(source, up)
+        assert page.one(health.HEALTH.name, check="lost", UUID="GPU-00000000") == 0
+        assert page.one(health.HEALTH.name, check="lost", UUID="GPU-00000001") == 1
+        assert page.all(gpu.GPU_TEMP.name, gpu="0") == []
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+        assert page.one(health.READING_MISSING.name, family=gpu.GPU_TEMP.name, gpu="0", reason="lost") == 1
+        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 1)
+
+    run(body, source)
+
+
+def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(fake_driver, until):
+    fake_driver.set(no_handle=[1])
+    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
+
+    async def body() -> None:
+        page = await until(source, up)
+        assert page.one(health.HEALTH.name, check="lost", pci_bus_id=GPU1) == 0
+        assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU0) == 45
+
+    run(body, source)
+
+
+def test_a_driver_that_hangs_at_start_still_yields_the_gpus_of_the_bus(fake_driver, until):
+    fake_driver.set(hang="init")
+    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
+
+    async def body() -> None:
+        page = await until(source, down)
+        for address in (GPU0, GPU1):
+            assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=address) == 0
+            assert page.one(health.READING_MISSING.name, family=gpu.GPU_TEMP.name, pci_bus_id=address, reason="timeout")
+        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 0)
+        assert gpu.GPU_TEMP.name not in page
+
+    run(body, source)
+
+
+def test_a_gpu_that_hangs_costs_one_collection_and_is_found_again(fake_driver, until):
+    now = [0.0]
+    source = fake_driver.source(clock=lambda: now[0], retry_seconds=(10.0, 120.0))
+
+    async def body() -> None:
+        await until(source, up)
+        threads = threading.active_count()
+        fake_driver.set(hang="gpu 1")
+        page = await until(source, down)
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 0
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="0") == 1
+        assert page.one(gpu.GPU_TEMP.name, gpu="0") == 45
+        assert page.all(gpu.GPU_TEMP.name, gpu="1") == []
+        for _ in range(3):
+            page = await until(source, up)
+            assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 0
+            assert page.one(gpu.GPU_TEMP.name, gpu="0") == 45
+        assert source.abandoned == 0
+        assert threading.active_count() <= threads
+        fake_driver.set(hang="")
+        now[0] += 11
+        page = await until(source, up)
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 1
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+
+    run(body, source)
+
+
+def test_a_wait_for_events_that_hangs_is_said_while_figures_flow(fake_driver, until):
+    fake_driver.set(hang="events")
+    now = [0.0]
+    source = fake_driver.source(clock=lambda: now[0], retry_seconds=(10.0, 120.0))
+
+    def named(readings: Any, collected: Collected) -> bool:
+        return collected.health.up and 0 in readings.all(health.HEALTH.name, check="driver_unresponsive")
+
+    async def body() -> None:
+        page = await until(source, named)
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+        page = await until(source, up)
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+        assert page.one(health.READING_MISSING.name, family=health.XID_ERRORS.name, gpu="1", reason="timeout")
+        assert source.abandoned == 0
+        fake_driver.set(hang="")
+        now[0] += 11
+        page = await until(source, lambda readings, collected: not named(readings, collected))
+        assert page.all(health.READING_MISSING.name, reason="timeout") == []
+
+    run(body, source)
+
+
+def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(fake_driver, until, monkeypatch):
+    fake_driver.set(hang="init")
+    pids: list[int] = []
+    monkeypatch.setattr(  # as if each sat in a driver call that not even SIGKILL ends
+        "asyncio.subprocess.Process.send_signal", lambda process, _signal: pids.append(process.pid)
+    )
+    source = fake_driver.source(retry_seconds=(0.0, 0.0), expected=lambda: (GPU0,), deadline_seconds=0.5)
+
+    def waiting(_readings: Any, collected: Collected) -> bool:
+        return "have not ended" in collected.health.reason
+
+    async def body() -> None:
+        page = await until(source, waiting)
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 0
+        for _ in range(5):
+            await until(source, waiting)
+        assert len(pids) == source.abandoned == 2
+        fake_driver.set(hang="", gpus=1)
+        os.kill(pids[0], signal.SIGKILL)
+        page = await until(source, up)
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 1
+        monkeypatch.undo()
+        os.kill(pids[1], signal.SIGKILL)
+
+    run(body, source)
+
+
+def test_a_driver_process_that_dies_is_replaced(fake_driver, until):
+    source = fake_driver.source(retry_seconds=(0.0, 0.0))
+
+    async def body() -> None:
+        await until(source, up)
+        fake_driver.set(crash=True)
+        page = await until(source, down)
+        assert gpu.GPU_TEMP.name not in page
+        fake_driver.set(crash=False)
+        page = await until(source, up)
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+
+    run(body, source)
+
+
+def test_a_machine_without_a_driver_says_so(fake_driver):
+    fake_driver.set(library=False)
+    source = fake_driver.source()
+
+    async def body() -> None:
+        async with asyncio.timeout(30):
+            while "starting" in (collected := await source.collect()).health.reason:
+                pass
+        assert collected.health.reason == "libnvidia-ml.so.1 not found"
+        assert {series.name: value for series, value in collected.readings} == {"gpu_expected": 0, "gpu_seen": 0}
+
+    run(body, source)
+
+
+def test_xids_are_counted_from_zero(fake_driver, until):
+    now = [0.0]
+    source = fake_driver.source(clock=lambda: now[0])
+    count = health.XID_ERRORS.name
+
+    async def body() -> None:
+        page = await until(source, up)
+        counted = {dict(labels)["xid"]: dict(labels)["class"] for labels in page[count] if ("gpu", "0") in labels}
+        grave = {str(entry.code) for entry in CATALOGUE.values() if entry.kind in ("fatal", "hardware")}
+        assert grave <= set(counted)
+        assert set(counted.values()) == set(CLASSES) - {"other"}
+        assert set(page.all(count)) == {0}
+
+        fake_driver.set(xids=[[0, 79], [0, 31], [0, 31], [0, 9999]])
+        page = await until(source, lambda readings, _: readings.all(gpu.XID_LAST.name, gpu="0") == [9999])
+        assert page.one(count, gpu="0", xid="79") == 1
+        assert page.one(count, gpu="0", xid="31", **{"class": "app"}) == 0
+        assert page.one(count, gpu="0", xid="9999", **{"class": "other"}) == 0
+        assert page.one(gpu.XID_LAST.name, gpu="0", err_msg="Unknown Error") == 9999
+        assert page.one(health.HEALTH.name, check="xid", gpu="0") == 0
+        assert page.one(health.HEALTH.name, check="xid", gpu="1") == 1
+        assert sum(page.all(count, gpu="1")) == 0
+        now[0] += 61
+        page = await until(source, up)
+        assert page.one(count, gpu="0", xid="31") == 2
+        assert page.one(count, gpu="0", xid="9999") == 1
+
+    run(body, source)
+
+
+def test_a_grave_xid_stands_until_the_driver_has_asked_for_recovery_and_asks_no_more(fake_driver, until):
+    source = fake_driver.source()
+
+    def verdict(value: int) -> Any:
+        return lambda readings, _: readings.all(health.HEALTH.name, check="xid", gpu="0") == [value]
+
+    async def body() -> None:
+        await until(source, up)
+        fake_driver.set(xids=[[0, 48]])
+        await until(source, verdict(0))
+        fake_driver.set(fields={"230": 1})
+        page = await until(source, lambda readings, _: readings.all(health.RECOVERY_ACTION.name, gpu="0") == [1])
+        assert verdict(0)(page, None)
+        fake_driver.set(fields={"230": 0})
+        await until(source, verdict(1))
+
+    run(body, source)
+
+
+def test_the_bus_shows_nvidia_gpus_and_nothing_else(tmp_path: Path):
+    def device(address: str, vendor: str, kind: str, driver: str = "nvidia") -> None:
+        folder = tmp_path / "devices" / address
+        folder.mkdir(parents=True)
+        (folder / "vendor").write_text(vendor + "\n")
+        (folder / "class").write_text(kind + "\n")
+        (tmp_path / "drivers" / driver).mkdir(parents=True, exist_ok=True)
+        (folder / "driver").symlink_to(tmp_path / "drivers" / driver)
+
+    device("0000:3b:00.0", "0x10de", "0x030200")
+    device("10000:01:00.0", "0x10de", "0x030000")
+    device("0000:3b:00.1", "0x10de", "0x040300")
+    device("0000:05:00.0", "0x10de", "0x068000")
+    device("0000:06:00.0", "0x1002", "0x030000")
+    device("0000:07:00.0", "0x10de", "0x030200", driver="vfio-pci")
+    assert pci.gpus(tmp_path / "devices") == ("00000000:3B:00.0", "00010000:01:00.0")
+    assert pci.gpus(tmp_path / "nowhere") == ()
