@@ -19,9 +19,8 @@ from dashboards.panels import (
     timeseries,
     value_mapping,
 )
+from dashboards.simulated import simulated
 from dashboards.wording import BUDGET_COLORS, PAGE_LINK, WORST, Wording
-from exporter.metrics import health, llm
-from exporter.model import SIMULATED_LABEL
 from slo import names
 
 SOONEST = 4
@@ -34,7 +33,7 @@ def state_panels(words: Wording) -> list[Cell]:
         Cell(_worst_budget(), 5, 7),
         Cell(_worst_budgets(words), 10, 7),
         Cell(_time_left(words), 5, 7),
-        Cell(_simulated(), 4, 7),
+        Cell(simulated(), 4, 7),
         Cell(_budget_over_time(words), 24, 9),
         *(Cell(_bounds(words), 24, 8) for _ in range(bool(words.bounded()))),
     ]
@@ -83,26 +82,6 @@ def _time_left(words: Wording) -> grafana.Panel:
         look=Look(
             ((None, RED), (86400.0, ORANGE), (7 * 86400.0, GREEN)),
             mappings=[value_mapping({"0": ("exhausted", RED), **outlasts}), special_mapping("nan", "exhausted", RED)],
-        ),
-    )
-
-
-def _simulated() -> grafana.Panel:
-    """1 where any engine or GPU in sight is simulated, 0 where all are real, nothing where none is seen."""
-    simulated = f'{SIMULATED_LABEL}="true"'
-    some, every = (
-        f"count({q.select(llm.ENGINE_UP, q.CLUSTER, *more)}) or count({q.select(health.SEEN, q.CLUSTER, *more)})"
-        for more in ([simulated], [])
-    )
-    return stat(
-        title="Real or simulated",
-        unit="none",
-        description="Whether any engine or GPU in the chosen clusters is simulated. Simulated figures show what the "
-        "boards can do and say nothing about your hardware: choose another cluster, or start the agent "
-        "with a real driver.",
-        queries=[Query(f"clamp_max({some}, 1) or clamp_max({every}, 0)", instant=True)],
-        look=Look(
-            mappings=[value_mapping({"0": ("real", GREEN), "1": ("SIMULATED", ORANGE)})], no_value="No agent in sight"
         ),
     )
 

@@ -152,6 +152,13 @@ def _target_promql(board: Json) -> Iterator[Fault]:
             yield title, what
 
 
+def _declared_variables(board: Json) -> Iterator[Fault]:
+    declared = {str(variable["name"]) for variable in _variables(board)}
+    for title, expr in expressions(board):
+        for name in sorted(promql.variables_in(expr) - declared):
+            yield title, f"asks for ${name}, which the board does not have: add the variable"
+
+
 def _uneditable(board: Json) -> Iterator[Fault]:
     if board.get("editable") is not False:
         yield _BOARD, "can be edited in Grafana, where the next provisioning undoes it: set editable to false"
@@ -179,6 +186,7 @@ RULES: Mapping[str, Rule] = {
     "panel-no-targets-rule": _panel_no_targets,
     # target-rate-interval-rule and target-counter-agg-rule are in promql.py, with our own rules for expressions.
     "target-promql-rule": _target_promql,
+    "declared-variables-rule": _declared_variables,
     "uneditable-dashboard-rule": _uneditable,
     "no-value-rule": _no_value,
     "identity-rule": _identity,

@@ -61,14 +61,13 @@ def _objectives(words: Wording) -> grafana.Panel:
         "Objective": f"0 * {watched} + on ({names.LABEL_ID}) group_left () {objective}",
         "Coverage": watched,
     }
-    values = {f"Value #{letter}": title for letter, title in zip("ABC", columns, strict=True)}
-    renamed = {**values, names.LABEL_ID: "SLO"}
     return table(
         title="Objectives",
         unit="percentunit",
         description="Each chosen SLO with its objective, what is left of its budget and how much of its window was "
         "watched. Filter and sort by any column; open the SLO's page to see its spenders.",
-        queries=[Query(expr, instant=True, table=True) for expr in columns.values()],
+        columns=columns,
+        labels={names.LABEL_ID: "SLO"},
         look=Look(
             thresholds=((None, GREY),),
             decimals=2,
@@ -81,9 +80,5 @@ def _objectives(words: Wording) -> grafana.Panel:
                 ),
             ],
         ),
-        transformations=[
-            {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": renamed}},
-        ],
         sort_by=("Budget left", False),
     )

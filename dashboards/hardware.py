@@ -5,6 +5,7 @@ Imports the catalogue and the tools beside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from grafanalib import core as grafana
@@ -22,6 +23,11 @@ from dashboards.panels import (
 )
 from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
 from exporter.metrics import health
+
+IDLE_CAUSES = ("gpu_idle", "clocks_setting", "display_clocks")
+"""Causes of lower clocks that hold no work up, as the catalogue's `cause` names them."""
+EXPECTED_CAUSES = (*IDLE_CAUSES, "power_cap", "sync_boost")
+"""Those and what a GPU under full load is meant to have."""
 
 _GPU = "cluster, node, gpu"
 _LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
@@ -48,7 +54,7 @@ def health_timeline() -> grafana.Panel:
 
 def clock_events() -> grafana.Panel:
     """When what held the clocks of which GPU down."""
-    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE)}) == 1"
+    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, but(IDLE_CAUSES))}) == 1"
     return state_timeline(
         title="Clocks held down, by cause",
         unit="none",
@@ -86,6 +92,11 @@ def hardware_annotations() -> list[dict[str, Any]]:
 def alert_annotations() -> list[dict[str, Any]]:
     """Firing alerts of the chosen SLOs on every panel."""
     return [_annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
+
+
+def but(causes: Sequence[str]) -> str:
+    """A matcher for all causes of lower clocks but these."""
+    return f'cause!~"{"|".join(causes)}"'
 
 
 def _new_xids() -> str:

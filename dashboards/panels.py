@@ -154,23 +154,32 @@ def table(
     title: str,
     unit: str,
     description: str,
-    queries: Sequence[Query],
+    columns: Mapping[str, str],
     look: Look,
-    transformations: Sequence[Mapping[str, Any]],
-    sort_by: tuple[str, bool] | None = None,
+    sort_by: tuple[str, bool],
+    labels: Mapping[str, str] | None = None,
 ) -> grafana.Table:
-    """Series as rows. `sort_by` is a column and whether it descends. The transformations name and order the columns."""
+    """A row for each label set, a column for each title and its expression; the expressions have the same labels.
+
+    `sort_by` is a column and whether it descends; `labels` gives labels another name for people.
+    """
+    queries = [Query(expr, instant=True, table=True) for expr in columns.values()]
+    # A lone query's column is called Value, several have their query's letter.
+    values = [f"Value #{_ref_id(number)}" for number in range(len(columns))] if len(columns) > 1 else ["Value"]
+    renamed = {**dict(zip(values, columns, strict=True)), **(labels or {})}
     custom = {"align": "auto", "inspect": False, "filterable": True}
-    options: dict[str, Any] = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
-    if sort_by:
-        options["sortBy"] = [{"displayName": sort_by[0], "desc": sort_by[1]}]
+    order = [{"displayName": sort_by[0], "desc": sort_by[1]}]
+    options = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm", "sortBy": order}
     panel = grafana.Table(
         **_base(title, description, queries),
         extraJson={"fieldConfig": _field_config(unit, look, custom), "options": options},
     )
     # Grafana replaced it by cellOptions; the normaliser drops None.
     panel.displayMode = None
-    panel.transformations = list(transformations)
+    panel.transformations = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": renamed}},
+    ]
     return panel
 
 

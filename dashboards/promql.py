@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import promql_parser as promql
 
-from dashboards.queries import CONSTANTS, KNOWN, LOOK_BACK
+from dashboards.queries import CONSTANTS, KNOWN, LOOK_BACK, REMEMBERED
 from exporter.metrics import CATALOGUE
 from slo.names import LABEL_CLUSTER
 
@@ -38,11 +38,16 @@ def faults(expr: str) -> Iterator[str]:
     except ValueError as error:
         yield f"PromQL does not parse ({error}): correct {expr!r}"
         return
-    allowed = {"$__rate_interval"} | ({LOOK_BACK} if "last_over_time(" in expr else set())
+    allowed = {"$__rate_interval"} | ({LOOK_BACK, REMEMBERED} if "last_over_time(" in expr else set())
     for span in re.findall(r"\[([^\]]*)\]", expr):
         if span not in allowed:
             yield f"range [{span}]: write [$__rate_interval], which follows the scrape interval and the zoom"
     yield from _tree_faults(tree)
+
+
+def variables_in(expr: str) -> set[str]:
+    """Names of the board's variables in an expression; Grafana's own begin with two underscores."""
+    return {name for name in re.findall(r"\$\{?([A-Za-z_]\w*)", expr) if not name.startswith("__")}
 
 
 def names_in(expr: str) -> set[str]:

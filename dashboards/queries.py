@@ -44,6 +44,8 @@ CHOSEN = (SERVICE, f'{LABEL_ID}=~"${LABEL_ID}"')
 """Matchers of the SLOs that the reader has chosen."""
 CONSTANTS = frozenset({OBJECTIVE, THRESHOLD, INFO})
 """Recorded from the SLO's definition alone: no cluster, no group."""
+REMEMBERED = "1h"
+"""How long a node is missed after its agent has gone."""
 LOOK_BACK = f"{2 * TILE_SECONDS // 60}m"
 """For series recorded once a tile: one missed evaluation is borne, and no gap is drawn between two."""
 _ALERT_NAMES = (ALERT_BURN_PAGE, ALERT_BURN_TICKET, ALERT_EXHAUSTED, ALERT_NO_DATA, ALERT_UNDECIDED)
@@ -68,7 +70,12 @@ def rate(selector: str) -> str:
 
 def recorded(name: str, *matchers: str) -> str:
     """The last recorded value of the chosen SLOs."""
-    return f"last_over_time({select(name, CLUSTER, *CHOSEN, *matchers)}[{LOOK_BACK}])"
+    return last(name, *CHOSEN, *matchers)
+
+
+def last(name: str, *matchers: str) -> str:
+    """The last recorded value in the chosen clusters."""
+    return f"last_over_time({select(name, CLUSTER, *matchers)}[{LOOK_BACK}])"
 
 
 def constant(name: str, *matchers: str) -> str:

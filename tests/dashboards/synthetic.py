@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dashboards.queries import ALERTS, CONSTANTS
-from exporter.metrics import CATALOGUE
+from exporter.metrics import CATALOGUE, agent
 from exporter.model import Family
 from slo import names
 from slo.model import Slo
@@ -40,9 +40,13 @@ def openmetrics(slos: Sequence[Slo]) -> str:
 
 def _catalogue_lines(family: Family) -> Iterator[str]:
     """Counters grow by 1 a second on the good node, a tenth of a histogram's events is late on the bad one."""
+    if family is agent.BUILD_INFO:
+        gone = {"cluster": FIXED["cluster"], "node": "node-gone"}
+        yield from (f"# TYPE {family} unknown", *(_line(family.name, gone, 1, at) for at in TIMES if at < END - 600))
     suffixes = ("_bucket", "_count", "_sum") if family.type == "histogram" else ("",)
     for suffix in suffixes:
-        yield f"# TYPE {family.name}{suffix} unknown"
+        if family is not agent.BUILD_INFO:
+            yield f"# TYPE {family.name}{suffix} unknown"
         for node in ("node-good", "node-bad"):
             for labels in _label_sets(family, suffix, node):
                 bad = node == "node-bad"
@@ -59,7 +63,9 @@ def _catalogue_lines(family: Family) -> Iterator[str]:
 
 
 def _gauge(name: str, bad: bool) -> bool:
-    """1 is well for most gauges; for what holds clocks down or is missing it is ill."""
+    """1 is well for most gauges; for what holds clocks down or is missing it is ill. Both nodes should have a GPU."""
+    if name == "gpu_expected":
+        return True
     ill_is_one = name in ("gpu_clock_event_active", "gpu_reading_missing", "gpu_recovery_action")
     return bad if ill_is_one else not bad
 

@@ -21,9 +21,11 @@ WITHOUT_SERIES: dict[str, str] = {}
 """Expression → why a board may ask for what a fleet in trouble does not have."""
 
 
-def values(query: Query, boards: Boards, title: str, label: str, ref: str = "A") -> dict[str, float]:
-    """The figures of one query of the SLO board's panel whose title begins so, by a label."""
-    panel = next(p for p in all_panels(boards["gpufleet-slo"]) if p["title"].startswith(title))
+def values(
+    query: Query, boards: Boards, title: str, label: str, ref: str = "A", *, board: str = "gpufleet-slo"
+) -> dict[str, float]:
+    """The figures of one query of the panel whose title begins so, by a label."""
+    panel = next(p for p in all_panels(boards[board]) if p["title"].startswith(title))
     expr = next(target["expr"] for target in panel["targets"] if target["refId"] == ref)
     return {series["metric"].get(label, ""): float(series["value"][1]) for series in query(plain(expr))}
 
@@ -85,3 +87,18 @@ def test_objectives_carry_the_groups_of_what_is_watched(prometheus: Query, board
 
 def test_a_simulated_fleet_is_called_so(prometheus: Query, boards: Boards) -> None:
     assert values(prometheus, boards, "Real or simulated", "") == {"": 1.0}
+
+
+def test_only_the_node_in_trouble_has_a_row_and_its_troubles_add_up(prometheus: Query, boards: Boards) -> None:
+    columns = [values(prometheus, boards, "Nodes in trouble", "node", ref, board="gpufleet-fleet") for ref in "ABCDE"]
+    assert [set(column) for column in columns] == [{"node-bad"}] * 5
+    assert columns[0]["node-bad"] == sum(column["node-bad"] for column in columns[1:])
+
+
+def test_a_node_whose_agent_went_is_missed(prometheus: Query, boards: Boards) -> None:
+    assert set(values(prometheus, boards, "Agents gone", "node", board="gpufleet-fleet")) == {"node-gone"}
+
+
+def test_expected_seen_and_healthy_gpus_are_told_apart(prometheus: Query, boards: Boards) -> None:
+    figures = [values(prometheus, boards, "GPUs", "", ref, board="gpufleet-fleet")[""] for ref in "ABC"]
+    assert figures == [2, 1, 1]

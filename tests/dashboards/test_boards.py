@@ -13,9 +13,11 @@ import pytest
 
 from dashboards.boards import render, to_text
 from dashboards.check import EXCLUDED, RULES, faults
+from dashboards.hardware import EXPECTED_CAUSES
 from dashboards.normalise import all_panels
 from dashboards.promql import names_in
 from dashboards.queries import KNOWN
+from exporter.health import CLOCK_EVENTS
 from slo.model import Slo
 
 HERE = Path(__file__).parent
@@ -115,6 +117,10 @@ def test_rules_and_exclusions_together_are_dashboard_linters() -> None:
     assert not RULES.keys() & EXCLUDED.keys()
 
 
+def test_causes_that_are_not_trouble_are_causes_that_an_agent_tells() -> None:
+    assert set(EXPECTED_CAUSES) < CLOCK_EVENTS.keys()
+
+
 def _panel(board: dict[str, Any]) -> dict[str, Any]:
     return next(p for p in all_panels(board) if p.get("targets"))
 
@@ -125,9 +131,10 @@ def _panel(board: dict[str, Any]) -> dict[str, Any]:
         ("llm_nonsense", "neither in the catalogue nor recorded"),
         ("llm_requests_total", "is a counter"),
         ("rate(llm_requests_total[5m])", "[$__rate_interval]"),
-        ("last_over_time(gpu_seen[1h])", "[$__rate_interval]"),
+        ("last_over_time(gpu_seen[6h])", "[$__rate_interval]"),
         ("sum by (node) (gpu_seen)", "drops 'cluster'"),
         ("gpu_seen / gpu_expected", "can be 0"),
+        ('gpu_seen{pod=~"$pod"}', "which the board does not have"),
         ("sum by (cluster gpu_seen", "does not parse"),
     ],
 )
