@@ -36,7 +36,8 @@ def budgets(found: Sequence[Mapping[str, Any]]) -> list[str]:
     for one in found:
         low, high = one["error_budget_remaining_bounds"] or (None, None)
         left = _ratio(low) if low == high else f"{_ratio(low)} to {_ratio(high)}"
-        fast = next(iter(one["burn_rates"].items()), ("", None))
+        rates = one["burn_rates"]
+        fast = ("1h", rates["1h"]) if "1h" in rates else next(iter(rates.items()))
         firing = [alert for alert in one["alerts"] if alert["state"] == "firing"]
         rows.append((
             one["id"] + (" (simulated)" if one["simulated"] else ""),
@@ -102,7 +103,9 @@ def _slo(slo: Slo) -> list[str]:
 
 def _entry(title: str, lines: Sequence[str]) -> list[str]:
     """A titled block: the title beside its first line."""
-    wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH - len(_INDENT)) or [""]]
+    wrapped = [
+        part for line in lines for part in textwrap.wrap(line, WIDTH - len(_INDENT), break_on_hyphens=False) or [""]
+    ]
     return [f"  {title:<11}{wrapped[0]}", *(_INDENT + line for line in wrapped[1:])]
 
 

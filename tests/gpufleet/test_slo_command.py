@@ -1,0 +1,122 @@
+"""`gpufleet slo` through its own command line."""
+
+import json
+import shlex
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from exporter.metrics import llm
+from exporter.metrics.buckets import DEFAULT_EDGES
+from gpufleet.cli import main
+from gpufleet.slo_text import WIDTH, budgets, duration
+from slo.signals.base import bounds
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = "tests/golden/slo/slos.yaml"
+
+
+@pytest.fixture
+def shown(monkeypatch, capsys) -> str:
+    monkeypatch.chdir(ROOT)
+    assert main(["slo", "show", GOLDEN]) == 0
+    return capsys.readouterr().out
+
+
+def test_show_is_up_to_date(shown):
+    written = (ROOT / "tests/golden/slo/show.txt").read_text(encoding="utf-8")
+    assert shown == written, "out of date: run make generate"
+
+
+def test_show_fits_a_terminal(shown):
+    assert max(len(line) for line in shown.splitlines()) <= WIDTH
+
+
+def test_the_flag_that_show_prints_puts_the_threshold_on_an_edge(shown):
+    of_one_slo = next(part for part in shown.split("\n\n") if part.startswith("chat-ttft-between"))
+    flag = of_one_slo[of_one_slo.index("--custom-histogram-buckets") : of_one_slo.index("}'") + 2]
+    _name, text = shlex.split(flag)  # as a shell reads what somebody pastes, line breaks and all
+    edges = json.loads(text)["time_to_first_token"]
+    assert bounds(Decimal("0.3"), edges).exact
+    assert set(DEFAULT_EDGES["vllm"][llm.TIME_TO_FIRST_TOKEN.name]) < set(edges)
+    assert edges == sorted(edges)
+
+
+def test_validate_counts_by_file_and_says_faults_on_stderr(tmp_path, capsys):
+    good, bad = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    text = (ROOT / GOLDEN).read_text()
+    good.write_text(text)
+    assert main(["slo", "validate", str(good)]) == 0
+    assert capsys.readouterr().out == f"{good}: 8 usable SLOs, 0 faults\n"
+    bad.write_text(text.replace("service: chat", "service: other").replace("window: 7d", "window: 7q"))
+    assert main(["slo", "validate", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == f"{bad}: 7 usable SLOs, 1 fault"
+    assert err.startswith(f"{bad}:7: window: '7q' is not a window")
+
+
+def test_a_fault_in_a_file_ends_show_and_serve_with_1(tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text("apiVersion: gpufleet/v1\nservice: a\nslos: [{}]\n")
+    assert main(["slo", "show", str(file)]) == 1
+    assert f"{file}:3: the SLO has no 'name': add it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--slos", "x"],
+        ["serve", "--slos", "x", "--agent", "node-1:9400"],
+        ["serve", "--slos", "x", "--agent", "http://a", "--prometheus", "http://b"],
+        ["serve", "--slos", "x", "--agent", "http://a", "--listen", "9490"],
+        ["validate"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["slo", *arguments])
+    assert ended.value.code == 2
+    assert "usage: gpufleet slo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "show", "serve", "budget"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["slo", command, "--help"])
+    assert ended.value.code == 0
+    assert f"example: gpufleet slo {command} " in capsys.readouterr().out
+
+
+def test_budget_says_who_does_not_answer(free_port, capsys):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["slo", "budget", "--url", url]) == 1
+    assert capsys.readouterr().err.startswith(f"{url}: does not answer")
+
+
+def test_budgets_as_a_table():
+    """DESIGN's example of the API's object, and one of which nothing is known."""
+    one = {
+        "id": "chat-ttft", "group": {"model_name": "m"}, "objective": "0.95", "window": "30d", "coverage": 0.998,
+        "error_budget_remaining_bounds": [0.2, 0.25], "exhausted_at": "2026-11-26T12:00:00Z",
+        "burn_rates": {"5m": 0.0, "1h": 14.44, "30d": 0.8}, "simulated": True,
+        "alerts": [{"severity": "page", "long": "1h", "short": "5m", "factor": "14.4", "state": "firing"}],
+    }  # fmt: skip
+    other = one | {
+        "group": {}, "coverage": 0.0, "error_budget_remaining_bounds": None, "exhausted_at": None,
+        "burn_rates": {"1h": None}, "simulated": False, "alerts": [],
+    }  # fmt: skip
+    assert [line.split("  ")[0] for line in budgets([one, other])] == ["id", "chat-ttft (simulated)", "chat-ttft"]
+    cells = [[cell for cell in line.split("  ") if cell] for line in budgets([one, other])]
+    assert [cell.strip() for cell in cells[1][1:]] == [
+        "model_name=m", "95% 30d", "20.0% to 25.0%", "14.4 (1h)", "2026-11-26T12:00:00Z", "99.8%", "page 1h",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in cells[2][1:]] == ["-", "95% 30d", "unknown", "-", "-", "0.0%", "-"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [("0.5", "500ms"), ("0.0005", "0.5ms"), ("1.5", "1.5s"), ("60", "1m"), ("3661", "1h 1m"), ("90000", "1d 1h")],
+)
+def test_durations_in_two_units(seconds, text):
+    assert duration(Decimal(seconds)) == text
