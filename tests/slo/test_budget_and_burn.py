@@ -1,0 +1,161 @@
+"""Budgets and burn-rate alerts from counts: known figures, order and bounds whatever is counted."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from slo.budget import Budget, Counts, budget, budget_remaining
+from slo.burn import alert_state, burn_rate, detection_seconds, evidence
+from slo.model import Method, Slo
+from slo.windows import alert_windows, parse_window
+
+NOW = 1_790_000_000.0
+DAY = 86400
+
+
+def slo(objective: str = "0.95", window: str = "30d", method: Method = Method.OCCURRENCES) -> Slo:
+    return Slo("chat", "ttft", "ttft", Decimal(objective), parse_window(window), method)
+
+
+def counts(good: float, total: float, upper: float | None = None, observed: float = 30.0 * DAY) -> Counts:
+    return Counts(good, good if upper is None else upper, total, observed, 30.0 * DAY)
+
+
+@st.composite
+def counted(draw) -> Counts:
+    total = draw(st.integers(0, 10**9))
+    upper = draw(st.integers(0, total))
+    return counts(draw(st.integers(0, upper)), total, upper)
+
+
+slos = st.builds(lambda o: slo(str(o)), st.decimals("0.5", "0.99999", places=5))
+
+
+def test_the_design_s_example():
+    """960 good of 1000 at 95 %: a fifth of the budget is left, and at a pace of 1 it lasts a fifth of the window."""
+    found = budget(slo(), counts(960, 1000), now=NOW, pace=1.0)
+    assert found.remaining == pytest.approx(0.2)
+    assert found.remaining_bounds == (found.remaining, found.remaining)
+    assert found.exhausted_at == pytest.approx(NOW + 6 * DAY)
+
+
+def test_nothing_seen_is_unknown_and_a_watched_window_without_events_is_untouched():
+    assert budget(slo(), counts(0, 0, observed=0), now=NOW, pace=None) == Budget(None, None, None)
+    assert budget(slo(), counts(0, 0), now=NOW, pace=None) == Budget(1.0, (1.0, 1.0), None)
+
+
+def test_when_a_budget_ends():
+    spent = counts(940, 1000)
+    assert budget(slo(), spent, now=NOW, pace=0.0).exhausted_at == NOW  # when it ended is not known
+    assert budget(slo(), spent, now=NOW, pace=9.9, exhausted_since=NOW - 60).exhausted_at == NOW - 60
+    left = counts(960, 1000)
+    assert budget(slo(), left, now=NOW, pace=0.0).exhausted_at is None
+    assert budget(slo(), left, now=NOW, pace=None).exhausted_at is None
+    assert budget(slo(), left, now=NOW, pace=0.19).exhausted_at is None  # it outlasts this window
+    assert budget(slo(), left, now=NOW, pace=0.21).exhausted_at == pytest.approx(NOW + 0.2 / 0.21 * 30 * DAY)
+
+
+@given(slos, counted())
+def test_bounds_are_in_order_and_the_pessimistic_side_is_the_headline(one, seen):
+    found = budget(one, seen, now=NOW, pace=1.0)
+    assert found.remaining is not None
+    assert found.remaining_bounds is not None
+    low, high = found.remaining_bounds
+    assert found.remaining == low <= high <= 1.0
+
+
+@given(slos, counted(), st.integers(1, 10**6))
+def test_a_bad_event_never_raises_a_budget_and_a_good_one_never_lowers_it(one, seen, more):
+    now = budget_remaining(one, seen.bad, seen.total)
+    assert budget_remaining(one, seen.bad + more, seen.total + more) <= now
+    assert budget_remaining(one, seen.bad, seen.total + more) >= now
+
+
+@given(slos, counted(), st.floats(0.001, 1000), st.floats(0.001, 1000))
+def test_a_faster_pace_ends_a_budget_no_later(one, seen, pace, more):
+    slow = budget(one, seen, now=NOW, pace=pace).exhausted_at
+    fast = budget(one, seen, now=NOW, pace=pace + more).exhausted_at
+    if slow is not None:
+        assert fast is not None
+        assert NOW <= fast <= slow <= NOW + 30 * DAY
+
+
+@given(slos, counted())
+def test_a_burn_rate_of_one_over_the_window_leaves_nothing(one, seen):
+    assume(seen.total > 0)
+    rate = burn_rate(one, seen)
+    assert rate is not None
+    assert budget_remaining(one, seen.bad, seen.total) == pytest.approx(1 - rate, abs=1e-9 * max(1, rate))
+    optimistic = burn_rate(one, seen, optimistic=True)
+    assert optimistic is not None
+    assert optimistic <= rate
+
+
+def test_a_window_without_events_has_no_burn_rate_and_its_alert_is_unknown():
+    window = alert_windows(slo())[0]
+    assert burn_rate(slo(), counts(0, 0)) is None
+    assert alert_state(slo(), window, counts(0, 1000), counts(0, 0)).state == "unknown"
+    assert alert_state(slo(), window, counts(0, 0), counts(0, 0)).state == "unknown"
+
+
+def test_an_alert_fires_on_both_windows_only_beyond_its_factor_and_only_on_what_is_certain():
+    one = slo()
+    window = alert_windows(one)[0]
+    assert (window.severity, window.error_ratio(one)) == ("page", Decimal("0.720"))
+    at, beyond, well = counts(280, 1000), counts(279, 1000), counts(900, 1000)
+    assert alert_state(one, window, beyond, beyond).state == "firing"
+    assert alert_state(one, window, at, at).state == "inactive"
+    assert alert_state(one, window, beyond, well).state == "inactive"
+    assert alert_state(one, window, well, beyond).state == "inactive"
+    undecided = counts(0, 1000, upper=500)  # between two edges: perhaps all bad, perhaps half
+    assert alert_state(one, window, undecided, undecided).state == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("method", "severity", "needed"),
+    [
+        (Method.OCCURRENCES, "page", 10),
+        (Method.OCCURRENCES, "ticket", 5),
+        (Method.TIMESLICES, "page", 3),
+        (Method.TIMESLICES, "ticket", 3),
+    ],
+)
+def test_few_events_are_no_evidence_however_bad(method, severity, needed):
+    one = slo("0.999", method=method)
+    window = next(row for row in alert_windows(one) if row.severity == severity)
+    assert evidence(one, severity) == needed
+    few, enough = counts(0, needed - 1), counts(0, needed)
+    assert alert_state(one, window, few, few).state == "inactive"
+    assert alert_state(one, window, enough, few).state == "firing"
+
+
+@given(slos, st.integers(1, 100), st.integers(1, 6))
+def test_detection_is_when_a_window_that_fills_with_failure_passes_the_factor(one, percent, row):
+    """The window fills with a steady failure after a clean past; the alert fires when it is said to, not before."""
+    windows = alert_windows(one)
+    window = windows[row % len(windows)]
+    ratio = Decimal(percent) / 100
+    said = detection_seconds(one, window, ratio)
+
+    def firing(seconds: float) -> bool:
+        def held(span: int) -> Counts:
+            bad = float(ratio) * min(seconds, span)
+            return Counts(span - bad, span - bad, span, span, span)
+
+        return alert_state(one, window, held(window.long_seconds), held(window.short_seconds)).state == "firing"
+
+    if said is None:
+        assert not firing(window.long_seconds * 0.999)
+    elif float(ratio) * window.short_seconds > 10:  # enough events at one a second
+        assert firing(float(said) * 1.001 + 11 / float(ratio))
+        assert not firing(float(said) * 0.999)
+
+
+def test_detection_in_minutes_waits_for_the_evidence():
+    one = slo("0.9999", method=Method.TIMESLICES)
+    window = alert_windows(one)[0]
+    assert detection_seconds(one, window, Decimal(1)) == 180
+    assert detection_seconds(one, window, Decimal("0.1")) == 1800
+    assert detection_seconds(one, window, Decimal("0.04")) is None  # 2.4 minutes an hour
