@@ -42,6 +42,9 @@ _THERMAL = (
     | pynvml.nvmlClocksEventReasonHwThermalSlowdown
     | pynvml.nvmlClocksEventReasonSwThermalSlowdown
 )
+HOT_CAUSES = ("hw_slowdown", "hw_thermal", "sw_thermal")
+"""The same as the agent names them."""
+_BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF)
 _UNSIGNED_LONG_LONG = 3  # nvmlValueType_t
 _NAMESPACE = uuid.UUID("6f0e0d3c-7f54-4e4b-9f43-6a0f1d3f2b11")
 
@@ -57,6 +60,11 @@ def _world() -> Scenario:
 def gpu_uuid(scenario: Scenario, index: int) -> str:
     """The UUID of a simulated GPU: stays the same as long as seed and node do."""
     return f"GPU-{uuid.uuid5(_NAMESPACE, f'{scenario.seed}/{scenario.node}/{index}')}"
+
+
+def pci_bus_id(index: int) -> str:
+    """As on an eight-GPU board."""
+    return f"00000000:{_BUSES[index]:02X}:00.0"
 
 
 def nvmlInit() -> None:
@@ -102,10 +110,10 @@ def nvmlDeviceGetName(handle: int) -> str:
 
 
 def nvmlDeviceGetPciInfo(handle: int) -> Any:
-    """Bus ids as on an eight-GPU board."""
+    """Where it is."""
     info = pynvml.nvmlPciInfo_t()
-    info.bus = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF)[handle]
-    info.busId = f"00000000:{info.bus:02X}:00.0".encode()
+    info.bus = _BUSES[handle]
+    info.busId = pci_bus_id(handle).encode()
     return info
 
 
