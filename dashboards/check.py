@@ -15,6 +15,7 @@ from grafanalib import formatunits
 from dashboards import promql
 from dashboards.normalise import SCHEMA_VERSION, Json, all_panels
 from dashboards.panels import DATASOURCE
+from dashboards.shape import misshapen
 from exporter.model import InputError
 
 Fault = tuple[str, str]
@@ -43,8 +44,8 @@ def check(directory: Path) -> list[str]:
         except (OSError, ValueError) as error:
             found.append(f"{file}: {_BOARD}: not readable as JSON ({error}), write it anew")
             continue
-        if not isinstance(board, dict) or not isinstance(board.get("panels"), list):
-            found.append(f"{file}: {_BOARD}: not a dashboard (no panels), remove it from this directory")
+        if wrong := misshapen(board):
+            found.append(f"{file}: {_BOARD}: not a dashboard ({wrong}), correct it or move it away")
             continue
         found += [f"{file}: {where}: {what}" for where, what in faults(board)]
         if file.stat().st_size > MAX_BYTES:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dashboards.boards import to_text
+from dashboards.check import faults
+from dashboards.shape import misshapen
 from gpufleet.cli import main
 
 SLOS = Path(__file__).parent / "slos.yaml"
@@ -45,3 +50,30 @@ def test_bad_input_is_a_message_and_not_a_traceback(tmp_path: Path, capsys: pyte
     bad.write_text(SLOS.read_text(encoding="utf-8").replace("95%", "100%"), encoding="utf-8")
     assert main(["dashboards", "write", "--slos", str(bad), "--out", str(tmp_path / "out")]) == 1
     assert f"{bad}:" in capsys.readouterr().err
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, 1, "x", [], {}, [1], {"x": None}], ids=repr)
+def test_no_damage_to_a_board_makes_a_traceback(junk: object) -> None:
+    small = {
+        "uid": "u",
+        "panels": [
+            {"type": "row", "panels": [{"type": "stat", "targets": [{"expr": "gpu_seen", "refId": "A"}]}]},
+            {"type": "stat", "fieldConfig": {"defaults": {"unit": "s"}}, "datasource": {"uid": "x"}},
+        ],
+        "templating": {"list": [{"name": "a", "type": "query", "query": "label_values(gpu_seen, node)"}]},
+        "annotations": {"list": [{"name": "b", "expr": "gpu_seen"}]},
+    }
+    for path in list(paths(small))[1:]:
+        damaged = json.loads(to_text(small))
+        inner = damaged
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = junk
+        assert misshapen(damaged) or list(faults(damaged)), path
