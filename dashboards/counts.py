@@ -14,7 +14,7 @@ from dashboards.panels import (
     table,
     timeseries,
 )
-from dashboards.wording import BUDGET_COLORS, PAGE_LINK, Wording
+from dashboards.wording import BUDGET_COLORS, ROW_LINK, Wording
 from slo import names
 
 
@@ -71,7 +71,7 @@ def _objectives(words: Wording) -> grafana.Panel:
         look=Look(
             thresholds=((None, GREY),),
             decimals=2,
-            links=[PAGE_LINK],
+            links=[ROW_LINK],
             overrides=[
                 by_names(
                     ["Budget left"],

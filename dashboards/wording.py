@@ -16,7 +16,10 @@ from slo.windows import AlertWindow, alert_windows
 
 WORST = 12
 """SLOs in a list that is read from the top."""
-PAGE_LINK = link("SLO page", "${page:raw}/")
+PAGE_LINK = link("SLO page", "${page:raw}/slo/${__field.labels.slo_id}")
+"""From a series to its SLO's page on the service."""
+ROW_LINK = link("SLO page", "${page:raw}/slo/${__data.fields.SLO}")
+"""From a row of a table with a column SLO to the same."""
 BUDGET_COLORS = ((None, RED), (0.0, ORANGE), (0.25, YELLOW), (0.5, GREEN))
 
 
