@@ -89,10 +89,12 @@ def alerts(state: str, *matchers: str) -> str:
 
 
 def among(slos: Sequence[Slo], everything: Sequence[Slo]) -> tuple[str, ...]:
-    """A matcher for these SLOs; none where they are all there are, since the list can be long."""
-    if len(slos) == len(everything):
-        return ()
-    return (str(Matcher(LABEL_ID, "=~", "|".join(slo.id for slo in slos))),)
+    """A matcher for these SLOs out of all of a board: the shorter of naming them and naming the others."""
+    wanted = {slo.id for slo in slos}
+    others = [slo.id for slo in everything if slo.id not in wanted]
+    if len(wanted) <= len(others):
+        return (str(Matcher(LABEL_ID, "=~", "|".join(slo.id for slo in slos))),)
+    return (str(Matcher(LABEL_ID, "!~", "|".join(others))),) if others else ()
 
 
 def if_chosen(slo: Slo, expr: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dashboards.queries import ALERTS, CONSTANTS
-from exporter.metrics import CATALOGUE, agent
+from exporter.metrics import CATALOGUE, agent, health
 from exporter.model import Family
 from slo import names
 from slo.model import Slo
@@ -75,6 +75,9 @@ def _label_sets(family: Family, suffix: str, node: str) -> Iterator[Mapping[str,
     labels |= {"cluster": FIXED["cluster"], "node": node}
     if "target" in labels:
         labels["target"] = f"{node}:8000"
+    if family is health.HEALTH and node == "node-bad":
+        # As Prometheus keeps a page's labels where its own win: without honorLabels.
+        labels |= {"pod": "agent", "exported_pod": "workload"}
     several = [label for label in family.labels if label in SEVERAL and (label != "le" or suffix == "_bucket")]
     if not several:
         yield labels

@@ -75,6 +75,10 @@ def test_only_what_is_ill_stands_in_the_timelines(prometheus: Query, boards: Boa
     assert set(values(prometheus, boards, "Replicas that do not answer", "target")) == {"node-bad:8000"}
 
 
+def test_the_pod_named_is_the_workloads_even_where_the_agents_own_won(prometheus: Query, boards: Boards) -> None:
+    assert set(values(prometheus, boards, "GPU health", "pod")) == {"workload"}
+
+
 def test_firing_stands_above_pending(prometheus: Query, boards: Boards) -> None:
     states = values(prometheus, boards, "Alerts over time", "alertname")
     assert states == {"SloErrorBudgetBurn": 2.0, "SloErrorBudgetBurnSlow": 1.0}

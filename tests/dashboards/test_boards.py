@@ -97,6 +97,12 @@ def test_beyond_the_limit_a_board_says_why_it_has_no_spenders_and_stays_small(sl
     assert len(to_text(board)) < 256 * 1024
 
 
+def test_lines_of_several_kinds_of_slo_do_not_grow_with_the_common_kind(slos: list[Slo]) -> None:
+    common, rare = slos[0], next(slo for slo in slos if slo.window != slos[0].window)
+    many = [replace(common, name=f"ttft-{n}") for n in range(500)]
+    assert len(to_text(render([*many, rare])["gpufleet-slo"])) < 100 * 1024
+
+
 def test_links_lead_to_the_page_that_the_reader_set(slos: list[Slo]) -> None:
     board = render(slos, page_url="https://slo.example")["gpufleet-slo"]
     page = next(variable for variable in board["templating"]["list"] if variable["name"] == "page")
