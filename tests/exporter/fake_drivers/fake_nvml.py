@@ -5,6 +5,7 @@ refused {function or field id: NVML error code}, fields {id: value}, gpm {metric
 clock_events, xids [[index, code]], library (false: no libnvidia-ml), crash, busy_ms (processor time a call takes).
 """
 
+# ruff: noqa: N802  the functions carry NVML's own names
 import json
 import math
 import os
@@ -28,7 +29,7 @@ FIELDS = {
     74: 1_500_000_000, 75: 250_000_000, 76: 0, 77: 0, 78: 0, 79: 0, 80: 0, 81: 0,
 }  # fmt: skip
 GPM = {"1": 62.5, "5": 21.0, "10": 34.0, "20": 2.0, "21": 4.0}
-_delivered = 0
+_delivered: list[int] = []
 
 
 def state():
@@ -188,16 +189,15 @@ def nvmlDeviceRegisterEvents(handle, kinds, event_set):
 
 
 def nvmlEventSetWait_v2(event_set, timeout_ms):
-    global _delivered
     until = time.monotonic() + min(timeout_ms / 1000, 0.05)
     while time.monotonic() < until:
         now = state()
         if now.get("hang") == "events":
             hang()
         xids = now.get("xids", [])
-        if len(xids) > _delivered:
-            index, code = xids[_delivered]
-            _delivered += 1
+        if len(xids) > len(_delivered):
+            index, code = xids[len(_delivered)]
+            _delivered.append(code)
             return SimpleNamespace(device=index, eventType=8, eventData=code)
         time.sleep(0.01)
     raise NVMLError(NVML_ERROR_TIMEOUT)

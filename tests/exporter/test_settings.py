@@ -1,0 +1,78 @@
+"""The agent's settings file: what it means, and where it says a fault lies."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.model import InputError
+from exporter.settings import EngineSettings, Settings, load
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "agent.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_setting(tmp_path: Path):
+    text = """
+node: n7
+listen: 0.0.0.0:9401
+interval: 2500ms
+gpu: simulated
+engines:
+  - url: http://127.0.0.1:8000
+    gpus: [0, GPU-1]
+  - url: https://engine:8443/metrics
+simulation: {seed: 3, started_at: 1.5}
+"""
+    assert load(write(tmp_path, text)) == Settings(
+        node="n7",
+        listen="0.0.0.0:9401",
+        interval_seconds=2.5,
+        gpu="simulated",
+        engines=(
+            EngineSettings(url="http://127.0.0.1:8000", gpus=(0, "GPU-1")),
+            EngineSettings(url="https://engine:8443/metrics"),
+        ),
+        simulation={"seed": 3, "started_at": 1.5},
+    )
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path):
+    assert load(write(tmp_path, "# nothing\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("gpu: auto\ngpus: 8\n", 2, "unknown key `gpus` in the file; known keys: node, listen, interval, gpu, engines"),
+        ("engines:\n  - url: http://a:1\n    gpu: [0]\n", 3, "unknown key `gpu` in engines[0]; known keys: url, gpus"),
+        ("engines:\n  - gpus: [0]\n", 2, "engines[0]: object missing required field `url`"),
+        ("node: a\ngpu: amd\n", 2, "gpu: invalid enum value 'amd'"),
+        ("node: a\nengines: http://a:1\n", 2, "engines: expected `array`, got `str`"),
+        ("listen:\n  - a\n", 2, "listen: expected `str`, got `array`"),
+        ("interval: 5\n", 1, "`interval: 5` is not a duration; write a number and ms, s or m, as in 5s"),
+        ("node: a\ninterval: 5 h\n", 2, "`interval: 5 h` is not a duration"),
+        ("interval: 10ms\n", 1, "`interval: 10ms` is too short; write 0.5s or more"),
+        ("engines:\n  - url: http://a:1\n  - url: localhost:8000\n", 3, "`localhost:8000` is not the URL of an engine"),
+        ("engines:\n  - url: http://a:x\n", 2, "`http://a:x` is not the URL of an engine"),
+        ("engines:\n  - url: http://a:1\n  - url: http://a:1/\n", 3, "http://a:1/ is listed twice; keep one"),
+        ("gpu: auto\nnode: a\ngpu: none\n", 3, "`gpu` is given twice; keep one"),
+        ("- a\n", 1, "is not a mapping"),
+        ("node: [a\n", 2, "is not YAML"),
+    ],
+)
+def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, line: int, told: str):
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ")
+    assert told in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "none.yaml")
