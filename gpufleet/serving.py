@@ -26,6 +26,8 @@ from slo.service import Service
 from slo.sources.agents import AgentsSource
 from slo.sources.prometheus import PrometheusSource
 
+SHUTDOWN_SECONDS = 1.0
+"""How long answers under way are waited for at the end."""
 LEDGER_FILE = "ledger.sqlite"
 """Name of the ledger below a data directory."""
 
@@ -41,7 +43,8 @@ def data_directory(given: Path | None) -> Path:
     return path
 
 
-def _bind(listen: Address) -> socket.socket:
+def bind(listen: Address) -> socket.socket:
+    """A listening socket. Raises InputError where the address cannot be had."""
     try:
         family, _, _, _, where = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((str(where[0]), int(where[1])), family=family)
@@ -60,24 +63,26 @@ async def open_and_serve(
             print(message, file=sys.stderr)
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
         print(f"ledger {file}, counting from {source.name}", flush=True)
-        await serve(Service(slos, source, ledger), listen, started=lambda url: print(f"page on {url}", flush=True))
+        service = Service(slos, source, ledger)
+        await serve(service, bind(listen), started=lambda url: print(f"page on {url}", flush=True))
     finally:
         ledger.close()
 
 
-async def serve(service: Service, listen: Address, *, started: Callable[[str], None]) -> None:
-    """Serve until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
+async def serve(service: Service, sock: socket.socket, *, started: Callable[[str], None]) -> None:
+    """Serve on a bound socket until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
 
-    Raises InputError where the address cannot be had, and whatever ends the service itself.
+    Raises whatever ends the service itself.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)
-    sock = _bind(listen)
-    url = f"http://{Address(listen.host, sock.getsockname()[1])}"
+    url = f"http://{Address(*sock.getsockname()[:2])}"
     runner = web.AppRunner(
-        make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url)), access_log=None
+        make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url)),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
     working = asyncio.create_task(service.run())
