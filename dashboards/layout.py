@@ -24,11 +24,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A row heading and what stands under it; folded away when `collapsed`, so that its queries run only on demand."""
+    """A row heading and what stands under it."""
 
     title: str
     cells: Sequence[Cell]
-    collapsed: bool = False
 
 
 def flow(sections: Sequence[Section]) -> list[grafana.Panel]:
@@ -36,14 +35,10 @@ def flow(sections: Sequence[Section]) -> list[grafana.Panel]:
     out: list[grafana.Panel] = []
     top = 0
     for section in sections:
-        row = grafana.RowPanel(title=section.title, collapsed=section.collapsed)
+        row = grafana.RowPanel(title=section.title)
         row.gridPos = grafana.GridPos(h=1, w=COLUMNS, x=0, y=top)
-        out.append(row)
         placed, top = _lines(section.cells, top + 1)
-        if section.collapsed:
-            row.panels = placed
-        else:
-            out.extend(placed)
+        out += [row, *placed]
     return out
 
 

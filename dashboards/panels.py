@@ -16,7 +16,7 @@ from grafanalib import core as grafana
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 """The board's variable: no board names a server."""
 
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
+GREEN, YELLOW, ORANGE, RED, GREY = "green", "yellow", "orange", "red", "text"
 
 Threshold = tuple[float | None, str]
 """From this value on (None: from the start) this colour."""
@@ -103,13 +103,11 @@ def timeseries(
     )
 
 
-def stat(
-    *, title: str, unit: str, description: str, queries: Sequence[Query], look: Look, trend: bool = False
-) -> grafana.Stat:
+def stat(*, title: str, unit: str, description: str, queries: Sequence[Query], look: Look) -> grafana.Stat:
     """One big figure per series."""
     options = {
         **_reduced(),
-        "graphMode": "area" if trend else "none",
+        "graphMode": "none",
         "colorMode": "value",
         "justifyMode": "auto",
         "textMode": "auto",
