@@ -8,7 +8,7 @@ then kept: SLOs do not change while the service runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from aiohttp import web
@@ -32,20 +32,16 @@ def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
         return {uid: boards.to_text(board) for uid, board in rendered.items()}
 
     async def rules_yaml(_request: web.Request) -> web.Response:
-        return await _answer(rules_text, "application/yaml")
+        try:
+            return web.Response(text=await asyncio.to_thread(rules_text), content_type="application/yaml")
+        except InputError as error:
+            return web.Response(status=422, text=f"{error}\n")
 
     async def board_json(request: web.Request) -> web.Response:
         texts = await asyncio.to_thread(board_texts)
         uid = request.match_info["uid"]
         if uid not in texts:
-            raise web.HTTPNotFound(text=f"no board {uid!r}: there are {', '.join(sorted(texts))}\n")
+            return web.Response(status=404, text=f"no board {uid!r}: there are {', '.join(sorted(texts))}\n")
         return web.Response(text=texts[uid], content_type="application/json")
 
     return [web.get("/rules.yaml", rules_yaml), web.get("/dashboards/{uid}.json", board_json)]
-
-
-async def _answer(render: Callable[[], str], content_type: str) -> web.Response:
-    try:
-        return web.Response(text=await asyncio.to_thread(render), content_type=content_type)
-    except InputError as error:
-        raise web.HTTPUnprocessableEntity(text=f"{error}\n") from error

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -43,30 +44,38 @@ def data_directory(given: Path | None) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Keep other processes off the ledger in a data directory: two that count into one file would each miss half."""
+    with (data / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{data}: in use by another gpufleet: stop that one, or name another --data") from error
+        yield
+
+
 def bind(listen: Address) -> socket.socket:
     """A listening socket. Raises InputError where the address cannot be had."""
     try:
         family, _, _, _, where = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((str(where[0]), int(where[1])), family=family)
     except OSError as error:
-        raise InputError(f"--listen {listen}: {error.strerror}: free it, or name another address") from error
+        what = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise InputError(f"--listen {listen}: {what}: free it, or name another address") from error
 
 
 async def open_and_serve(
     slos: Sequence[Slo], *, agents: Sequence[str], prometheus: str | None, data: Path | None, listen: Address
 ) -> None:
     """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
-    file = data_directory(data) / LEDGER_FILE
-    ledger = Ledger(file)
-    try:
+    directory = data_directory(data)
+    with locked(directory), bind(listen) as sock, contextlib.closing(Ledger(directory / LEDGER_FILE)) as ledger:
         for message in ledger.messages:
             print(message, file=sys.stderr)
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
-        print(f"ledger {file}, counting from {source.name}", flush=True)
-        service = Service(slos, source, ledger)
-        await serve(service, bind(listen), started=lambda url: print(f"page on {url}", flush=True))
-    finally:
-        ledger.close()
+        print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
+        await serve(Service(slos, source, ledger), sock, started=lambda url: print(f"page on {url}", flush=True))
 
 
 async def serve(service: Service, sock: socket.socket, *, started: Callable[[str], None]) -> None:

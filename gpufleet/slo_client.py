@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import aiohttp
@@ -26,9 +27,8 @@ async def fetch(url: str) -> list[dict[str, Any]]:
                 found += page["slos"]
                 cursor = page["next"]
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise InputError(
-            f"{url}: does not answer ({error}): start it with gpufleet slo serve, or give --url"
-        ) from error
+        what = os.strerror(error.errno) if isinstance(error, aiohttp.ClientOSError) and error.errno else str(error)
+        raise InputError(f"{url}: does not answer ({what}): start it with gpufleet slo serve, or give --url") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{url}: does not answer like a gpufleet SLO service: give its --url") from error
     return found
