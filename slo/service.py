@@ -29,7 +29,7 @@ from slo.facts import REPLICA, Fact, FactWatch
 from slo.ledger import Ledger, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
-from slo.sliding import sliding, step_for
+from slo.sliding import HOUR, sliding, step_for
 from slo.sources.base import Source
 from slo.status import Culprit, SloStatus, assess
 
@@ -103,6 +103,7 @@ class Service:
         self.number = 0
         """Grows whenever the statuses change."""
         self.clock = clock
+        self.started = int(clock())
         self._statuses: list[SloStatus] = []
         self._by_key: dict[tuple[str, Group], SloStatus] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -246,7 +247,9 @@ class Service:
         since = max(0.0, until - seconds)
         key = (status.slo.id, status.group)
         spenders = self.ledger.spenders(*key, since, until)
-        step = max(SLOT_SECONDS, -(-int(until - since) // ATTRIBUTION_SLOTS // SLOT_SECONDS) * SLOT_SECONDS)
+        step = SLOT_SECONDS
+        if until - since > ATTRIBUTION_SLOTS * SLOT_SECONDS:  # beyond a day the ledger keeps replicas by whole hours
+            step = -(-int(until - since) // (ATTRIBUTION_SLOTS * HOUR)) * HOUR
         first = int(since // step) * step
         slots = [Slot(at, step, self.ledger.spenders(*key, at, at + step)) for at in range(first, int(until), step)]
         where = self._places(until)

@@ -1,0 +1,69 @@
+"""The service's own /metrics: each SLO's standing under the recorded names, and what the process itself costs.
+
+Imports slo.names, slo.status and prometheus_client. The same names as the recording rules in alerts/ on purpose: where
+Prometheus records them too, keep one of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from exporter.model import SIMULATED_LABEL
+from slo import names
+from slo.service import Service
+from slo.status import SloStatus
+
+
+class Exposition:
+    """Makes the page; its SLO part is made once per change of the statuses."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._number = -1
+        self._slos = b""
+
+    def page(self) -> bytes:
+        """Prometheus text format."""
+        if self._number != self._service.number:
+            self._number = self._service.number
+            registry = CollectorRegistry()
+            registry.register(_Families(self._service.statuses()))
+            self._slos = generate_latest(registry)
+        return self._slos + generate_latest(self._registry)
+
+
+class _Families:
+    def __init__(self, statuses: Iterable[SloStatus]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> list[Metric]:
+        info = GaugeMetricFamily(names.INFO, "Always 1; what the SLO is.")
+        objective = GaugeMetricFamily(names.OBJECTIVE, "Share of events that must be good.")
+        threshold = GaugeMetricFamily(names.THRESHOLD, "Longest time that is still good.")
+        burn = GaugeMetricFamily(names.BURN_RATE, "How many times faster than allowed the budget is spent, by window.")
+        left = GaugeMetricFamily(names.ERROR_BUDGET_REMAINING, "Share of the budget that is left.")
+        coverage = GaugeMetricFamily(names.COVERAGE, "Share of the SLO's window that was watched.")
+        for status in self._statuses:
+            slo = status.slo
+            labels = {names.LABEL_ID: slo.id, names.LABEL_SERVICE: slo.service, names.LABEL_SLO: slo.name}
+            labels |= dict(status.group)
+            if status.simulated:
+                labels[SIMULATED_LABEL] = "true"
+            more = {names.LABEL_WINDOW: slo.window.text, "signal": slo.signal, "method": str(slo.method)}
+            info.add_sample(info.name, labels | more | {"objective": str(slo.objective)}, 1)
+            objective.add_sample(objective.name, labels, float(slo.objective))
+            if slo.threshold_seconds is not None:
+                threshold.add_sample(threshold.name, labels, float(slo.threshold_seconds))
+            for window, rate in status.burn_rates.items():
+                if rate is not None:  # a window without data has no burn rate, not one of 0
+                    burn.add_sample(burn.name, labels | {names.LABEL_WINDOW: window}, rate)
+            if status.budget.remaining is not None:
+                left.add_sample(left.name, labels, status.budget.remaining)
+            coverage.add_sample(coverage.name, labels, status.counts.coverage)
+        return [info, objective, threshold, burn, left, coverage]

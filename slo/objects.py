@@ -1,0 +1,294 @@
+"""The JSON objects of the API, typed, and how they are made from the service's values.
+
+Imports slo's values and msgspec. The objects are a public contract: a field may be added, never renamed or removed.
+Times are RFC 3339 in UTC; ratios are 0 to 1 (budgets may be negative); objectives and factors are decimal text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from slo.attribution import Evidence, Spender
+from slo.service import Attribution, Point
+from slo.status import SloStatus
+
+
+class AlertObject(msgspec.Struct, frozen=True):
+    """One burn-rate condition. `state` is inactive, firing or unknown (no data); `since` is null unless it fires."""
+
+    severity: str
+    long: str
+    short: str
+    factor: str
+    state: str
+    since: str | None
+
+
+class SloObject(msgspec.Struct, frozen=True):
+    """One SLO, or one group of it. `good`, `bad` and `total` count `unit` over `window`, `good` being the lower bound.
+
+    `exhausted_at` is when the budget ends at the present pace: past once exhausted, null where it outlasts the window.
+    `burning_since` is the first bad minute of the stretch that burns faster than allowed up to now, null where none.
+    """
+
+    id: str
+    service: str
+    name: str
+    group: dict[str, str]
+    revision: int
+    signal: str
+    method: str
+    unit: str
+    objective: str
+    window: str
+    threshold_seconds: float | None
+    good: float
+    bad: float
+    total: float
+    good_bounds: tuple[float, float]
+    coverage: float
+    data_through: str | None
+    error_budget_remaining: float | None
+    error_budget_remaining_bounds: tuple[float, float] | None
+    exhausted_at: str | None
+    burn_rates: dict[str, float | None]
+    alerts: list[AlertObject]
+    simulated: bool
+    state: str
+    burning_since: str | None
+
+
+class SloList(msgspec.Struct, frozen=True):
+    """One page of SLOs, worst first; `next` is the cursor of the following page."""
+
+    slos: list[SloObject]
+    next: str | None
+
+
+class HistoryPoint(msgspec.Struct, frozen=True):
+    """One step: what it held, and the budget of the SLO's whole window as it stood at the step's end."""
+
+    start: str
+    good: float
+    bad: float
+    total: float
+    coverage: float
+    burn_rate: float | None
+    error_budget_remaining: float | None
+    error_budget_remaining_bounds: tuple[float, float] | None
+
+
+class History(msgspec.Struct, frozen=True):
+    """What the last `window` held, oldest first."""
+
+    id: str
+    group: dict[str, str]
+    window: str
+    step_seconds: int
+    simulated: bool
+    points: list[HistoryPoint]
+
+
+class EvidenceObject(msgspec.Struct, frozen=True):
+    """Hardware events of the same time on a spender's GPU: a coincidence, not a cause.
+
+    `lift` is the error rate of the five-minute slots with the event over that of those without; null where too few.
+    """
+
+    kind: str
+    name: str
+    node: str
+    gpu: str
+    gpu_index: str
+    first: str
+    last: str
+    events: int
+    lift: float | None
+    text: str
+
+
+class SpenderObject(msgspec.Struct, frozen=True):
+    """One spender. `key` is null where unknown; `shared` above 1: the figures of that many GPUs are the same events.
+
+    `excess` is bad events beyond its own traffic at the error rate of the rest; null where there is no rest.
+    """
+
+    key: str | None
+    bad: float
+    total: float
+    share: float | None
+    excess: float | None
+    shared: int
+    additive: bool
+    replicas: list[str]
+    nodes: list[str]
+    gpus: list[str]
+    evidence: list[EvidenceObject]
+
+
+class AttributionObject(msgspec.Struct, frozen=True):
+    """Who spent the budget in the window, by excess."""
+
+    id: str
+    group: dict[str, str]
+    by: str
+    window: str
+    since: str
+    until: str
+    unit: str
+    bad: float
+    total: float
+    simulated: bool
+    spenders: list[SpenderObject]
+
+
+class SourceObject(msgspec.Struct, frozen=True):
+    """How one source does."""
+
+    name: str
+    up: bool
+    since: str
+    reason: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the service works: `status` is ok, starting or failing; `problem` says why it fails."""
+
+    status: str
+    problem: str
+    sources: list[SourceObject]
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """What is wrong and what to do."""
+
+    status: int
+    message: str
+    near: list[str] = []
+
+
+class ErrorObject(msgspec.Struct, frozen=True):
+    """The body of every answer that is no success."""
+
+    error: ErrorDetail
+
+
+def rfc3339(time: float | None) -> str | None:
+    """Whole seconds, UTC, with Z."""
+    return None if time is None else datetime.fromtimestamp(int(time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _at(time: float) -> str:
+    return rfc3339(time) or ""
+
+
+def slo_object(status: SloStatus) -> SloObject:
+    """The API's object of a status."""
+    slo, counts, left = status.slo, status.counts, status.budget
+    return SloObject(
+        id=slo.id,
+        service=slo.service,
+        name=slo.name,
+        group=dict(status.group),
+        revision=status.revision,
+        signal=slo.signal,
+        method=str(slo.method),
+        unit=slo.method.unit,
+        objective=str(slo.objective),
+        window=slo.window.text,
+        threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
+        good=counts.good,
+        bad=counts.bad,
+        total=counts.total,
+        good_bounds=(counts.good, counts.good_upper),
+        coverage=_round(counts.coverage) or 0.0,
+        data_through=rfc3339(status.data_through),
+        error_budget_remaining=_round(left.remaining),
+        error_budget_remaining_bounds=_pair(left.remaining_bounds),
+        exhausted_at=rfc3339(left.exhausted_at),
+        burn_rates={window: _round(rate) for window, rate in status.burn_rates.items()},
+        alerts=[
+            AlertObject(
+                a.window.severity, a.window.long, a.window.short, str(a.window.factor), a.state, rfc3339(a.since)
+            )
+            for a in status.alerts
+        ],
+        simulated=status.simulated,
+        state=status.state,
+        burning_since=rfc3339(status.burning_since),
+    )
+
+
+def history_object(status: SloStatus, window: str, points: list[Point]) -> History:
+    """The API's object of a history."""
+    ratio = float(status.slo.budget_ratio)
+
+    def left(bad: float, total: float) -> float | None:
+        return _round(1.0 - bad / total / ratio) if total > 0 else None
+
+    def point(p: Point) -> HistoryPoint:
+        lower, upper = left(p.window.bad, p.window.total), left(p.window.bad_lower, p.window.total)
+        return HistoryPoint(
+            start=_at(p.start),
+            good=p.step.good,
+            bad=p.step.bad,
+            total=p.step.total,
+            coverage=_round(p.step.coverage) or 0.0,
+            burn_rate=_round(p.step.bad / p.step.total / ratio) if p.step.total > 0 else None,
+            error_budget_remaining=lower,
+            error_budget_remaining_bounds=None if lower is None or upper is None else (lower, upper),
+        )
+
+    step = points[0].seconds if points else 0
+    return History(status.slo.id, dict(status.group), window, step, status.simulated, [point(p) for p in points])
+
+
+def attribution_object(status: SloStatus, window: str, who: Attribution) -> AttributionObject:
+    """The API's object of an attribution."""
+    return AttributionObject(
+        id=status.slo.id,
+        group=dict(status.group),
+        by=who.by,
+        window=window,
+        since=_at(who.since),
+        until=_at(who.until),
+        unit=status.slo.method.unit,
+        bad=who.bad,
+        total=who.total,
+        simulated=status.simulated,
+        spenders=[_spender(s) for s in who.spenders],
+    )
+
+
+def _spender(one: Spender) -> SpenderObject:
+    return SpenderObject(
+        key=one.key or None,
+        bad=one.bad,
+        total=one.total,
+        share=_round(one.share),
+        excess=_round(one.excess),
+        shared=one.shared,
+        additive=one.shared == 1,
+        replicas=list(one.replicas),
+        nodes=list(one.nodes),
+        gpus=list(one.gpus),
+        evidence=[_evidence(e) for e in one.evidence],
+    )
+
+
+def _evidence(one: Evidence) -> EvidenceObject:
+    return EvidenceObject(
+        one.kind, one.name, one.node, one.gpu, one.gpu_index, _at(one.first), _at(one.last), one.events,
+        _round(one.lift), one.text,
+    )  # fmt: skip
+
+
+def _round(value: float | None) -> float | None:
+    """Nine decimals: far below anything that is counted, and 0.19999999999999996 reads 0.2."""
+    return None if value is None else round(value, 9) + 0.0
+
+
+def _pair(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if bounds is None else (round(bounds[0], 9) + 0.0, round(bounds[1], 9) + 0.0)

@@ -1,0 +1,84 @@
+"""Figures as people read them. Pure; imports the standard library and slo.model alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from slo.model import Method, Slo
+from slo.signals import signal_of
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+NONE = "\u2013"
+MINUS = "\u2212"
+TIMES = "\u00d7"
+
+
+def percent(ratio: float | None, digits: int = 1) -> str:
+    """0.2 → "20 %"; never rounded up to a whole that is not reached, nor down to a 0 that is not."""
+    if ratio is None:
+        return NONE
+    value = ratio * 100
+    text = f"{value:.{digits}f}"
+    if (float(text) >= 100 > value) or (float(text) == 0 != value):
+        text = f"{value:.{digits + 2}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{'0' if text in ('-0', '') else text.replace('-', MINUS)} %"
+
+
+def decimal_percent(ratio: Decimal) -> str:
+    """An objective exactly as it was written: 0.999 → "99.9 %"."""
+    return f"{(ratio * 100).normalize():f} %"
+
+
+def rate(value: float | None) -> str:
+    """A burn rate with its sign, in about three figures: 0.31, 14.4, 250 times."""
+    if value is None:
+        return NONE
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    text = f"{value:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{TIMES}"
+
+
+def count(value: float) -> str:
+    """12345 → "12 345", with narrow spaces."""
+    text = f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return text.replace(",", "\u202f").replace("-", MINUS)
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: "4 min", "5 h 20 min", "6 d 3 h"."""
+    minutes = max(0, round(seconds / MINUTE))
+    if minutes < 1:
+        return "less than a minute"
+    days, rest = divmod(minutes, DAY // MINUTE)
+    hours, minutes = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    first = next(i for i, (n, _) in enumerate(parts) if n)
+    return "\u00a0".join(f"{n}\u00a0{unit}" for n, unit in parts[first : first + 2] if n)
+
+
+def clock(time: float, now: float) -> str:
+    """A time of day, with its date where that is another day: "12:03 UTC", "14 Nov 12:03 UTC"."""
+    at, today = datetime.fromtimestamp(time, UTC), datetime.fromtimestamp(now, UTC)
+    day = "" if at.date() == today.date() else f"{at.day} {at:%b} "
+    return f"{day}{at:%H:%M} UTC"
+
+
+def threshold(slo: Slo) -> str:
+    """ "500 ms", "2 s"."""
+    seconds = slo.threshold_seconds
+    if seconds is None:
+        return ""
+    return f"{(seconds * 1000).normalize():f} ms" if seconds < 1 else f"{seconds.normalize():f} s"
+
+
+def promise(slo: Slo) -> str:
+    """The objective as one sentence."""
+    title = signal_of(slo).title
+    part = f"{decimal_percent(slo.objective)} of {slo.method.unit}"
+    if slo.threshold_seconds is not None:
+        return f"{title} within {threshold(slo)} for {part}, over {slo.window}"
+    good = "available" if slo.method is Method.TIMESLICES else "answered"
+    return f"{part} {good}, over {slo.window}"
