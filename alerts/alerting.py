@@ -55,16 +55,16 @@ def alert_rules(counts: Counts, links: Links) -> list[Rule]:
         wanted = slo.page if page else slo.ticket
         if not wanted.disabled:
             expr = _burning(counts, counts.certain, window)
-            rule = _alert(counts, links, alert, window.severity, expr, wanted, _burn_text(counts, window))
+            rule = _alert(counts, links, alert, window.severity, expr, said=wanted, text=_burn_text(counts, window))
             rule["labels"] = {**_labels(rule), names.LABEL_WINDOW: window.long}
             rules.append(rule)
     if not slo.ticket.disabled:
-        rules.append(_alert(counts, links, names.ALERT_EXHAUSTED, "ticket", _exhausted(counts), slo.ticket))
-        no_data = _alert(counts, links, names.ALERT_NO_DATA, "ticket", _no_data(counts), slo.ticket)
+        rules.append(_alert(counts, links, names.ALERT_EXHAUSTED, "ticket", _exhausted(counts), said=slo.ticket))
+        no_data = _alert(counts, links, names.ALERT_NO_DATA, "ticket", _no_data(counts), said=slo.ticket)
         no_data["for"] = NO_DATA_FOR
         rules.append(no_data)
     if OPTIMISTIC in counts.sides and alert_windows(slo):
-        rules.append(_alert(counts, links, names.ALERT_UNDECIDED, "info", _undecided(counts), Alerting()))
+        rules.append(_alert(counts, links, names.ALERT_UNDECIDED, "info", _undecided(counts), said=Alerting()))
     return rules
 
 
@@ -111,7 +111,7 @@ def _recent(counts: Counts, name: str, window: Matcher) -> str:
 
 
 def _alert(
-    counts: Counts, links: Links, alert: str, severity: str, expr: str, alerting: Alerting, more: str = ""
+    counts: Counts, links: Links, alert: str, severity: str, expr: str, *, said: Alerting, text: str = ""
 ) -> Rule:
     slo = counts.slo
     own = {**constant_labels(slo), names.LABEL_SEVERITY: severity}
@@ -119,10 +119,10 @@ def _alert(
     return {
         "alert": alert,
         "expr": expr,
-        "labels": {**slo.labels, **({"owner": slo.owner} if slo.owner else {}), **alerting.labels, **own},
+        "labels": {**slo.labels, **({"owner": slo.owner} if slo.owner else {}), **said.labels, **own},
         "annotations": {
             "summary": f"{slo.id}: {_SUMMARIES[alert]}",
-            "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {more or _DESCRIPTIONS[alert]}",
+            "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {text or _DESCRIPTIONS[alert]}",
             "runbook_url": f"{links.runbooks}/{alert}.md",
             "dashboard_url": f"{links.board}?var-{names.LABEL_ID}={slo.id}",
             **slo.annotations,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.counts import Counts, Side
+from alerts.counts import Counts
 from alerts.promql import duration, either, labelled, total_by
 from slo import names
 from slo.model import Matcher, Method, Slo

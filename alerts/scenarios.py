@@ -1,0 +1,192 @@
+"""What generated rules are tried on: shapes of SLOs, courses of traffic, and which alerts must fire when.
+
+Imports slo and alerts.counts. Expectations come from slo.burn, the definition that the service evaluates: a rule that
+differs from it fails its test. A course is a list of tiles, each what was counted in 5 minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
+
+from alerts.counts import OPTIMISTIC, Counts
+from slo import names
+from slo.budget import Counts as Counted
+from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence
+from slo.model import Matcher, Method, Slo, Window
+from slo.names import TILE_SECONDS
+from slo.signals.base import MinuteSelectors
+from slo.windows import AlertWindow, alert_windows
+
+MINUTES = TILE_SECONDS // names.MINUTE_SECONDS
+
+
+class Kind(StrEnum):
+    """How an SLO's events are written in rules."""
+
+    GOOD = "good"
+    BAD = "bad"
+    BOUNDS = "bounds"
+    MINUTES = "minutes"
+
+
+class Shape(NamedTuple):
+    """All that decides the arithmetic of an SLO's rules. SLOs of one shape share one proof."""
+
+    objective: Decimal
+    window: Window
+    kind: Kind
+
+    @property
+    def slo(self) -> Slo:
+        """An SLO of this shape, for tests alone."""
+        name = f"{self.objective}-{self.window}-{self.kind}"
+        method = Method.TIMESLICES if self.kind is Kind.MINUTES else Method.OCCURRENCES
+        if self.kind in (Kind.MINUTES, Kind.BAD):
+            return Slo("selftest", name, "availability", self.objective, self.window, method)
+        threshold = Decimal("0.6" if self.kind is Kind.BOUNDS else "0.5")  # between vLLM's 0.5 and 0.75, and on 0.5
+        engine = (Matcher("engine", "=", "vllm"),)
+        return Slo("selftest", name, "ttft", self.objective, self.window, method, threshold, engine)
+
+
+def shape_of(slo: Slo) -> Shape:
+    """The shape of an SLO."""
+    counts = Counts(slo, 15)
+    if isinstance(counts.selectors, MinuteSelectors):
+        kind = Kind.MINUTES
+    elif counts.selectors.bad:
+        kind = Kind.BAD
+    else:
+        kind = Kind.BOUNDS if OPTIMISTIC in counts.sides else Kind.GOOD
+    return Shape(slo.objective, slo.window, kind)
+
+
+class Tile(NamedTuple):
+    """Events of 5 minutes; minutes, for time slices."""
+
+    total: int
+    bad: int
+    undecided: int = 0
+    """Neither certainly good nor certainly bad; not in `bad`."""
+
+
+class Firing(NamedTuple):
+    """One alert that fires."""
+
+    alert: str
+    severity: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A course of traffic, and the tiles (numbered from 1) after which the firing alerts are compared.
+
+    None in `tiles` is a tile in which nothing was scraped. Counters begin anew before each tile in `resets`.
+    """
+
+    name: str
+    tiles: Sequence[Tile | None]
+    checks: Sequence[int]
+    resets: frozenset[int] = field(default_factory=frozenset)
+
+
+def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]:
+    """The budget alerts that must fire after so many tiles."""
+    found = []
+    for window in alert_windows(slo):
+        long, short = (_counted(tiles, after, s) for s in (window.long_seconds, window.short_seconds))
+        if alert_state(slo, window, long, short).state == "firing":
+            alert = names.ALERT_BURN_PAGE if window.severity == "page" else names.ALERT_BURN_TICKET
+            found.append(Firing(alert, window.severity, window.long))
+    whole = _counted(tiles, after, slo.window.seconds)
+    spent = burn_rate(slo, whole, optimistic=True)
+    if spent is not None and spent >= 1 and whole.bad_lower >= evidence(slo, "ticket"):
+        found.append(Firing(names.ALERT_EXHAUSTED, "ticket", slo.window.text))
+    return sorted(found)
+
+
+def scenarios(shape: Shape) -> Iterator[Scenario]:
+    """Every course that the rules of a shape are tried on."""
+    slo = shape.slo
+    windows = alert_windows(slo)
+    for window in windows:
+        yield _detection(shape, window)
+        if shape.kind is not Kind.MINUTES:
+            below = _traffic(shape, window.error_ratio(slo) * Decimal("0.95"))
+            yield Scenario(f"just below {window.severity} {window.long}", [below] * 24, _sure(slo, [below] * 24, 24))
+    clean, failed = _traffic(shape, Decimal(0)), _traffic(shape, Decimal(1))
+    if windows:
+        yield _luck(shape)
+        again = [clean] * 12 + [failed] * 12
+        yield Scenario("counter resets", again, _sure(slo, again, 12, 18, 24), frozenset({6, 15}))
+    idle = Tile(0, 0)
+    if shape.kind is not Kind.MINUTES:  # a watched minute without requests is good: time slices know no idle
+        yield Scenario("idle", [clean] * 12 + [idle] * 12, (13, 24))
+    yield Scenario("nothing scraped", [clean] * 12 + [None] * 12 + [clean] * 6, (14, 24, 30))
+
+
+def _detection(shape: Shape, window: AlertWindow) -> Scenario:
+    """Clean for the long window, then a steady burn until it fires, then clean for the short window."""
+    slo = shape.slo
+    burning = _traffic(shape, min(Decimal(1), 2 * window.error_ratio(slo)))
+    detection = window.detection_seconds(slo, Decimal(burning.bad) / burning.total)
+    assert detection is not None
+    clean = [_traffic(shape, Decimal(0))] * (window.long_seconds // TILE_SECONDS)
+    telling = ceil(evidence(slo, window.severity) / burning.bad)  # tiles until there is evidence
+    limit = len(clean) + max(ceil(detection / TILE_SECONDS), telling) + 1
+    burnt = clean + [burning] * (limit - len(clean))
+    first = next(n for n in range(len(clean) + 1, limit + 1) if _fires(slo, burnt, n, window))
+    tiles = burnt[:first] + [clean[0]] * (window.short_seconds // TILE_SECONDS + 1)
+    checks = (first - 1, first, len(tiles))
+    assert not _fires(slo, tiles, len(tiles), window)
+    return Scenario(f"{window.severity} {window.long} fires and resolves", tiles, _sure(slo, tiles, *checks))
+
+
+def _luck(shape: Shape) -> Scenario:
+    """Hardly any traffic, all of it bad, but one bad event short of the evidence that any alert asks for."""
+    slo = shape.slo
+    few = min(evidence(slo, w.severity) for w in alert_windows(slo)) - 1
+    if shape.kind is Kind.MINUTES:
+        tiles = [Tile(MINUTES, MIN_BAD_MINUTES - 1)] + [Tile(MINUTES, 0)] * 2
+    else:
+        tiles = [Tile(1, 1)] * few
+    return Scenario("too few to tell", tiles, range(1, len(tiles) + 1))
+
+
+def _traffic(shape: Shape, error_ratio: Decimal) -> Tile:
+    """A tile with this share of bad events: as near as whole events allow; whole minutes, rounded up."""
+    if shape.kind is Kind.MINUTES:
+        return Tile(MINUTES, ceil(error_ratio * MINUTES))
+    total = max(10_000, ceil(100 / shape.slo.budget_ratio))
+    return Tile(total, int(error_ratio * total))
+
+
+def _counted(tiles: Sequence[Tile | None], after: int, seconds: int) -> Counted:
+    """The sum of the tiles of a window."""
+    seen = [tile for tile in tiles[max(0, after - seconds // TILE_SECONDS) : after] if tile is not None]
+    total, bad = sum(t.total for t in seen), sum(t.bad for t in seen)
+    return Counted(total - bad - sum(t.undecided for t in seen), total - bad, total)
+
+
+def _fires(slo: Slo, tiles: Sequence[Tile | None], after: int, window: AlertWindow) -> bool:
+    long, short = (_counted(tiles, after, s) for s in (window.long_seconds, window.short_seconds))
+    return alert_state(slo, window, long, short).state == "firing"
+
+
+def _sure(slo: Slo, tiles: Sequence[Tile | None], *checks: int) -> tuple[int, ...]:
+    """The checks at which no burn rate stands on its limit to the last binary digit, where either answer is right."""
+
+    def near(after: int) -> bool:
+        limits = [(s, w.factor) for w in alert_windows(slo) for s in (w.long_seconds, w.short_seconds)]
+        for seconds, limit in [*limits, (slo.window.seconds, Decimal(1))]:
+            burn = burn_rate(slo, _counted(tiles, after, seconds), optimistic=True)
+            if burn is not None and abs(burn / float(limit) - 1) < 1e-6:
+                return True
+        return False
+
+    return tuple(check for check in checks if not near(check))

@@ -1,0 +1,176 @@
+"""promtool unit tests for generated rules: one file of rules and one of tests for every distinct shape of SLO.
+
+Imports slo and alerts. The rules are those that rules.render writes, for an SLO of the same shape; a thousand SLOs of
+three shapes share three proofs. promtool evaluates every group at one interval, so it is that of the tiles: what a test
+says about time holds to one tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from alerts.promql import select
+from alerts.rules import HEADER, dump, groups, render
+from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, scenarios, shape_of
+from exporter.metrics import llm
+from exporter.model import InputError
+from slo import names
+from slo.model import Matcher, Slo
+from slo.names import MINUTE_SECONDS, TILE_SECONDS
+
+Samples = list[float | None]
+"""Values of one series at even steps; None where there is none."""
+
+_TARGET = Matcher(llm.TARGET_LABEL, "=", "10.0.0.1:8000")
+_VLLM = Matcher("engine", "=", "vllm")
+_FIRING = 'alertstate="firing"'
+
+
+def files(slos: Sequence[Slo]) -> dict[str, str]:
+    """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape among these SLOs."""
+    found: dict[str, str] = {}
+    for shape in sorted({shape_of(slo) for slo in slos}, key=str):
+        name = shape.slo.name
+        found[f"{name}.rules.yaml"] = render([shape.slo])
+        tests = [_test(shape, scenario) for scenario in scenarios(shape)]
+        tests += [_no_data(shape), *([_undecided(shape)] if shape.kind is Kind.BOUNDS else [])]
+        document = {
+            "rule_files": [f"{name}.rules.yaml"],
+            "evaluation_interval": f"{TILE_SECONDS // 60}m",
+            "group_eval_order": [group["name"] for group in groups([shape.slo])],
+            "tests": tests,
+        }
+        found[f"{name}.test.yaml"] = HEADER + dump(document)
+    if not found:
+        raise InputError("no SLOs to test, name a directory that has some")
+    return found
+
+
+def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
+    slo = shape.slo
+    burning = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{_FIRING},alertname=~"SloErrorBudget.+"}}'
+    asked = []
+    for after in scenario.checks:
+        firing = expected(slo, scenario.tiles, after)
+        samples = [
+            {"labels": f'{{alertname="{f.alert}",severity="{f.severity}",window="{f.window}"}}', "value": 1}
+            for f in firing
+        ]
+        asked.append(_asked(f"count by (alertname, severity, window) ({burning})", after, samples))
+        whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", slo.window.text))
+        # Never NaN: a comparison drops it, a count of all keeps it.
+        asked.append(_asked(f"count({select(names.ERROR_RATIO, *whole)} <= 1)", after, _one()))
+    return _document(scenario.name, shape, _series(shape, scenario), asked)
+
+
+def _no_data(shape: Shape) -> dict[str, object]:
+    """Half an hour of traffic, then nothing: pending at once, firing 5 m later, until it is back."""
+    gone: Samples = [*([1.0] * 6), *([None] * 4)]
+    firing = f'count(ALERTS{{alertname="{names.ALERT_NO_DATA}",{_FIRING}}})'
+    series = [_written(_raw_names(shape)[0], [*gone, 1.0])]
+    checks = [(5, []), (6, []), (7, _one()), (10, [])]
+    asked = [_asked(firing, after, samples) for after, samples in checks]
+    return _document("no data", shape, series, asked, TILE_SECONDS)
+
+
+def _undecided(shape: Shape) -> dict[str, object]:
+    """All traffic between the two edges: one notice, and no page and no ticket."""
+    tiles = [Tile(10_000, 0, 10_000)] * 12
+    scenario = Scenario("between two edges", tiles, (12,))
+    test = _test(shape, scenario)
+    undecided = f'count(ALERTS{{alertname="{names.ALERT_UNDECIDED}",{_FIRING}}})'
+    asked = test["promql_expr_test"]
+    assert isinstance(asked, list)
+    asked.append(_asked(undecided, 12, _one()))
+    return test
+
+
+def _series(shape: Shape, scenario: Scenario) -> list[dict[str, str]]:
+    """The input series: counters a tile, or verdicts a minute."""
+    if shape.kind is Kind.MINUTES:
+        minutes: Samples = [None]
+        for tile in scenario.tiles:
+            good = [] if tile is None else [1.0] * (tile.total - tile.bad) + [0.0] * tile.bad
+            minutes += good or [None] * (TILE_SECONDS // MINUTE_SECONDS)
+        labels = (Matcher(names.LABEL_SERVICE, "=", shape.slo.service), Matcher(names.LABEL_SLO, "=", shape.slo.name))
+        return [_written(select(names.GOOD_MINUTE, *_matchers(shape.slo, *labels)), minutes)]
+    steps = [None if tile is None else _figures(shape, tile) for tile in scenario.tiles]
+    return [
+        _written(name, _counter([None if s is None else s[at] for s in steps], scenario.resets))
+        for at, name in enumerate(_raw_names(shape))
+    ]
+
+
+def _figures(shape: Shape, tile: Tile) -> tuple[int, ...]:
+    """What each raw series of a shape counted in a tile."""
+    good = tile.total - tile.bad
+    if shape.kind is Kind.BAD:
+        return good, tile.bad
+    return tile.total, good - tile.undecided, good
+
+
+def _raw_names(shape: Shape) -> list[str]:
+    """The raw series of a shape, in the order of `_figures`."""
+    if shape.kind is Kind.MINUTES:
+        return [select(llm.ENGINE_UP.name, _TARGET)]
+    if shape.kind is Kind.BAD:
+        return [select(llm.HTTP_REQUESTS.name, _TARGET, Matcher("code", "=", code)) for code in ("2xx", "5xx")]
+    family = llm.TIME_TO_FIRST_TOKEN
+    edges = ("0.5", "0.75") if shape.kind is Kind.BOUNDS else ("0.5",)
+    buckets = [select(family.bucket, _TARGET, _VLLM, Matcher("le", "=", edge)) for edge in edges]
+    return [select(family.count, _TARGET, _VLLM), *buckets]
+
+
+def _counter(steps: Sequence[int | None], resets: frozenset[int]) -> Samples:
+    """A counter that grows by these steps, from 0 anew before each tile in `resets`."""
+    values: Samples = [0.0]
+    count = 0
+    for number, step in enumerate(steps, 1):
+        count = (0 if number in resets else count) + (step or 0)
+        values.append(None if step is None else float(count))
+    return values
+
+
+def _written(series: str, samples: Samples) -> dict[str, str]:
+    """A series in promtool's notation, runs of equal steps shortened."""
+    return {"series": series, "values": " ".join(_runs(samples))}
+
+
+def _runs(samples: Samples) -> Iterable[str]:
+    for missing, run in groupby(samples, lambda value: value is None):
+        values = [value for value in run if value is not None] if not missing else list(run)
+        if missing:
+            yield "stale" if len(values) == 1 else f"stale _x{len(values) - 1}"
+            continue
+        yield from _steps([value for value in values if value is not None])
+
+
+def _steps(values: Sequence[float]) -> Iterable[str]:
+    start = 0
+    while start < len(values):
+        end = start + 1
+        step = values[end] - values[start] if end < len(values) else 0.0
+        while end < len(values) and values[end] - values[end - 1] == step:
+            end += 1
+        yield f"{values[start]:.0f}{step:+.0f}x{end - start - 1}" if end - start > 1 else f"{values[start]:.0f}"
+        start = end
+
+
+def _matchers(slo: Slo, *more: Matcher) -> tuple[Matcher, ...]:
+    return (Matcher(names.LABEL_ID, "=", slo.id), *more)
+
+
+def _one() -> list[dict[str, object]]:
+    return [{"labels": "{}", "value": 1}]
+
+
+def _asked(expr: str, after: int, samples: Sequence[object]) -> dict[str, object]:
+    return {"expr": expr, "eval_time": f"{after * 5}m", "exp_samples": list(samples)}
+
+
+def _document(
+    name: str, shape: Shape, series: list[dict[str, str]], asked: list[dict[str, object]], step: int = 0
+) -> dict[str, object]:
+    step = step or (MINUTE_SECONDS if shape.kind is Kind.MINUTES else TILE_SECONDS)
+    return {"name": name, "interval": f"{step // 60}m", "input_series": series, "promql_expr_test": asked}
