@@ -1,0 +1,103 @@
+"""Runs the simulated fleet: its engines on loopback, one agent a node. What a real fleet has, only smaller.
+
+Imports exporter.simulation and the agent. The SLO service sees agents, as it does of
+a real fleet.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from exporter.agent import Agent
+from exporter.settings import DEFAULT_LISTEN, EngineSettings, Settings
+from exporter.simulation import driver, fleet
+from exporter.simulation.engine import SimulatedEngine, make_app
+from exporter.simulation.world import Scenario
+from gpufleet.discovery import port_free
+from gpufleet.listen import Address, address
+
+HOST = "127.0.0.1"
+FIRST_ENGINE_PORT = 9411
+"""Engines take these ports where they are free, so that replicas have the same names at each start."""
+SHUTDOWN_SECONDS = 0.5
+
+
+class SimulatedFleet:
+    """All nodes with their engines and agents, as long as the context lasts. `started_at` is when the story begins."""
+
+    def __init__(self, *, seed: int, started_at: float) -> None:
+        self.seed = seed
+        self.started_at = started_at
+        self.targets: dict[str, str] = {}
+        """host:port of each engine by its plan's key."""
+        self.agents: list[Agent] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            for number, plan in enumerate(fleet.ENGINES):
+                engine = SimulatedEngine(self._scenario(plan.node), plan, self.started_at)
+                self.targets[plan.key] = await self._serve(make_app(engine), FIRST_ENGINE_PORT + number)
+            for node in fleet.NODES:
+                agent = Agent(self._settings(node))
+                await agent.start()
+                self._stack.push_async_callback(agent.stop)
+                self.agents.append(agent)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def scenario(self) -> Scenario:
+        """What the world is made from, of no node in particular."""
+        return self._scenario("")
+
+    def _scenario(self, node: str) -> Scenario:
+        return Scenario(node, self.seed, self.started_at)
+
+    def _settings(self, node: str) -> Settings:
+        scenario = self._scenario(node)
+        engines = tuple(
+            EngineSettings(
+                url=f"http://{self.targets[plan.key]}", gpus=tuple(driver.gpu_uuid(scenario, gpu) for gpu in plan.gpus)
+            )
+            for plan in fleet.engines_of(node)
+        )
+        simulation: dict[str, str | int | float | bool] = {
+            "node": node,
+            "seed": self.seed,
+            "started_at": self.started_at,
+        }
+        return Settings(node=node, listen=str(agent_address()), gpu="simulated", engines=engines, simulation=simulation)
+
+    async def _serve(self, app: web.Application, wanted_port: int) -> str:
+        """Serve on loopback; where."""
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        try:
+            sock = socket.create_server((HOST, wanted_port))
+        except OSError:
+            sock = socket.create_server((HOST, 0))
+        await web.SockSite(runner, sock).start()
+        return f"{HOST}:{sock.getsockname()[1]}"
+
+
+def agent_address() -> Address:
+    """The agent's usual address, or the next one that is free."""
+    usual = address(DEFAULT_LISTEN)
+    port = usual.port
+    while not port_free(usual.host, port):
+        port += 1
+    return Address(usual.host, port)
