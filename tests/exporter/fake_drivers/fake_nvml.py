@@ -2,7 +2,8 @@
 
 State file (path in FAKE_NVML): gpus, hang ("init", "gpu 1" or "events"), lost [indexes], no_handle [indexes],
 refused {function or field id: NVML error code}, fields {id: value}, gpm {metric id: value or null}, memory_temp,
-clock_events, xids [[index, code]], library (false: no libnvidia-ml), crash, busy_ms (processor time a call takes).
+clock_events, xids [[index, code]], library (false: no libnvidia-ml), crash, busy_ms (processor time a call takes),
+frozen (the file is read once, and a wait for events lasts as long as it may).
 """
 
 # ruff: noqa: N802  the functions carry NVML's own names
@@ -30,10 +31,16 @@ FIELDS = {
 }  # fmt: skip
 GPM = {"1": 62.5, "5": 21.0, "10": 34.0, "20": 2.0, "21": 4.0}
 _delivered: list[int] = []
+_frozen: list[dict] = []
 
 
 def state():
-    return json.loads(Path(os.environ["FAKE_NVML"]).read_text())
+    if _frozen:
+        return _frozen[0]
+    now = json.loads(Path(os.environ["FAKE_NVML"]).read_text())
+    if now.get("frozen"):
+        _frozen.append(now)
+    return now
 
 
 def hang():
@@ -189,6 +196,9 @@ def nvmlDeviceRegisterEvents(handle, kinds, event_set):
 
 
 def nvmlEventSetWait_v2(event_set, timeout_ms):
+    if state().get("frozen"):
+        time.sleep(timeout_ms / 1000)
+        raise NVMLError(NVML_ERROR_TIMEOUT)
     until = time.monotonic() + min(timeout_ms / 1000, 0.05)
     while time.monotonic() < until:
         now = state()
