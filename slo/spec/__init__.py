@@ -13,13 +13,14 @@ from exporter.model import InputError
 from slo.model import Slo
 from slo.spec import check, native
 from slo.spec.decode import Problems
-from slo.spec.yaml_lines import Node, YamlFormatError, read
+from slo.spec.yaml_lines import MAX_BYTES, Node, YamlFormatError, read
 
-_EXAMPLE = """write a file like slos.yaml:
-  apiVersion: gpufleet/v1
-  service: chat
-  slos:
-    - {name: ttft, signal: ttft, threshold: 500ms, objective: 95%, window: 30d}"""
+EXAMPLE = (
+    "{apiVersion: gpufleet/v1, service: chat, slos: "
+    "[{name: ttft, signal: ttft, threshold: 500ms, objective: 95%, window: 30d}]}"
+)
+"""A whole file on one line, for messages that are one line."""
+_WRITE = f"write one like {EXAMPLE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +62,42 @@ def reports_of(paths: Sequence[Path]) -> list[FileReport]:
 def _files(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
-            if not inside:
-                raise InputError(f"{path}:0: no *.yaml or *.yml file here: {_EXAMPLE}")
-        elif path.exists():
-            inside = [path]
-        else:
-            raise InputError(f"{path}:0: no such file or directory: name a file or a directory of *.yaml files")
+        try:
+            inside = _inside(path) if path.is_dir() else [path]
+            if not path.exists():
+                raise InputError(f"{path}: no such file or directory: name a file or a directory of *.yaml files")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+        if not inside:
+            raise InputError(f"{path}: no *.yaml or *.yml file here: {_WRITE}")
         for one in inside:
             found.setdefault(one.resolve(), one)
     return list(found.values())
+
+
+def _inside(directory: Path) -> list[Path]:
+    """Its YAML files by name. Not its directories and hidden files: a mounted ConfigMap has its own of both."""
+    return sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix in (".yaml", ".yml") and not path.name.startswith(".") and not path.is_dir()
+    )
 
 
 def _report(path: Path) -> FileReport:
     problems = Problems()
     slos: list[Slo] = []
     try:
-        documents = read(path.read_bytes())
+        with path.open("rb") as file:
+            documents = read(file.read(MAX_BYTES + 1))
         if not documents:
-            problems.add(1, f"the file is empty: {_EXAMPLE}")
+            problems.add(1, f"the file is empty: {_WRITE}")
         for document in documents:
             slos += _document(str(path), document, problems)
     except YamlFormatError as problem:
         problems.add(problem.line, problem.text)
     except OSError as error:
-        problems.add(0, f"cannot be read: {error.strerror}: check its permissions")
+        problems.add(1, f"cannot be read ({error.strerror}): check its permissions")
     told = tuple(f"{path}:{line}: {text}" for line, text in sorted(problems.found, key=lambda found: found[0]))
     return FileReport(path, tuple(slos), told)
 
@@ -94,7 +105,7 @@ def _report(path: Path) -> FileReport:
 def _document(file: str, document: Node, problems: Problems) -> list[Slo]:
     """One document, read by the format that its apiVersion names."""
     if document.mapping is None:
-        problems.add(document.line, f"not an SLO file: {_EXAMPLE}")
+        problems.add(document.line, f"not an SLO file: {_WRITE}")
         return []
     if "apiVersion" not in document.mapping:
         problems.add(document.line, f"the document has no apiVersion: add apiVersion: {native.API_VERSION}")

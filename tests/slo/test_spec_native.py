@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.model import InputError
 from slo.model import Edge, Location, Method
-from slo.spec import load, reports_of, schema
+from slo.spec import EXAMPLE, load, reports_of, schema
 
 FULL = """\
 # A comment, and every key.
@@ -100,6 +100,11 @@ def test_reports_count_what_is_usable_beside_what_is_not(files):
     assert ([slo.id for slo in bad.slos], len(bad.problems), len(full.slos)) == (["y-up", "y-up-requests"], 1, 3)
 
 
+def test_the_example_that_messages_show_is_a_good_file(tmp_path):
+    (tmp_path / "example.yaml").write_text(EXAMPLE)
+    assert [slo.id for slo in load([tmp_path])] == ["chat-ttft"]
+
+
 def test_schema_is_up_to_date():
     written = schema.PATH.read_text(encoding="utf-8")
     assert written == schema.render(), "out of date: run python -m slo.spec.schema"
@@ -135,7 +140,7 @@ def test_no_input_brings_anything_but_an_input_error(tmp_path, data):
         load([file])
     except InputError as error:
         for line in str(error).splitlines():
-            assert line.startswith((f"{file}:", "  "))
+            assert line.startswith(f"{file}:")
 
 
 @st.composite
