@@ -59,6 +59,7 @@ class _Shape:
 
     heads: list[bytes]
     is_sample: list[bool]
+    is_comment: list[bool]
     is_first: list[bool] | None  # over the samples; set where some series stand twice
     fixed_length: int
 
@@ -67,11 +68,14 @@ class _Shape:
         lines = body.split(b"\n")
         if len(lines) != len(self.heads):
             return None
-        texts = tuple(compress(map(bytes.removeprefix, lines, self.heads), self.is_sample))
-        joined = b"".join(texts)
+        rests = list(map(bytes.removeprefix, lines, self.heads))
+        joined = b"".join(rests)
         # removeprefix leaves a line that begins otherwise as it is; then the lengths do not add up.
         if len(joined) + self.fixed_length != len(body) or joined.translate(None, _NUMBER_CHARACTERS):
             return None
+        if any(compress(rests, self.is_comment)):
+            return None
+        texts = compress(rests, self.is_sample)
         try:
             values = list(map(float, texts))
         except ValueError:
@@ -160,6 +164,7 @@ class _Learning:
         return _Shape(
             heads,
             [*self._is_sample, False],
+            [*(not one for one in self._is_sample), True],
             None if all(self._is_first) else self._is_first,
             sum(map(len, heads)) + len(heads) - 1,
         )

@@ -173,6 +173,15 @@ def test_a_series_gained_or_lost_is_a_new_layout_with_values_in_their_places() -
     assert (lost.layout.types, retyped.layout.types) == ({"a": "gauge"}, {"a": "counter"})
 
 
+def test_a_comment_that_became_something_else_of_its_length_is_noticed() -> None:
+    body = b"# TYPE a gauge\na 1\n\nb 2\n"
+    for other in (b"# TYPE a other\na 1\n\nb 2\n", b"! TYPE a gauge\na 1\n\nb 2\n", b"# TYPE a gauge\na 1\n5\nb 2\n"):
+        reader = PageReader()
+        reader.read(body)
+        with pytest.raises(PageError):
+            reader.read(other)
+
+
 def test_of_a_series_that_stands_twice_the_first_counts_on_every_read() -> None:
     reader = PageReader()
     for text, expected in (("1 2 3", [1, 3]), ("4 5 6", [4, 6])):
@@ -232,8 +241,13 @@ def test_limits_on_bytes_and_series_hold_on_the_first_and_on_later_reads() -> No
 
 
 PIECE = b"\n".join((CAPTURES[0].parent / "vllm-0.32.0.prom").read_bytes().split(b"\n")[-60:])
-BYTES = st.one_of(st.sampled_from([bytes([one]) for one in b'\n {}",=\\#_eN0.\r\t\xff\x00']), st.binary(max_size=2))
-EDITS = st.tuples(st.integers(0, len(PIECE)), st.integers(0, 12), BYTES)
+BYTES = st.one_of(
+    st.just(b""), st.sampled_from([bytes([one]) for one in b'\n {}",=\\#_eN0.\r\t\xff\x00']), st.binary(max_size=2)
+)
+EDITS = st.one_of(
+    st.tuples(st.integers(0, len(PIECE)), st.integers(0, 12), BYTES),
+    BYTES.flatmap(lambda put: st.tuples(st.integers(0, len(PIECE)), st.just(len(put)), st.just(put))),  # same length
+)
 
 
 @given(st.lists(st.lists(EDITS, max_size=4), min_size=1, max_size=3))
