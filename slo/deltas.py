@@ -116,7 +116,7 @@ class Track:
     def _clock_is_behind(self, plan: Plan, time: float, values: Sequence[float]) -> bool:
         """Whether an old time is the source's new present. A scrape that counts less than the last is just old."""
         known = dict(zip(self.plan.keys, self.values, strict=True))
-        old = any(value < known.get(key, 0.0) for key, value in zip(plan.keys, values, strict=True))
+        old = any(values[i] < known.get(plan.keys[i], 0.0) for i in range(plan.counters))
         if old or time > self.last - MIN_GAP_SECONDS:
             return False
         self.behind = self.behind + 1 if time > self.behind_at else 1

@@ -17,6 +17,8 @@ from slo.observed import Slice
 from slo.plan import Plan
 from slo.signals.base import Role
 
+_COLUMN = {Role.GOOD: 0, Role.GOOD_UPPER: 1, Role.TOTAL: 2, Role.BAD: 3}
+
 
 @dataclass(slots=True)
 class Part:
@@ -62,7 +64,7 @@ class Known:
 
 @dataclass(slots=True)
 class Gathered:
-    """One group's minute over all sources. `by_replica`: good, good_upper, total, bad, whether bad is what is counted.
+    """One group's minute over all sources. `by_replica`: good, good_upper, total, bad, whether good is what is counted.
 
     `answered`: replica → whether it was up in the minute; `starting` as in Part.
     """
@@ -75,14 +77,8 @@ class Gathered:
     def count(self, role: Role, replica: str, gained: float) -> None:
         """Add one slot's delta."""
         row = self.by_replica.setdefault(replica, [0.0, 0.0, 0.0, 0.0, 0.0])
-        if role is Role.GOOD:
-            row[0] += gained
-        elif role is Role.GOOD_UPPER:
-            row[1] += gained
-        elif role is Role.TOTAL:
-            row[2] += gained
-        else:
-            row[3] += gained
+        row[_COLUMN[role]] += gained
+        if role in (Role.GOOD, Role.GOOD_UPPER):
             row[4] = 1.0
 
 
@@ -109,10 +105,10 @@ def requests(one: Gathered) -> tuple[float, float, float, dict[str, tuple[float,
     """(good, good_upper, total, spenders) of an occurrence minute. A page that counts more good than all is cut."""
     sums = [0.0, 0.0, 0.0]
     spenders: dict[str, tuple[float, float]] = {}
-    for replica, (good, upper, total, bad, counts_bad) in one.by_replica.items():
-        lower = max(0.0, total - bad) if counts_bad else min(good, total)
+    for replica, (good, upper, total, bad, counts_good) in one.by_replica.items():
+        lower = min(good, total) if counts_good else max(0.0, total - bad)
         sums[0] += lower
-        sums[1] += lower if counts_bad else min(max(upper, lower), total)
+        sums[1] += min(max(upper, lower), total) if counts_good else lower
         sums[2] += total
         if total:
             spenders[replica] = (total - lower, total)

@@ -51,12 +51,13 @@ class Target:
 class Plan:
     """The tracked series of a layout. A position is an index into `series`; page index `at[position]` holds its value.
 
-    `slots[n]` are SLO number n's, with positions instead of page indices; `carried` has the replicas of each SLO number
+    The first `counters` positions are counters, the rest gauges. `slots[n]` are SLO number n's, with positions instead of page indices; `carried` has the replicas of each SLO number
     and group, `simulated` those that have a simulated one.
     """
 
     series: tuple[Named, ...]
     at: tuple[int, ...]
+    counters: int
     keys: tuple[Key, ...]
     targets: tuple[Target, ...]
     slots: tuple[tuple[Slot, ...], ...]
@@ -94,6 +95,7 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
     return Plan(
         tuple(Named(series[i].name, tuple(series[i].labels)) for i in order),
         tuple(order),
+        len(counters),
         _keys([series[i] for i in order]),
         _targets([series[i] for i in order], [metric_of[i] for i in order[: len(counters)]]),
         slots,
