@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from exporter.metrics import llm
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
-from slo.model import Edge, Slo
+from slo.model import Edge, Method, Slo
 from slo.signals import signal_of
 from slo.signals.base import Bounds
 from slo.signals.latency import Latency
@@ -93,12 +94,28 @@ def _slo(slo: Slo) -> list[str]:
     what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window}"
     lines = [f"{slo.id}  ({slo.location})"]
     lines += _entry("objective", [what])
-    lines += _entry("selects", [str(matcher) for matcher in slo.selector] or ["everything"])
+    lines += _entry("selects", _selects(slo))
     if slo.group_by:
         lines += _entry("groups", [f"one budget for each {', '.join(slo.group_by)}"])
     if isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
+    else:
+        lines += _entry("counts", [_availability(slo)])
     return lines + _entry("alerts", _alerts(slo))
+
+
+def _selects(slo: Slo) -> list[str]:
+    lines = [str(matcher) for matcher in slo.selector] or ["everything"]
+    foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in llm.MODEL_LABELS)
+    return lines + [f"the agent sets no label {label}: it must come from your Prometheus" for label in foreign]
+
+
+def _availability(slo: Slo) -> str:
+    if slo.method is not Method.TIMESLICES:
+        return "a request is bad when it ends with a 5xx"
+    bad = f"no replica answers or more than {percent_exact(slo.max_error_ratio)} of its requests fail"
+    start = f"a replica may take {duration(slo.start_grace_seconds)} to start"
+    return f"a minute is bad when {bad}; {start}" + ("; having no replica is fine" if slo.scale_to_zero else "")
 
 
 def _entry(title: str, lines: Sequence[str]) -> list[str]:
