@@ -53,6 +53,13 @@ class Console:
         """Something that happened just now, with the time of day."""
         self.line(f"{time.strftime('%H:%M:%S')}  {self._in(_GREEN if good else _RED, text)}")
 
+    def check(self, name: str, found: str, *, good: bool, bad: bool = False) -> None:
+        """One finding: good, bad, or neither."""
+        mark, colour = (
+            (self._marks[0], _GREEN) if good else (self._marks[2], _RED) if bad else (self._marks[1], _YELLOW)
+        )
+        self.line(f"  {self._in(colour, mark)} {name}: {found}")
+
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Do something that takes time; says how it ended, and how long it took."""

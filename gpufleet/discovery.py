@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -47,6 +47,11 @@ class FoundGpus:
 
     names: tuple[str, ...]
     problem: str = ""
+
+
+def named(names: Sequence[str]) -> str:
+    """GPUs counted by name."""
+    return ", ".join(f"{names.count(one)} x {one}" for one in dict.fromkeys(names))
 
 
 async def gpus() -> FoundGpus:

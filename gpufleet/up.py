@@ -98,7 +98,7 @@ class _Run:
             return
         with console.step("looking for GPUs") as step:
             found = await discovery.gpus()
-            step.note(_named(found.names) or found.problem)
+            step.note(discovery.named(found.names) or found.problem)
         with console.step("looking for engines") as step:
             engines = await (discovery.engines(options.engines) if options.engines else discovery.usual_engines())
             step.note(_listed(engines) or "none on the usual ports")
@@ -183,11 +183,6 @@ class _Run:
             console.line()
 
         await serve(service, self._sock, started=started)
-
-
-def _named(names: Sequence[str]) -> str:
-    """GPUs counted by name."""
-    return ", ".join(f"{names.count(one)} x {one}" for one in dict.fromkeys(names))
 
 
 def _listed(engines: Sequence[FoundEngine]) -> str:
