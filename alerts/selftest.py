@@ -139,11 +139,11 @@ def _written(series: str, samples: Samples) -> dict[str, str]:
 
 def _runs(samples: Samples) -> Iterable[str]:
     for missing, run in groupby(samples, lambda value: value is None):
-        values = [value for value in run if value is not None] if not missing else list(run)
+        values = list(run)
         if missing:
             yield "stale" if len(values) == 1 else f"stale _x{len(values) - 1}"
-            continue
-        yield from _steps([value for value in values if value is not None])
+        else:
+            yield from _steps([value for value in values if value is not None])
 
 
 def _steps(values: Sequence[float]) -> Iterable[str]:

@@ -1,0 +1,100 @@
+"""Checks a directory that `gpufleet alerts write` made, with promtool and amtool where they are, and tests it.
+
+Imports alerts. Without promtool rules are still read by a parser of our own dependencies, and held to the names that
+exist; what could not be run is said.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from alerts.expressions import reads
+from alerts.promql import KNOWN
+from exporter.model import InputError
+
+RULES = "rules.yaml"
+ALERTMANAGER = "alertmanager.yml"
+TESTS = "tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`faults` as `file: what`; `ran` and `skipped` say what was held against what."""
+
+    faults: tuple[str, ...]
+    ran: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def check(directory: Path) -> Report:
+    """Rules and routes. Raises InputError where the directory has no rules."""
+    rules = directory / RULES
+    faults, ran, skipped = list(_own(rules)), [f"{rules}: PromQL and names"], []
+    for tool, arguments, path in (
+        ("promtool", ("check", "rules", "--lint=all", "--lint-fatal"), rules),
+        ("amtool", ("check-config",), directory / ALERTMANAGER),
+    ):
+        if not path.exists():
+            continue
+        said = _run(tool, arguments, (path,))
+        if said is None:
+            skipped.append(f"{path}: {tool} is not on this machine")
+        else:
+            ran.append(f"{path}: {tool} {arguments[0]}")
+            faults += said
+    return Report(tuple(faults), tuple(ran), tuple(skipped))
+
+
+def test(directory: Path) -> Report:
+    """The promtool tests. Raises InputError where there are none, or no promtool."""
+    tests = sorted((directory / TESTS).glob("*.test.yaml"))
+    if not tests:
+        raise InputError(f"{directory / TESTS}: no tests, run `gpufleet alerts write` first")
+    said = _run("promtool", ("test", "rules"), tests)
+    if said is None:
+        raise InputError("promtool: not on this machine, install Prometheus' tools (Debian: prometheus)")
+    return Report(tuple(said), tuple(f"{path}: promtool test" for path in tests), ())
+
+
+def _own(rules: Path) -> Iterator[str]:
+    try:
+        document = yaml.load(rules.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except OSError as error:
+        raise InputError(f"{rules}: cannot read ({error.strerror}), run `gpufleet alerts write` first") from error
+    except yaml.YAMLError as error:
+        yield f"{rules}: not YAML: {' '.join(str(error).split())}"
+        return
+    try:
+        found = [(group["name"], rule) for group in document["groups"] for rule in group["rules"]]
+        expressions = [(name, rule.get("alert") or rule["record"], str(rule["expr"])) for name, rule in found]
+    except (TypeError, KeyError, AttributeError):
+        yield f"{rules}: not a rule file, write it again with `gpufleet alerts write`"
+        return
+    for group, rule, expr in expressions:
+        try:
+            unknown = {read.name for read in reads(expr)} - KNOWN
+        except ValueError as error:
+            yield f"{rules}: {group}: {rule}: not PromQL: {error}"
+            continue
+        if unknown:
+            yield f"{rules}: {group}: {rule}: reads {', '.join(sorted(unknown))}, which nothing emits or records"
+
+
+def _run(tool: str, arguments: Sequence[str], paths: Sequence[Path]) -> list[str] | None:
+    """The tool's complaints; None where it is not there. The program is the one that stands first on PATH."""
+    program = shutil.which(tool)
+    if program is None:
+        return None
+    done = subprocess.run(  # noqa: S603 - our own arguments, no shell
+        [program, *arguments, *map(str, paths)], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return []
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return [f"{tool}: {line.strip()}" for line in lines]

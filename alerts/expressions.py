@@ -1,0 +1,36 @@
+"""What an expression reads, by a parser of PromQL. For checks and for counting what rules cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import promql_parser
+
+
+class Read(NamedTuple):
+    """One selector: the series name, and the length of its range in seconds (0 for an instant)."""
+
+    name: str
+    range_seconds: float
+
+
+def reads(expr: str) -> Iterator[Read]:
+    """Every selector of an expression. Raises ValueError with the parser's words where it is not PromQL."""
+    return _walk(promql_parser.parse(expr))
+
+
+def _walk(node: Any) -> Iterator[Read]:  # Any: the parser's types share no base class
+    match type(node).__name__:
+        case "VectorSelector":
+            yield Read(node.name or "", 0)
+        case "MatrixSelector":
+            yield Read(node.vector_selector.name or "", node.range.total_seconds())
+        case "BinaryExpr":
+            yield from _walk(node.lhs)
+            yield from _walk(node.rhs)
+        case "Call":
+            for argument in node.args:
+                yield from _walk(argument)
+        case "AggregateExpr" | "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
+            yield from _walk(node.expr)
