@@ -22,5 +22,10 @@ def render() -> str:
     return json.dumps(schema | msgspec.json.schema(native.File), indent=2, ensure_ascii=False) + "\n"
 
 
+def generate() -> dict[str, str]:
+    """The generated file by its path from the repository's root."""
+    return {"slo/spec/schema.json": render()}
+
+
 if __name__ == "__main__":
     PATH.write_text(render(), encoding="utf-8")

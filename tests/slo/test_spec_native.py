@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import jsonschema
+import promql_parser
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
@@ -150,3 +151,21 @@ def _edited(draw) -> bytes:
     to = draw(st.integers(at, min(len(FULL), at + 20)))
     word = draw(st.text(st.sampled_from("[]{}:,#&*!|>'\"%@`- \n\tab019.?<=~"), max_size=6))
     return (FULL[:at] + word + FULL[to:]).encode()
+
+
+_VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_VALUES, min_size=1, max_size=4, unique=True), _VALUES)
+def test_a_list_selects_its_values_and_nothing_else(tmp_path, values, other):
+    """Whatever characters they have: dots, pipes and brackets stand for themselves, in Python and in PromQL."""
+    file = Path(tmp_path) / "list.yaml"
+    document = yaml.safe_load(EXAMPLE) | {"selector": {"pod": values}}
+    file.write_text(yaml.safe_dump(document, allow_unicode=True))
+    (matcher,) = load([file])[0].selector
+    assert all(matcher.matches({"pod": value}) for value in values)
+    assert matcher.matches({"pod": other}) == (other in values)
+    parsed = promql_parser.parse(f"up{{{matcher}}}")
+    assert isinstance(parsed, promql_parser.VectorSelector)
+    assert [(m.name, m.value) for m in parsed.matchers.matchers] == [("pod", matcher.value)]
