@@ -21,7 +21,7 @@ from exporter.model import InputError
 from gpufleet.listen import Address
 from gpufleet.routes import routes
 from slo.api import make_app
-from slo.ledger import Ledger
+from slo.ledger import Ledger, LedgerError
 from slo.model import Slo
 from slo.service import Service
 from slo.sources.agents import AgentsSource
@@ -45,14 +45,22 @@ def data_directory(given: Path | None) -> Path:
 
 
 @contextlib.contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Keep other processes off the ledger in a data directory: two that count into one file would each miss half."""
-    with (data / "lock").open("w") as file:
+def open_ledger(data: Path) -> Iterator[Ledger]:
+    """The ledger of a data directory, for one process at a time: two that count into it would each miss half.
+
+    Raises InputError where another process has it, and where it cannot be opened.
+    """
+    with (data / "lock").open("w") as lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"{data}: in use by another gpufleet: stop that one, or name another --data") from error
-        yield
+        try:
+            ledger = Ledger(data / LEDGER_FILE)
+        except LedgerError as error:
+            raise InputError(str(error)) from error
+        with contextlib.closing(ledger):
+            yield ledger
 
 
 def bind(listen: Address) -> socket.socket:
@@ -69,8 +77,7 @@ async def open_and_serve(
     slos: Sequence[Slo], *, agents: Sequence[str], prometheus: str | None, data: Path | None, listen: Address
 ) -> None:
     """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
-    directory = data_directory(data)
-    with locked(directory), bind(listen) as sock, contextlib.closing(Ledger(directory / LEDGER_FILE)) as ledger:
+    with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
         for message in ledger.messages:
             print(message, file=sys.stderr)
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)

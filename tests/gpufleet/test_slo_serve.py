@@ -2,11 +2,12 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,15 @@ def test_a_port_in_use_and_a_ledger_in_use_are_said(slos, capsys):
         )
         assert main([*arguments, "--data", str(slos / "data")]) == 1
         assert capsys.readouterr().err.startswith(f"{slos / 'data'}: in use by another gpufleet: stop that one")
+
+
+def test_another_program_s_database_is_left_alone(slos, capsys):
+    file = slos / "ledger.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE theirs (a)")
+    arguments = ["slo", "serve", "--slos", str(slos), "--agent", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"]
+    assert main([*arguments, "--data", str(slos)]) == 1
+    assert capsys.readouterr().err == f"{file}: a database, but not a ledger; give another path\n"
 
 
 def test_rules_that_cannot_be_written_say_why(slos):
