@@ -181,9 +181,15 @@ def _alerts(slo: Slo) -> list[str]:
         ))  # fmt: skip
     needed = {one.severity: evidence(slo, one.severity) for one in windows}
     asked = ", ".join(f"{severity} {count}" for severity, count in needed.items())
-    off = [name for name, said in (("page", slo.page), ("ticket", slo.ticket)) if said.disabled]
+    missing = [
+        f"{name} is disabled"
+        if said.disabled
+        else f"no {name}: none could fire at {percent_exact(slo.objective)} over {slo.window}"
+        for name, said in (("page", slo.page), ("ticket", slo.ticket))
+        if name not in needed
+    ]
     return [
         *table(rows),
         f"evidence: bad {slo.method.unit} in the long window, at least: {asked}",
-        *(f"{name} is disabled" for name in off),
+        *missing,
     ]

@@ -48,11 +48,11 @@ def test_validate_counts_by_file_and_says_faults_on_stderr(tmp_path, capsys):
     text = (ROOT / GOLDEN).read_text()
     good.write_text(text)
     assert main(["slo", "validate", str(good)]) == 0
-    assert capsys.readouterr().out == f"{good}: 8 usable SLOs, 0 faults\n"
+    assert capsys.readouterr().out == f"{good}: 9 usable SLOs, 0 faults\n"
     bad.write_text(text.replace("service: chat", "service: other").replace("window: 7d", "window: 7q"))
     assert main(["slo", "validate", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert out.splitlines()[1] == f"{bad}: 7 usable SLOs, 1 fault"
+    assert out.splitlines()[1] == f"{bad}: 8 usable SLOs, 1 fault"
     assert err.startswith(f"{bad}:7: window: '7q' is not a window")
 
 
