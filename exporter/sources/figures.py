@@ -1,6 +1,6 @@
 """The worker's raw figures → families of the catalogue, with dcgm-exporter's units. Imports model, metrics and health.
 
-Adding a figure: a key in nvml_worker (FIELDS, GPM or CALLS), a family in exporter.metrics, a line here.
+Adding a figure: a key in nvml_reading (FIELDS, GPM or CALLS), a family in exporter.metrics, a line here.
 """
 
 from __future__ import annotations

@@ -45,10 +45,6 @@ class Backoff:
         """Whether `thing` is to be left alone."""
         return thing in self._until and now < self._until[thing][0]
 
-    def all_blocked(self, now: float) -> set[str]:
-        """Everything that is to be left alone."""
-        return {thing for thing, (until, _) in self._until.items() if now < until}
-
     def failing(self, thing: str) -> bool:
         """Whether `thing` failed the last time it was tried."""
         return thing in self._until
@@ -107,7 +103,7 @@ class NvmlSource:
         if self._last is not None and self._backoff.blocked(_DRIVER, started):
             answer = Answer(self._last.outcome, [], self._last.reason)
         else:
-            skip = self._backoff.all_blocked(started) - {_DRIVER, _EVENTS, _UNSEEN}
+            skip = {index for index in range(self._count) if self._backoff.blocked(_gpu_at(index), started)}
             events = not self._backoff.blocked(_EVENTS, started)
             if events and not self._with_events:
                 self._process.give_up()  # it did not register its GPUs for events: a fresh one does
@@ -137,14 +133,14 @@ class NvmlSource:
                 )
             elif frame.t == "xid":
                 self._gpu(frame.pci).xid(frame.code, now)
-            elif frame.t == "figures" and frame.pci:
-                self._backoff.mended(frame.pci)
+            elif frame.t == "figures":
+                self._backoff.mended(_gpu_at(frame.index))
             elif frame.t == "end":
                 self._learn_end(frame, now)
         if answer.outcome == "hung" and answer.stuck is not None:
-            stuck = answer.stuck.pci or self._by_index.get(answer.stuck.index, "")
-            answer.reason += f": {stuck or f'GPU {answer.stuck.index}'}"
-            self._backoff.failed(stuck or _DRIVER, now)
+            stuck = _gpu_at(answer.stuck.index)
+            answer.reason += f": {self._by_index.get(answer.stuck.index, stuck)}"
+            self._backoff.failed(stuck, now)
         elif answer.outcome in ("hung", "failed", "ended"):
             self._backoff.failed(_DRIVER, now)
         elif answer.outcome == "done":
@@ -179,11 +175,17 @@ class NvmlSource:
 
     def _silence(self, address: str, answer: Answer, lost: set[str]) -> str:
         """Why the GPU at `address` gave nothing: timeout, lost or error."""
-        if answer.outcome in ("hung", "waiting") or self._backoff.failing(address):
+        if answer.outcome in ("hung", "waiting") or self._hangs(address):
             return "timeout"
         if address in lost or (answer.outcome == "done" and ("" in lost or self._gpu(address).named)):
             return "lost"
         return "error"
+
+    def _hangs(self, address: str) -> bool:
+        """Whether this GPU hung when last read. One that was never named may be any that hung before it had a name."""
+        failing = {index for index in range(self._count) if self._backoff.failing(_gpu_at(index))}
+        named = {index for index, known in self._by_index.items() if known == address}
+        return bool(failing & named if named else failing - set(self._by_index))
 
     def _look_again(self, unseen: bool, answer: Answer, now: float) -> None:
         """Only a fresh worker finds a GPU that was reset or added: start one now and then while one is missing."""
@@ -207,3 +209,8 @@ class NvmlSource:
         if found is None:
             found = self._gpus[address] = GpuReadings(address, node=self._node, simulated=self._simulated)
         return found
+
+
+def _gpu_at(index: int) -> str:
+    """The driver's own name for a GPU, which stands before it has told its address."""
+    return f"GPU {index}"

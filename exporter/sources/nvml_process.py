@@ -81,8 +81,8 @@ class DriverProcess:
         self._abandoned = [process for process in self._abandoned if process.returncode is None]
         return len(self._abandoned)
 
-    async def ask(self, *, skip: Collection[str], events: bool) -> Answer:
-        """Have every GPU read but those in `skip`. Starts a worker where none is running."""
+    async def ask(self, *, skip: Collection[int], events: bool) -> Answer:
+        """Have every GPU read but those at the indexes in `skip`. Starts a worker where none is running."""
         frames: list[Frame] = []
         loop = asyncio.get_running_loop()
         if self._process is None:
@@ -104,12 +104,12 @@ class DriverProcess:
                     return self._ended(frames)
                 self._up = True
             return await self._converse(process, frames, skip, events)
-        except asyncio.CancelledError:
+        except BaseException:
             self.give_up()  # its next lines would answer a question nobody remembers
             raise
 
     async def _converse(
-        self, process: asyncio.subprocess.Process, frames: list[Frame], skip: Collection[str], events: bool
+        self, process: asyncio.subprocess.Process, frames: list[Frame], skip: Collection[int], events: bool
     ) -> Answer:
         self._number += 1
         request = json.dumps({"number": self._number, "skip": sorted(skip), "events": events})

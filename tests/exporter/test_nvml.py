@@ -99,7 +99,12 @@ def test_every_figure_has_dcgm_exporters_name_labels_and_unit(fake_driver, until
 def test_what_a_gpu_does_not_give_is_absent_and_says_why(fake_driver, until):
     fake_driver.set(
         gpus=1,
-        refused={"nvmlDeviceGetEncoderUtilization": NOT_SUPPORTED, "nvmlDeviceGetPowerUsage": NO_PERMISSION, "94": 999},
+        refused={
+            "nvmlDeviceGetEncoderUtilization": NOT_SUPPORTED,
+            "nvmlDeviceGetPowerUsage": NO_PERMISSION,
+            "185": NOT_SUPPORTED,
+            "94": 999,
+        },
         fields={"82": 9223372036854775794, "83": 0x7FFFFFFFFFFFFFF0, "142": 0xFFFFFFFF},
         gpm={"5": None},
         events=False,
@@ -126,6 +131,19 @@ def test_what_a_gpu_does_not_give_is_absent_and_says_why(fake_driver, until):
         assert not set(missing) & set(page)
         assert page.all(health.HEALTH.name, check="xid") == []
         assert page.one(gpu.DRAM_ACTIVE.name) == 0.34
+
+    run(body, source)
+
+
+@pytest.mark.parametrize("answer", [{"refused": {"185": NOT_SUPPORTED}}, {"fields": {"185": 0}}])
+def test_power_comes_from_its_own_call_where_the_field_does_not_give_it(fake_driver, until, answer):
+    fake_driver.set(**answer)
+    source = fake_driver.source()
+
+    async def body() -> None:
+        page = await until(source, up)
+        assert page.one(gpu.POWER_USAGE.name, gpu="0") == 300
+        assert page.all(health.READING_MISSING.name, family=gpu.POWER_USAGE.name) == []
 
     run(body, source)
 
@@ -236,6 +254,33 @@ def test_a_gpu_that_hangs_costs_one_collection_and_is_found_again(fake_driver, u
         now[0] += 11
         page = await until(source, up)
         assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 1
+        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
+
+    run(body, source)
+
+
+def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(fake_driver, until):
+    fake_driver.set(hang="handle 0")
+    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
+
+    async def body() -> None:
+        page = await until(source, down)
+        assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 0
+        for _ in range(2):
+            page = await until(source, up)
+            assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU1) == 45
+            assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 0
+            assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU1) == 1
+
+    run(body, source)
+
+
+def test_what_a_driver_library_prints_does_not_get_between_the_lines(fake_driver, until):
+    fake_driver.set(chatter=True)
+    source = fake_driver.source()
+
+    async def body() -> None:
+        page = await until(source, up)
         assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
 
     run(body, source)

@@ -1,9 +1,9 @@
 """A driver with pynvml's functions whose every answer a test writes into a JSON file, read anew at each call.
 
-State file (path in FAKE_NVML): gpus, hang ("init", "gpu 1" or "events"), lost [indexes], no_handle [indexes],
-refused {function or field id: NVML error code}, fields {id: value}, gpm {metric id: value or null}, memory_temp,
-clock_events, xids [[index, code]], library (false: no libnvidia-ml), crash, busy_ms (processor time a call takes),
-frozen (the file is read once, and a wait for events lasts as long as it may).
+State file (path in FAKE_NVML): gpus, hang ("init", "handle 1", "gpu 1" or "events"), lost [indexes], no_handle
+[indexes], refused {function or field id: NVML error code}, fields {id: value}, gpm {metric id: value or null; absent:
+no GPM}, clock_events, xids [[index, code]], events (false: none), library (false: no libnvidia-ml), crash, chatter,
+busy_ms (processor time a call takes), frozen (the file is read once, and a wait for events lasts as long as it may).
 """
 
 # ruff: noqa: N802  the functions carry NVML's own names
@@ -26,7 +26,7 @@ from pynvml import (
 
 ULONGLONG = 3
 FIELDS = {
-    82: 58, 83: 123456789, 94: 3, 142: 1, 143: 2, 144: 0, 145: 0, 230: 0, 138: 0, 139: 0,
+    82: 58, 83: 123456789, 94: 3, 142: 1, 143: 2, 144: 0, 145: 0, 185: 321_500, 230: 0, 138: 0, 139: 0,
     74: 1_500_000_000, 75: 250_000_000, 76: 0, 77: 0, 78: 0, 79: 0, 80: 0, 81: 0,
 }  # fmt: skip
 GPM = {"1": 62.5, "5": 21.0, "10": 34.0, "20": 2.0, "21": 4.0}
@@ -55,6 +55,8 @@ def called(name, index=None):
         until = time.thread_time() + busy
         while time.thread_time() < until:
             pass
+    if now.get("chatter"):
+        os.write(1, b"NVRM: a library speaks\n")
     if now.get("crash"):
         os._exit(9)
     if index is not None:
@@ -85,7 +87,10 @@ def nvmlSystemGetDriverVersion():
 
 
 def nvmlDeviceGetHandleByIndex(index):
-    if index in called("nvmlDeviceGetHandleByIndex").get("no_handle", []):
+    now = called("nvmlDeviceGetHandleByIndex")
+    if now.get("hang") == f"handle {index}":
+        hang()
+    if index in now.get("no_handle", []):
         raise NVMLError(NVML_ERROR_GPU_IS_LOST)
     return index
 
@@ -118,7 +123,7 @@ def nvmlDeviceGetTemperature(handle, sensor):
 
 def nvmlDeviceGetPowerUsage(handle):
     called("nvmlDeviceGetPowerUsage", handle)
-    return 321_500
+    return 300_000
 
 
 def nvmlDeviceGetUtilizationRates(handle):
