@@ -5,8 +5,8 @@ keys are read from files at each notification, so a rotated key needs no reload.
 
 Decision (accepted). Context: alerts that join an open group do not page again, and Alertmanager makes the dedup key
 from the group's route and labels. Decision: group by whatever deserves its own incident: alert, cluster, SLO and the
-labels SLOs are grouped by; never by `slo`, which is "ttft" for every service. Consequences: one incident for a burn seen
-over several windows. Editing the routes gives open incidents new keys: resolve them first.
+labels SLOs are grouped by; never by `slo`, which is "ttft" for every service. Consequences: one incident for a burn
+seen over several windows. Editing the routes gives open incidents new keys: resolve them first.
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@ exist; what could not be run is said.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def check(directory: Path) -> Report:
     ):
         if not path.exists():
             continue
-        said = _run(tool, arguments, (path,))
+        said = _run(tool, arguments, path)
         if said is None:
             skipped.append(f"{path}: {tool} is not on this machine")
         else:
@@ -56,10 +58,13 @@ def test(directory: Path) -> Report:
     tests = sorted((directory / TESTS).glob("*.test.yaml"))
     if not tests:
         raise InputError(f"{directory / TESTS}: no tests, run `gpufleet alerts write` first")
-    said = _run("promtool", ("test", "rules"), tests)
-    if said is None:
-        raise InputError("promtool: not on this machine, install Prometheus' tools (Debian: prometheus)")
-    return Report(tuple(said), tuple(f"{path}: promtool test" for path in tests), ())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        faults: list[str] = []
+        for said in pool.map(lambda path: _run("promtool", ("test", "rules"), path), tests):
+            if said is None:
+                raise InputError("promtool: not on this machine, install Prometheus' tools (Debian: prometheus)")
+            faults += said
+    return Report(tuple(faults), tuple(f"{path}: promtool test" for path in tests), ())
 
 
 def _own(rules: Path) -> Iterator[str]:
@@ -86,13 +91,13 @@ def _own(rules: Path) -> Iterator[str]:
             yield f"{rules}: {group}: {rule}: reads {', '.join(sorted(unknown))}, which nothing emits or records"
 
 
-def _run(tool: str, arguments: Sequence[str], paths: Sequence[Path]) -> list[str] | None:
+def _run(tool: str, arguments: Sequence[str], path: Path) -> list[str] | None:
     """The tool's complaints; None where it is not there. The program is the one that stands first on PATH."""
     program = shutil.which(tool)
     if program is None:
         return None
     done = subprocess.run(  # noqa: S603 - our own arguments, no shell
-        [program, *arguments, *map(str, paths)], capture_output=True, text=True, check=False
+        [program, *arguments, str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode == 0:
         return []

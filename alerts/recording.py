@@ -5,7 +5,7 @@ the 20 rules that rulers allow by default. A ratio exists only where events were
 
 Decision (accepted). Context: the cost of rules is what they read. Decision: of each window only the sum of all events
 and the sum of bad ones read tiles, once each, every 5 m; ratios, burn rates, budget and evidence read those sums. Sums
-are worth having in their own right: "12 of 3,400 requests". Consequences: tests/alerts/test_cost.py holds the figure,
+are worth having in their own right: "12 of 3,400 requests". Consequences: tests/alerts/test_rules.py holds the figure,
 and a series that is recorded every 5 m must be read with a look-back of 10 m.
 """
 

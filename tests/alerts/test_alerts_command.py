@@ -1,0 +1,71 @@
+"""`gpufleet alerts`: what it writes passes its own checks and tests; what is broken is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpufleet.cli import main
+
+FILE = """apiVersion: gpufleet/v1
+service: chat
+slos:
+  - {name: ttft, signal: ttft, threshold: 500ms, objective: 95%, window: 30d, selector: {engine: vllm}}
+  - {name: availability, signal: availability, objective: 99.9%, window: 7d}
+  - {name: answers, signal: availability, method: occurrences, objective: 99.9%, window: 7d}
+  - {name: tpot, signal: tpot, threshold: 60ms, objective: 99%, window: 7d, selector: {engine: vllm}}
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    (tmp_path / "slos").mkdir()
+    (tmp_path / "slos" / "chat.yaml").write_text(FILE)
+    out = tmp_path / "out"
+    assert main(["alerts", "write", "--slos", str(tmp_path / "slos"), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.real
+def test_what_is_written_passes_its_checks_and_proves_itself(written: Path, binary: Callable[[str], str]) -> None:
+    binary("promtool")
+    assert main(["alerts", "check", str(written)]) == 0
+    assert main(["alerts", "test", str(written)]) == 0
+
+
+@pytest.mark.real
+def test_an_alert_that_fires_too_late_fails_its_test(
+    written: Path, binary: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary("promtool")
+    for path in (written / "tests").glob("*"):
+        if not path.name.startswith("0.999-7d-bad"):
+            path.unlink()
+    rules = written / "tests" / "0.999-7d-bad.rules.yaml"
+    rules.write_text(rules.read_text().replace("> 3.36", "> 3.9"))
+    assert main(["alerts", "test", str(written)]) == 1
+    assert "0.999-7d-bad" in capsys.readouterr().err
+
+
+def test_a_name_that_nothing_emits_is_named(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = written / "rules.yaml"
+    rules.write_text(rules.read_text().replace("llm_engine_up{", "llm_engine_upp{"))
+    assert main(["alerts", "check", str(written)]) == 1
+    assert "reads llm_engine_upp, which nothing emits or records" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("groups: [", "not YAML"), ("groups: 1", "not a rule file"), ("[]", "not a rule file")]
+)
+def test_a_broken_rule_file_is_told(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules.yaml").write_text(text)
+    assert main(["alerts", "check", str(tmp_path)]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "test"])
+def test_a_directory_without_rules_says_what_to_run(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["alerts", command, str(tmp_path)]) == 1
+    assert "run `gpufleet alerts write` first" in capsys.readouterr().err

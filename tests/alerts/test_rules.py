@@ -1,0 +1,135 @@
+"""Generated rules: names, labels, promtool's opinion of them, what they cost."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alerts.expressions import reads
+from alerts.promql import KNOWN
+from alerts.rules import MAX_RULES, groups, render
+from exporter.model import InputError
+from slo import names
+from slo.model import Alerting, Matcher, Slo
+from slo.windows import alert_windows, parse_window
+
+WINDOWS = ("1h", "12h", "3d", "7d", "28d", "4w", "30d", "90d")
+OBJECTIVES = ("0.5", "0.9", "0.95", "0.99", "0.999", "0.9999", "0.99999")
+
+
+def rules_of(*slos: Slo) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(render(slos))["groups"] for rule in group["rules"]]
+
+
+def alerts_of(slo: Slo, name: str) -> list[dict[str, Any]]:
+    return [rule for rule in rules_of(slo) if rule.get("alert") == name]
+
+
+def test_rules_read_and_record_known_names_alone(slos: dict[str, Slo]) -> None:
+    for rule in rules_of(*slos.values()):
+        assert {read.name for read in reads(rule["expr"])} <= KNOWN
+        assert "alert" in rule or rule["record"] in names.RECORDED
+
+
+def test_every_recorded_name_is_recorded_by_some_rule(slos: dict[str, Slo]) -> None:
+    assert {rule["record"] for rule in rules_of(*slos.values()) if "record" in rule} == set(names.RECORDED)
+
+
+def test_a_recorded_series_is_only_read_with_its_slo_in_the_matcher(slos: dict[str, Slo]) -> None:
+    for slo in slos.values():
+        for rule in rules_of(slo):
+            recorded = rule["expr"].count("gpufleet_slo")
+            assert rule["expr"].count(f'{{slo_id="{slo.id}"') == recorded
+            assert rule["labels"]["slo_id"] == slo.id
+
+
+def test_groups_are_small_and_named_apart(slos: dict[str, Slo]) -> None:
+    found = groups(list(slos.values()))
+    assert len({group["name"] for group in found}) == len(found) == 2 * len(slos)
+    assert all(len(group["rules"]) <= MAX_RULES for group in found)
+
+
+def test_one_rule_a_burn_window_says_which_it_is(slos: dict[str, Slo]) -> None:
+    slo = slos["ttft"]
+    pages = alerts_of(slo, names.ALERT_BURN_PAGE) + alerts_of(slo, names.ALERT_BURN_TICKET)
+    assert [(r["labels"]["severity"], r["labels"]["window"]) for r in pages] == [
+        (window.severity, window.long) for window in alert_windows(slo)
+    ]
+
+
+def test_only_a_threshold_between_edges_has_a_second_side(slos: dict[str, Slo]) -> None:
+    exact, between = render([slos["ttft"]]), render([slos["tpot"]])
+    assert names.GOOD_UPPER_TILE not in exact
+    assert not alerts_of(slos["ttft"], names.ALERT_UNDECIDED)
+    assert names.GOOD_UPPER_TILE in between
+    for rule in alerts_of(slos["tpot"], names.ALERT_BURN_PAGE):
+        assert names.ERROR_RATIO_LOWER in rule["expr"]
+        assert names.ERROR_RATIO + "{" not in rule["expr"]
+    assert alerts_of(slos["tpot"], names.ALERT_UNDECIDED)[0]["labels"]["severity"] == "info"
+
+
+def test_group_labels_are_kept_through_every_sum(slos: dict[str, Slo]) -> None:
+    tiles = next(rule for rule in rules_of(slos["tpot"]) if rule.get("record") == names.TOTAL_TILE)
+    assert "sum by (cluster, simulated, model_name)" in tiles["expr"]
+
+
+def test_a_disabled_severity_has_no_alerts_and_labels_are_the_authors(make_slo: Callable[..., Slo]) -> None:
+    slo = make_slo("ttft", page=Alerting(labels={"team": "a", "severity": "x"}), ticket=Alerting(disabled=True))
+    alerts = [rule for rule in rules_of(slo) if "alert" in rule]
+    assert {rule["alert"] for rule in alerts} == {names.ALERT_BURN_PAGE}
+    assert all(rule["labels"]["team"] == "a" and rule["labels"]["severity"] == "page" for rule in alerts)
+
+
+def test_labels_hold_no_value_that_changes(slos: dict[str, Slo]) -> None:
+    for rule in rules_of(*slos.values()):
+        assert not any("{{" in value for value in rule["labels"].values())
+        assert "{{" not in rule.get("annotations", {}).get("summary", "")
+
+
+def test_an_slo_on_an_engine_of_unknown_edges_is_refused(make_slo: Callable[..., Slo]) -> None:
+    slo = make_slo("ttft", selector=(Matcher("engine", "=", "unheard-of"),))
+    with pytest.raises(InputError, match=r"slos\.yaml:\d+: chat-ttft selects no engine"):
+        render([slo])
+
+
+def test_rules_of_a_month_read_at_most_a_sixtieth_of_sloths(slos: dict[str, Slo]) -> None:
+    """24 series scraped every 30 s, as in the comparison in which Sloth's rules read 560 million samples a day."""
+    assert samples_a_day(replace(slos["ttft"], group_by=()), series=24, scrape=30) <= 560e6 / 60
+
+
+def samples_a_day(slo: Slo, *, series: int, scrape: int) -> float:
+    """Samples that every selector of the SLO's rules reads in a day, by the lengths of their ranges."""
+    read = 0.0
+    for group in yaml.safe_load(render([slo], scrape_interval_seconds=scrape))["groups"]:
+        seconds = int(group["interval"].removesuffix("m")) * 60
+        for rule in group["rules"]:
+            for one in reads(rule["expr"]):
+                step = (60 if one.name == names.GOOD_MINUTE else 300) if one.name in names.RECORDED else scrape
+                count = 1 if one.name in names.RECORDED else series
+                read += count * max(1.0, one.range_seconds / step) * 86400 / seconds
+    return read
+
+
+@pytest.mark.real
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    objective=st.sampled_from(OBJECTIVES),
+    window=st.sampled_from(WINDOWS),
+    name=st.sampled_from(["ttft", "tpot", "availability", "answers"]),
+)
+def test_promtool_accepts_the_rules_of_any_objective_and_window(
+    binary: Callable[[str], str], slos: dict[str, Slo], tmp_path: Path, *, objective: str, window: str, name: str
+) -> None:
+    slo = replace(slos[name], objective=Decimal(objective), window=parse_window(window))
+    path = tmp_path / "rules.yaml"
+    path.write_text(render([slo]))
+    command = [binary("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
