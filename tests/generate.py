@@ -14,7 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-PRODUCERS: tuple[str, ...] = ()
+PRODUCERS: tuple[str, ...] = (
+    "slo.spec.schema",
+    "tests.dashboards.producer",
+    "tests.slo.slo_golden",
+)
 """Modules with `generate() -> {path: text}`. Adding a generated file: a producer, and its line here."""
 
 
