@@ -51,8 +51,8 @@ class Target:
 class Plan:
     """The tracked series of a layout. A position is an index into `series`; page index `at[position]` holds its value.
 
-    The first `counters` positions are counters, the rest gauges. `slots[n]` are SLO number n's, with positions instead of page indices; `carried` has the replicas of each SLO number
-    and group, `simulated` those that have a simulated one.
+    The first `counters` positions are counters, the rest gauges. `slots[n]` are SLO number n's, with positions instead
+    of page indices; `carried` has the replicas of each SLO number and group, `simulated` those with a simulated one.
     """
 
     series: tuple[Named, ...]
