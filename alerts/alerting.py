@@ -154,16 +154,22 @@ def _burn_text(counts: Counts, window: AlertWindow) -> str:
     whole = counts.slo.window
     left = _query(counts, names.ERROR_BUDGET_REMAINING, whole.text)
     lasts = (
-        f"clamp_min({left}, 0) / ignoring ({names.LABEL_WINDOW}) "
+        f"({left} > 0) / ignoring ({names.LABEL_WINDOW}) "
         f"{_query(counts, names.BURN_RATE, window.long)} * {whole.seconds}"
     )
     labels = [f"$labels.{label}" for label in counts.by]
     return (
         f"burned {{{{ $value | humanize }}}} times the sustainable rate over the last {window.long}, and still does "
         f"over the last {window.short} (limit {window.factor})."
-        + _asked(left, labels, "Of the budget {{ . | first | value | humanizePercentage }} is left.")
+        + _asked(left, labels, _LEFT)
         + _asked(lasts, labels * 2, "At this pace it lasts {{ . | first | value | humanizeDuration }}.")
     )
+
+
+_LEFT = (
+    "{{ $left := . | first | value }}{{ if gt $left 0.0 }}Of the budget {{ $left | humanizePercentage }} is left."
+    "{{ else }}The budget is exhausted.{{ end }}"
+)
 
 
 def _asked(query: str, labels: Iterable[str], text: str) -> str:
