@@ -79,7 +79,8 @@ class Evidence:
 class Spender:
     """One line of the table. `key` is "" where who it was is not known.
 
-    `share` is None where nothing was bad, `excess` None where there is no rest. `shared` is the number of GPUs that
+    `share` is of the bad events (None where nothing was bad), `traffic` of all events; `excess` is None where there is
+    no rest. `shared` is the number of GPUs that
     the events belong to together; above 1 the figures of those GPUs must not be added.
     """
 
@@ -87,6 +88,7 @@ class Spender:
     bad: float
     total: float
     share: float | None
+    traffic: float | None
     excess: float | None
     shared: int = 1
     replicas: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def attribute(
                 one.bad,
                 one.total,
                 one.bad / all_bad if all_bad > 0 else None,
+                one.total / all_total if all_total > 0 else None,
                 excess(one.bad, one.total, all_bad, all_total),
                 one.shared,
                 tuple(sorted(one.places)),

@@ -112,13 +112,14 @@ class EvidenceObject(msgspec.Struct, frozen=True):
 class SpenderObject(msgspec.Struct, frozen=True):
     """One spender. `key` is null where unknown; `shared` above 1: the figures of that many GPUs are the same events.
 
-    `excess` is bad events beyond its own traffic at the error rate of the rest; null where there is no rest.
+    `share` is of all that was bad, `traffic` of all events. `excess` is bad events beyond its own traffic at the error rate of the rest; null where there is no rest.
     """
 
     key: str | None
     bad: float
     total: float
     share: float | None
+    traffic: float | None
     excess: float | None
     shared: int
     additive: bool
@@ -268,6 +269,7 @@ def _spender(one: Spender) -> SpenderObject:
         bad=one.bad,
         total=one.total,
         share=_round(one.share),
+        traffic=_round(one.traffic),
         excess=_round(one.excess),
         shared=one.shared,
         additive=one.shared == 1,

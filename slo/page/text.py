@@ -75,10 +75,9 @@ def threshold(slo: Slo) -> str:
 
 
 def promise(slo: Slo) -> str:
-    """The objective as one sentence."""
-    title = signal_of(slo).title
+    """The objective as one sentence, without its window."""
     part = f"{decimal_percent(slo.objective)} of {slo.method.unit}"
     if slo.threshold_seconds is not None:
-        return f"{title} within {threshold(slo)} for {part}, over {slo.window}"
-    good = "available" if slo.method is Method.TIMESLICES else "answered"
-    return f"{part} {good}, over {slo.window}"
+        title = signal_of(slo).title
+        return f"{part}: {title[0].lower()}{title[1:]} within {threshold(slo)}"
+    return f"{part} {'available' if slo.method is Method.TIMESLICES else 'answered'}"

@@ -39,6 +39,8 @@ STATES = {
 WINDOWS = ("1h", "6h", "1d", "7d")
 TELLING_LIFT = 1.5
 """Evidence with less lift than this goes with the burn no more than with anything else, and is not named on top."""
+MOST_LIFT = 100.0
+"""A larger one says no more than this: hardly an error without the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +294,8 @@ def _culprit(status: SloStatus) -> tuple[str, str, tuple[str, ...]]:
     top = culprit.spender
     if top is None:
         return "No replica stands out: all spend alike, so load, prompts or a change to all is likelier.", "", ()
-    share = text.percent(top.share, 0)
-    who = f"{top.key or 'A replica that is not known'} spent {share} of it"
+    share, traffic = text.percent(top.share, 0), text.percent(top.traffic, 0)
+    who = f"{top.key or 'A replica that is not known'} spent {share} of it with {traffic} of the traffic"
     telling = [e for e in top.evidence if e.lift is None or e.lift >= TELLING_LIFT]
     known = {e.gpu: _gpu_name(e.gpu, e) for e in top.evidence}
     gpus = ", ".join(known.get(gpu, gpu) for gpu in top.gpus[:8])
@@ -322,7 +324,10 @@ def evidence_text(one: Evidence, now: float) -> str:
     when = text.clock(one.first, now)
     if one.last - one.first >= STALE_SECONDS:
         when = f"{when.removesuffix(' UTC')} to {text.clock(one.last, now)}"
-    lift = f"; errors {text.rate(one.lift)} as frequent as without it" if one.lift is not None else ""
+    lift = ""
+    if one.lift is not None:
+        much = text.rate(one.lift) if one.lift <= MOST_LIFT else f"more than {text.rate(MOST_LIFT)}"
+        lift = f"; errors {much} as frequent as without it"
     return f"{gpu}: {what}, {when}{lift}"
 
 

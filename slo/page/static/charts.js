@@ -7,6 +7,10 @@
   const HEIGHT = { budget: 190, gap: 26, burn: 96, cover: 8 };
   const percent = (v) => `${(v * 100).toFixed(Math.abs(v) < 0.1 ? 2 : 1).replace(/\.?0+$/, "").replace("-", "−")} %`;
   const rate = (v) => `${v >= 100 ? v.toFixed(0) : v.toFixed(v >= 10 ? 1 : 2)}×`;
+  const label = d3.time.format.utc.multi([
+    ["%H:%M", (d) => d.getUTCHours() || d.getUTCMinutes()],
+    ["%e %b", () => true],
+  ]);
   const utc = d3.time.format.utc("%e %b %H:%M");
 
   function draw() {
@@ -51,7 +55,7 @@
     const factor = data.factors.filter(([, f]) => f <= top).sort((a, c) => c[1] - a[1])[0];
     if (factor) {
       line(low, "factor", b(factor[1]), inner);
-      low.append("text").attr({ class: "axis", x: inner, y: b(factor[1]) - 4, "text-anchor": "end" }).text(`${factor[2]} at ${factor[1]}× over ${factor[0]}`);
+      low.append("text").attr({ class: "axis over", x: 4, y: b(factor[1]) - 4 }).text(`${factor[2]} at ${factor[1]}× over ${factor[0]}`);
     }
     low.append("text").attr({ class: "name", x: 4, y: -6 }).text("Burn rate per step");
 
@@ -61,7 +65,7 @@
     cover.selectAll(".watched").data(points.filter((p) => p.cover > 0)).enter().append("rect")
       .attr({ class: "watched", x: (p) => x(p.at), width: inner / points.length + 0.5, height: HEIGHT.cover, opacity: (p) => p.cover });
     cover.append("text").attr({ class: "axis", x: -8, y: 8, "text-anchor": "end" }).text("watched");
-    const axis = d3.svg.axis().scale(x).orient("bottom").ticks(Math.max(3, Math.floor(inner / 110))).tickSize(4).outerTickSize(0);
+    const axis = d3.svg.axis().scale(x).orient("bottom").ticks(Math.max(3, Math.floor(inner / 120))).tickFormat(label).tickSize(4).outerTickSize(0);
     cover.append("g").attr({ class: "time", transform: `translate(0,${HEIGHT.cover})` }).call(axis);
 
     // One cursor over all three

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slo.budget import Counts
+from slo.ledger import LedgerError
+from slo.model import Group
+from slo.observed import Missed
+from slo.sliding import sliding
+from slo.status import assess
+
+
+async def _minutes(world: Any, service: Any, minutes: int, fast: float, slow: float) -> None:
+    """Serve evenly, scraped every 15 s; the clock follows."""
+    for _ in range(minutes * 4):
+        world.now += 15
+        world.engine.serve(fast / 4, slow / 4)
+        world.script.next = [world.engine.scrape(world.now)]
+        await service.poll()
+        await service.close_minutes()
+
+
+def _served(world: Any, until: float) -> tuple[float, float]:
+    """(bad, total) that scrapes before `until` had told."""
+    told = [scrape.values for scrape in world.engine.told if scrape.time < until]
+    return told[-1][2] - told[-1][1], told[-1][2]
+
+
+def test_scrapes_become_the_counted_truth(world: Any) -> None:
+    world.slo(objective="0.95")
+    world.now = float(world.noon)
+
+    async def run() -> Any:
+        service = world.service()
+        world.script.next = [world.engine.scrape(world.now)]
+        await service.poll()
+        await _minutes(world, service, 10, fast=92, slow=8)
+        return service.statuses()[0]
+
+    status = asyncio.run(run())
+    assert (status.counts.bad, status.counts.total) == _served(world, status.data_through)
+    assert status.counts.total > 800
+    assert status.burn_rates["5m"] == pytest.approx(0.08 / 0.05)
+
+
+def test_a_source_that_fails_is_said_and_the_rest_goes_on(world: Any) -> None:
+    world.slo()
+    world.now = float(world.noon)
+
+    async def run() -> Any:
+        service = world.service()
+        world.script.next = [Missed("http://other", world.now, "HTTP 500"), world.engine.scrape(world.now)]
+        await service.poll()
+        return service
+
+    service = asyncio.run(run())
+    assert not service.sources["http://other"].up
+    assert service.sources["http://other"].reason == "HTTP 500"
+    assert service.sources["http://agent"].up
+
+
+def test_counts_wait_in_memory_while_the_ledger_cannot_be_written(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.slo()
+    world.now = float(world.noon)
+    append, said = world.ledger.append, []
+
+    def full(*args: object) -> None:
+        raise LedgerError("disk is full")
+
+    async def run() -> Any:
+        service = world.service()
+        world.script.next = [world.engine.scrape(world.now)]
+        await service.poll()
+        monkeypatch.setattr(world.ledger, "append", full)
+        await _minutes(world, service, 5, fast=90, slow=10)
+        said.append(service.problem)
+        monkeypatch.setattr(world.ledger, "append", append)
+        await _minutes(world, service, 5, fast=90, slow=10)
+        said.append(service.problem)
+        return service.statuses()[0]
+
+    status = asyncio.run(run())
+    assert said == ["disk is full", ""]
+    assert (status.counts.bad, status.counts.total) == _served(world, status.data_through)
+    assert status.counts.total > 800
+
+
+def test_since_is_the_same_whether_lived_through_or_read_from_the_ledger_after_a_restart(incident: Any) -> None:
+    slo, ledger, noon = incident.slos[0], incident.ledger, incident.noon
+    began = noon - 1800
+    fresh = assess(slo, (), ledger, revision=1, now=noon + 30.0)
+    # Half of all fails: 1 h holds more than 14.4 times 1 % after 18 minutes (0.5 x 18 / 60 = 0.15, the first above).
+    assert fresh.firing is not None
+    assert (fresh.firing.window.long, fresh.firing.since) == ("1h", began + 18 * 60)
+    assert fresh.burning_since == began
+    assert fresh.state == "paging"
+    # Seen again a moment later, nothing moves.
+    again = assess(slo, (), ledger, revision=1, now=noon + 40.0, last=fresh)
+    assert (again.firing.since, again.burning_since) == (fresh.firing.since, fresh.burning_since)  # type: ignore[union-attr]
+
+
+def test_the_culprit_of_a_burn_is_named_with_what_was_seen_on_its_hardware(incident: Any) -> None:
+    async def run() -> Any:
+        service = incident.service()
+        await service.refresh()
+        return service.statuses()[0]
+
+    status = asyncio.run(run())
+    top = status.culprit.spender
+    assert (top.key, top.nodes, top.share, top.traffic) == ("b:1", ("n2",), 1.0, 0.5)
+    assert [(e.name, e.gpu, e.events) for e in top.evidence] == [("hw_thermal", "B1", 6)]
+    assert status.simulated
+
+
+def test_nobody_is_named_where_all_spend_alike(world: Any) -> None:
+    slo = world.slo(objective="0.99")
+    minutes = range(world.noon - 3600, world.noon, 60)
+    world.fill(slo, dict.fromkeys(minutes, (50.0, 100.0)), spenders=lambda _: {"a": (25.0, 50.0), "b": (25.0, 50.0)})
+
+    async def run() -> Any:
+        service = world.service()
+        await service.refresh()
+        return service.statuses()[0]
+
+    assert asyncio.run(run()).culprit.spender is None
+
+
+def test_without_counts_the_state_is_no_data_and_nothing_is_invented(world: Any) -> None:
+    slo = world.slo()
+    world.ledger.register(world.slos)
+    status = assess(slo, (), world.ledger, revision=1, now=world.now)
+    assert status.state == "nodata"
+    assert (status.budget.remaining, status.budget.exhausted_at, status.burning_since) == (None, None, None)
+    assert set(status.burn_rates.values()) == {None}
+    assert {a.state for a in status.alerts} == {"unknown"}
+
+
+def test_an_exhausted_budget_keeps_when_it_ended(world: Any) -> None:
+    slo = world.slo("availability", "0.99")
+    start = world.noon - 31 * 86400
+    down = range(world.noon - 600 * 60, world.noon - 120 * 60, 60)  # 480 bad minutes; 432 are the budget
+    counts = {t: (float(t in down), 1.0) for t in range(start, world.noon, 60)}
+    world.fill(slo, counts)
+    status = assess(slo, (), world.ledger, revision=1, now=world.now)
+    assert status.budget.remaining == pytest.approx(1 - 480 / 432)
+    assert status.budget.exhausted_at == down[0] + 432 * 60
+
+
+class Rows:
+    """A ledger in a dict: bad by minute."""
+
+    def __init__(self, bad: dict[int, float]) -> None:
+        self.bad = bad
+
+    def counts(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
+        held = [b for t, b in self.bad.items() if since <= t < until]
+        return Counts(0, 0, sum(held), len(held) * 60, until - since)
+
+    def history(self, slo_id: str, group: Group, since: float, until: float, step: int) -> list[tuple[int, Counts]]:
+        return [(t, self.counts(slo_id, group, t, t + step)) for t in range(int(since), int(until), step)]
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(st.integers(0, 400).map(lambda m: m * 60), st.integers(0, 9).map(float)),
+    st.integers(1, 120),
+    st.sampled_from([60, 120, 300, 900]),
+)
+def test_a_sliding_window_holds_what_a_fresh_sum_holds(bad: dict[int, float], span: int, step: int) -> None:
+    rows = Rows(bad)
+    for t, held in sliding(rows, "x", (), span=span * 60, since=7300, until=24000, step=step):
+        assert held == rows.counts("x", (), t - span * 60, t)
