@@ -4,9 +4,9 @@ Pure: imports slo.plan and the catalogue. Decision (accepted):
 
 - A counter that fell was reset, and with it all counters of the same metric and replica; where the page tells when the
   process started, a new process resets all counters of its replica, even those that did not fall.
-- A counter not seen before counts from 0 where nothing of it can have been counted or missed: its replica answered in
-  the scrape before (then the counter did not exist), or its process began after this source was first scraped and
-  within the time that series are remembered. Else its past is unknown and not counted.
+- A counter not seen before counts from 0 where nothing of it can have been counted or missed: its replica's page was
+  read before, under this watch and within the time that series are remembered (then the counter did not exist), or its
+  process began within that time. Else its past is unknown and not counted.
 - A series that goes away is remembered for FORGET_SECONDS: when it comes back it goes on.
 - A scrape that is not newer than the last is ignored. A clock that stays behind is believed after three scrapes.
 """
@@ -50,8 +50,8 @@ class Step:
 class Track:
     """One source as last seen. Times are unix seconds of its scrapes.
 
-    `values` goes with the plan's positions; NaN is "not known". `old` has series not on the page, with the time they
-    were last there. `answered` are the replicas whose page was read in the last scrape, `answered_at` when that was.
+    `first` is when the watch began. `values` goes with the plan's positions; NaN is "not known". `old` has series that
+    are not on the page, with the time they were last there. `answered_at` is when each replica's page was last read.
     `starting` are replicas that appeared under watch and were not up since, with the time they appeared. `asked` is
     when the source last answered or failed to.
     """
@@ -63,7 +63,6 @@ class Track:
     steps: list[float] = field(default_factory=list)
     old: dict[Key, tuple[float, float]] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
     answered_at: dict[str, float] = field(default_factory=dict)
     starting: dict[str, float] = field(default_factory=dict)
     broken: bool = False
@@ -92,7 +91,6 @@ class Track:
         if values != self.values:
             gained = [0.0] * len(values)
         up = set()
-        answered = set()
         for target in plan.targets:
             answers = target.up is None or values[target.up] == 1
             if answers and target.up is not None:
@@ -100,11 +98,10 @@ class Track:
             if gained is not None:
                 self._gain(target, values, gained, time)
             if answers and (target.units or target.up is not None):
-                answered.add(target.name)
                 self.answered_at[target.name] = time
             if answers:
                 self.starting.pop(target.name, None)
-        self.values, self.answered, self.last = values, answered, time
+        self.values, self.last = values, time
         self.asked = max(self.asked, time) if not stepped else time
         step = time - previous
         covered = 0 < step <= self.gap_seconds and not self.broken
@@ -160,8 +157,8 @@ class Track:
             self.started[name] = start
         if restarted:  # a series that went with the old process comes back from 0
             self.old = {key: old for key, old in self.old.items() if (TARGET_LABEL, name) not in key[1]}
-        watched = start >= max(self.first, time - FORGET_SECONDS)  # False for an unknown start
-        born = name in self.answered or watched
+        watched = max(self.first, time - FORGET_SECONDS)
+        born = self.answered_at.get(name, -math.inf) >= watched or start >= watched  # an unknown start is NaN
         for first, stop in target.units:
             was = [math.nan] * (stop - first) if restarted else self.values[first:stop]
             now = values[first:stop]

@@ -51,7 +51,6 @@ class _Source(msgspec.Struct, array_like=True):
     steps: list[float]
     old: list[tuple[Key, tuple[float, float]]]
     started: dict[str, float]
-    answered: list[str]
     answered_at: dict[str, float]
     starting: dict[str, float]
 
@@ -81,7 +80,7 @@ def dump(saved: Saved, slos: Sequence[Slo], revisions: Mapping[str, int]) -> dic
         parts["source/" + source] = encode(
             _Source(
                 t.first, t.last, t.asked, plan_name(t.plan), t.values, t.steps, list(t.old.items()),
-                t.started, sorted(t.answered), t.answered_at, t.starting,
+                t.started, t.answered_at, t.starting,
             )
         )  # fmt: skip
     minutes = [
@@ -140,7 +139,7 @@ def load(parts: Mapping[str, bytes], slos: Sequence[Slo], revisions: Mapping[str
             saved.known.setdefault(slo_id, {})[group] = Known(set(replicas), set(sources), simulated)
     if tally.revisions != counted:  # series may be new to us that are not new on their page
         for track in saved.tracks.values():
-            track.broken, track.first, track.answered = True, track.last, set()
+            track.broken, track.first = True, math.nextafter(track.last, math.inf)
     return saved
 
 
@@ -153,7 +152,6 @@ def _track(body: _Source, series: Sequence[Named], plan: Plan) -> Track:
         body.steps,
         dict(body.old),
         body.started,
-        set(body.answered),
         body.answered_at,
         body.starting,
         asked=body.asked,
