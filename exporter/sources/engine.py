@@ -13,7 +13,6 @@ labels it had. Consequences: one hung rank of several makes the whole target cou
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import time
@@ -136,7 +135,7 @@ class EngineSource:
                 return bytes(body)
         except TimeoutError:
             raise _AwayError("no answer in time", f"nothing whole within {self._deadline_seconds:g} s") from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise _AwayError(_reason(error), str(error)) from None
 
     def _plan_for(self, page: Page) -> Plan:
