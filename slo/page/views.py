@@ -115,7 +115,7 @@ class Page:
         if _has(request, tag):
             return _not_modified(tag)
         if self._overview[0] != tag:
-            body = self._render("overview.html", **self._overview_context(query))
+            body = self._render("overview.html", tag=tag, **self._overview_context(query))
             self._overview = (tag, body, gzip.compress(body, 4))
         return _html(request, tag, self._overview[1], self._overview[2])
 
@@ -153,6 +153,7 @@ class Page:
 
         body = self._render(
             "slo.html",
+            tag=tag,
             **self._common(),
             row=self._row(status),
             slo=status.slo,

@@ -55,7 +55,7 @@
   });
 
   // Live
-  let tag = null;
+  let tag = `"${document.querySelector("meta[name=tag]").content}"`;
   function swap(old, fresh) {
     if (old.innerHTML === fresh.innerHTML && old.className === fresh.className) return;
     const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
@@ -95,10 +95,10 @@
   async function ask() {
     if (document.hidden) return;
     try {
-      const answer = await fetch(location.href, { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
+      const answer = await fetch(location.href, { headers: { "If-None-Match": tag }, cache: "no-store" });
       if (answer.status === 200) {
         const body = await answer.text();
-        if (tag !== null) update(new DOMParser().parseFromString(body, "text/html"));
+        update(new DOMParser().parseFromString(body, "text/html"));
         tag = answer.headers.get("ETag");
       } else if (answer.status !== 304) throw new Error(`it answers ${answer.status}`);
       lost = null;
@@ -110,6 +110,5 @@
     $("offline").hidden = lost === null;
   }
   document.addEventListener("visibilitychange", ask);
-  tag = document.querySelector("meta[name=tag]")?.content ?? null;
   setInterval(ask, EVERY);
 })();

@@ -158,8 +158,16 @@ def test_what_a_label_says_is_never_markup(world: Any, serve: Any) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "said"),
-    [(None, text.NONE), (0.0, "0 %"), (0.2, "20 %"), (0.99999, "99.999 %"), (1.0, "100 %"), (0.0004, "0.04 %"), (-0.15, "\u221215 %")],
-)  # fmt: skip
+    [
+        (None, text.NONE),
+        (0.0, "0 %"),
+        (0.0004, "0.04 %"),
+        (0.2, "20 %"),
+        (0.99999, "99.999 %"),
+        (1.0, "100 %"),
+        (-0.15, "\u221215 %"),
+    ],
+)
 def test_a_share_is_never_rounded_to_all_or_nothing(ratio: float | None, said: str) -> None:
     assert text.percent(ratio) == said
 
