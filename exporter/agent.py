@@ -108,7 +108,10 @@ class Agent:
         elif settings.gpu != "none":
             sources.append(NvmlSource(node=self.node, deadline_seconds=deadline))
         for engine in settings.engines:
-            sources.append(_engine(engine, self.node, deadline))
+            source = _engine(engine, self.node, deadline)
+            if any(source.name == other.name for other in sources):
+                raise InputError(f"{engine.url}: this engine is given twice; keep one")
+            sources.append(source)
         return sources
 
 

@@ -43,9 +43,8 @@ class Collector:
         self._deadline = interval_seconds * DEADLINE_SHARE
         self._on_snapshot = on_snapshot
         self._series = SeriesTable({"node": node})
-        self._reasons: dict[str, str] = {}
         self._overdue: dict[str, asyncio.Task[Collected]] = {}
-        self._failed: set[tuple[str, str]] = set()
+        self._failed: set[tuple[str, type[BaseException]]] = set()
         self._build = {"version": version, "python": platform.python_version()}
         if simulated:
             self._build[SIMULATED_LABEL] = "true"
@@ -56,7 +55,10 @@ class Collector:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception as error:  # a bug of ours must not end the collecting: /healthz tells of the old page
+                self._say_once("collector", error)
             due += self._interval * max(1, -(-(loop.time() - due) // self._interval))
             await asyncio.sleep(due - loop.time())
 
@@ -110,11 +112,13 @@ class Collector:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             return task.result()
-        kind = type(error).__name__
-        if (source.name, kind) not in self._failed:
-            self._failed.add((source.name, kind))
-            _log.error("source %s failed; this is a bug, said once", source.name, exc_info=error)
-        return _nothing(source, f"internal error: {kind}", took)
+        self._say_once(f"source {source.name}", error)
+        return _nothing(source, f"internal error: {type(error).__name__}", took)
+
+    def _say_once(self, who: str, error: BaseException) -> None:
+        if (who, type(error)) not in self._failed:
+            self._failed.add((who, type(error)))
+            _log.error("%s failed; this is a bug, said once", who, exc_info=error)
 
     def _own(self, health: Sequence[Health]) -> list[Reading]:
         """The agent's own readings. A source is up under no reason and down under one, never both."""

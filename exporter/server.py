@@ -37,6 +37,7 @@ class Server:
         self._latest = latest
         self._stale_after = interval_seconds * STALE_AFTER_INTERVALS
         self._runner: web.AppRunner | None = None
+        self._started_at = time.time()
         self.url = ""
 
     async def start(self) -> None:
@@ -77,7 +78,7 @@ class Server:
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         page = self._latest()
-        age = 0.0 if page is None else time.time() - page.taken_at
+        age = time.time() - (self._started_at if page is None else page.taken_at)
         if age > self._stale_after:
             return web.Response(status=503, text=f"The last collection began {age:.0f} s ago.\n")
         return web.Response(text="ok\n")

@@ -22,6 +22,8 @@ _DRIVER = "driver"
 _EVENTS = "events"
 _UNSEEN = "unseen"
 _BUS_SCAN_SECONDS = 60.0
+_SEARCH_SECONDS = (60.0, 3600.0)
+"""First and longest wait between two searches for GPUs that the bus shows and the driver does not."""
 
 
 class Backoff:
@@ -72,6 +74,7 @@ class NvmlSource:
         self._simulated = driver == SIMULATED
         self._process = DriverProcess(driver, deadline_seconds=deadline_seconds, environment=environment)
         self._backoff = Backoff(*retry_seconds)
+        self._search = Backoff(*_SEARCH_SECONDS)
         self._expected = expected
         self._bus: tuple[float, Sequence[str]] | None = None
         self._count = 0
@@ -171,7 +174,7 @@ class NvmlSource:
         count = max(len(expected), self._count if self._expected is None or answered else 0)
         yield Reading(self._node_series.get(health.EXPECTED, {}), count)
         yield Reading(self._node_series.get(health.SEEN, {}), len(answered))
-        self._look_again(len(answered) < count, answer, now)
+        self._look_again(answer, bool(lost), len(answered) < count, now)
 
     def _silence(self, address: str, answer: Answer, lost: set[str]) -> str:
         """Why the GPU at `address` gave nothing: timeout, lost or error."""
@@ -187,14 +190,18 @@ class NvmlSource:
         named = {index for index, known in self._by_index.items() if known == address}
         return bool(failing & named if named else failing - set(self._by_index))
 
-    def _look_again(self, unseen: bool, answer: Answer, now: float) -> None:
-        """Only a fresh worker finds a GPU that was reset or added: start one now and then while one is missing."""
-        if not unseen:
-            self._backoff.mended(_UNSEEN)
-        elif answer.outcome == "done" and not self._backoff.blocked(_UNSEEN, now):
-            if self._backoff.failing(_UNSEEN):
-                self._process.give_up()
-            self._backoff.failed(_UNSEEN, now)
+    def _look_again(self, answer: Answer, lost: bool, unseen: bool, now: float) -> None:
+        """Only a fresh worker finds a GPU that was reset or added: start one now and then while one is missing.
+
+        Often for a GPU that was lost; rarely for one that only the bus has ever shown: it may not be ours to see.
+        """
+        for missing, backoff in ((lost, self._backoff), (unseen, self._search)):
+            if not missing:
+                backoff.mended(_UNSEEN)
+            elif answer.outcome == "done" and not backoff.blocked(_UNSEEN, now):
+                if backoff.failing(_UNSEEN):
+                    self._process.give_up()
+                backoff.failed(_UNSEEN, now)
 
     def _expected_gpus(self, now: float) -> Sequence[str]:
         """GPUs on the bus, looked for again once a minute."""

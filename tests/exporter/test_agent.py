@@ -113,6 +113,7 @@ def test_faults_of_input_are_said_in_a_line_and_exit_1(tmp_path: Path):
             (("--gpu", "none", "--listen", in_use), f"{in_use}: the port is in use"),
             (("--gpu", "none", "--engine", "ftp://a", "--once"), "`ftp://a` is not the URL of an engine"),
             (("--config", str(tmp_path / "none.yaml")), "cannot be read"),
+            (("--engine", "http://a:1", "--engine", "http://a:1/metrics", "--once"), "given twice"),
         ):
             done = gpufleet(*arguments)
             assert (done.returncode, done.stdout) == (1, "")

@@ -114,9 +114,13 @@ def test_the_agents_own_families_tell_version_sources_and_reasons():
 def test_it_goes_on_ticking_whatever_a_source_does():
     async def whole() -> None:
         snapshots: asyncio.Queue[Snapshot] = asyncio.Queue()
-        taken = Collector(
-            [Scripted("c", broken)], node="n", version="1", interval_seconds=0.02, on_snapshot=snapshots.put_nowait
-        )
+
+        def publish(snapshot: Snapshot) -> None:
+            snapshots.put_nowait(snapshot)
+            if snapshot.number == 2:
+                raise ValueError("a bug in what is done with snapshots")
+
+        taken = Collector([Scripted("c", broken)], node="n", version="1", interval_seconds=0.02, on_snapshot=publish)
         task = asyncio.create_task(taken.run())
         async with asyncio.timeout(30):
             numbers = [(await snapshots.get()).number for _ in range(4)]

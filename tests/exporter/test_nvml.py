@@ -216,6 +216,23 @@ def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(fake_driver, un
     run(body, source)
 
 
+def test_a_gpu_the_bus_shows_is_found_when_the_driver_shows_it_too(fake_driver, until):
+    fake_driver.set(gpus=1)
+    now = [0.0]
+    source = fake_driver.source(expected=lambda: (GPU0, GPU1), clock=lambda: now[0])
+
+    async def body() -> None:
+        page = await until(source, up)
+        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 1)
+        assert page.all(health.HEALTH.name, pci_bus_id=GPU1) == []
+        fake_driver.set(gpus=2)
+        now[0] += 61
+        page = await until(source, lambda readings, _: readings.all(health.SEEN.name) == [2])
+        assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU1) == 45
+
+    run(body, source)
+
+
 def test_a_driver_that_hangs_at_start_still_yields_the_gpus_of_the_bus(fake_driver, until):
     fake_driver.set(hang="init")
     source = fake_driver.source(expected=lambda: (GPU0, GPU1))
