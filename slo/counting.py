@@ -46,7 +46,11 @@ class Tally:
         self.revisions = dict(revisions or {})
         self.notices: list[str] = []
         self._layouts: dict[str, list[tuple[object, Plan]]] = {}
-        self._saved: Saved = load(state or {}, self.slos, self.revisions)
+        try:
+            self._saved = load(state or {}, self.slos, self.revisions)
+        except ValueError as error:
+            self.notices.append(f"{error}; counting begins anew, and the time until now is unobserved")
+            self._saved = Saved()
 
     def feed(self, scrape: Scrape) -> None:
         """Count one scrape. One that is not newer than its source's last one is ignored."""
@@ -128,7 +132,7 @@ class Tally:
         nothing, nobody = Gathered(), Known()
         carriers = self._carriers(start)
         for number, slo in enumerate(self.slos):
-            found = gather(number, sources)
+            found = gather(number, slo.id, sources)
             known = self._saved.known.get(slo.id, {})
             for group in {**found, **known}:
                 one, about = found.get(group, nothing), known.get(group, nobody)

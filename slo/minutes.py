@@ -26,6 +26,7 @@ class Part:
 
     `gained` goes with the plan's positions, `up` has those of the up gauges that were 1 at least once, `starting` the
     replicas that have not answered yet since they appeared, with the time they did. `seen`: a scrape fell into it.
+    `without`: ids of SLOs that began later, for which it counts nothing.
     """
 
     plan: Plan
@@ -33,6 +34,7 @@ class Part:
     up: set[int] = field(default_factory=set)
     starting: dict[str, float] = field(default_factory=dict)
     seen: bool = False
+    without: frozenset[str] = frozenset()
 
     def add(self, gained: Iterable[float]) -> None:
         """Add the deltas of one scrape."""
@@ -82,11 +84,13 @@ class Gathered:
             row[4] = 1.0
 
 
-def gather(number: int, sources: Mapping[str, SourceMinute]) -> dict[Group, Gathered]:
-    """What SLO number `number` has in a minute, by group."""
+def gather(number: int, slo_id: str, sources: Mapping[str, SourceMinute]) -> dict[Group, Gathered]:
+    """What the SLO, number `number` of the plans, has in a minute, by group."""
     found: dict[Group, Gathered] = {}
     for source, minute in sources.items():
         for part in minute.parts:
+            if slo_id in part.without:
+                continue
             for at, role, replica, group in part.plan.slots[number]:
                 one = found.get(group)
                 if one is None:

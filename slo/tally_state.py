@@ -40,6 +40,7 @@ class _Part(msgspec.Struct, array_like=True):
     up: list[int]
     starting: dict[str, float]
     seen: bool
+    without: list[str]
 
 
 class _Source(msgspec.Struct, array_like=True):
@@ -88,7 +89,10 @@ def dump(saved: Saved, slos: Sequence[Slo], revisions: Mapping[str, int]) -> dic
             start,
             source,
             minute.observed,
-            [_Part(plan_name(p.plan), p.gained, sorted(p.up), p.starting, p.seen) for p in minute.parts],
+            [
+                _Part(plan_name(p.plan), p.gained, sorted(p.up), p.starting, p.seen, sorted(p.without))
+                for p in minute.parts
+            ],
         )
         for start, sources in saved.minutes.items()
         for source, minute in sources.items()
@@ -124,13 +128,16 @@ def load(parts: Mapping[str, bytes], slos: Sequence[Slo], revisions: Mapping[str
                 series = decode(parts[source.plan], type=list[Named])
                 saved.tracks[name.removeprefix("source/")] = _track(source, series, plans[source.plan])
         counted = {slo.id: revisions.get(slo.id, 1) for slo in slos}
+        later = {slo_id for slo_id in counted if tally.revisions.get(slo_id) != counted[slo_id]}
         for start, name, observed, own in tally.minutes:
             minute = saved.minutes.setdefault(start, {})[name] = SourceMinute(observed)
             for part in own:
                 plan = plans[part.plan]
                 old = decode(parts[part.plan], type=list[Named])
                 up = {i for i, one in enumerate(plan.series) if one in {old[at] for at in part.up}}
-                minute.parts.append(Part(plan, _moved(part.gained, old, plan, 0.0), up, part.starting, part.seen))
+                gained = _moved(part.gained, old, plan, 0.0)
+                without = frozenset(part.without) | later
+                minute.parts.append(Part(plan, gained, up, part.starting, part.seen, without))
         saved.closed = tally.closed
     except (msgspec.MsgspecError, KeyError) as error:
         raise ValueError(f"the tally's state cannot be read: {error}") from error

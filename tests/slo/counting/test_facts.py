@@ -1,0 +1,58 @@
+"""Facts: told once, when they change or happen."""
+
+from __future__ import annotations
+
+from exporter.metrics import health, llm
+from exporter.model import labels_of
+from exporter.page import PageSample
+from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID, FactWatch
+from slo.observed import Scrape
+
+START = 1_000_000_200.0  # on five minutes
+GPU = {"UUID": "GPU-1", "gpu": "0", "node": "n1", "DCGM_FI_DRIVER_VERSION": "580"}
+
+
+def scrape(time, rows):
+    series = tuple(PageSample(family.name, labels_of(labels)) for family, labels, _ in rows)
+    return Scrape("a", time, series, [value for *_, value in rows], series)
+
+
+def page(time, *, xid=None, healthy=1.0, capped=0.0, node="n1"):
+    rows = [
+        (llm.ENGINE_UP, {"target": "e:1", "model_name": "m", "node": node}, 1.0),
+        (llm.ENGINE_GPU_INFO, {"target": "e:1", "UUID": "GPU-2", "gpu": "1"}, 1.0),
+        (llm.ENGINE_GPU_INFO, {"target": "e:1", "UUID": "GPU-1", "gpu": "0"}, 1.0),
+        (health.HEALTH, {"check": "thermal", **GPU}, healthy),
+        (health.CLOCK_EVENT_ACTIVE, {"cause": "hw_thermal", **GPU}, capped),
+    ]
+    if xid is not None:
+        rows.append((health.XID_ERRORS, {"xid": "79", "class": "fatal", **GPU}, xid))
+    return scrape(time, rows)
+
+
+def test_where_a_replica_runs_is_told_when_it_changes():
+    watch = FactWatch()
+    [first] = watch.feed(page(START))
+    assert (first.kind, first.labels["gpus"], first.labels["node"]) == (REPLICA, "GPU-1,GPU-2", "n1")
+    assert watch.feed(page(START + 5)) == []
+    [moved] = watch.feed(page(START + 10, node="n2"))
+    assert (moved.time, moved.labels["node"]) == (START + 10, "n2")
+
+
+def test_hardware_events_are_told_as_they_happen():
+    watch = FactWatch()
+    watch.feed(page(START))
+    [born] = watch.feed(page(START + 5, xid=1.0))
+    assert (born.kind, born.value, born.labels["xid"], born.labels["UUID"]) == (XID, 1.0, "79", "GPU-1")
+    assert "DCGM_FI_DRIVER_VERSION" not in born.labels
+    assert watch.feed(page(START + 10, xid=1.0)) == []
+    [more] = watch.feed(page(START + 15, xid=4.0))
+    assert more.value == 3
+    sick = [watch.feed(page(START + t, xid=4.0, healthy=0.0, capped=1.0)) for t in range(20, 640, 5)]
+    told = [(fact.kind, fact.time - START) for facts in sick for fact in facts]
+    assert told == [(kind, t) for t in (0, 300, 600) for kind in (UNHEALTHY, CLOCK_EVENT)]
+
+
+def test_counters_that_were_there_before_the_watch_are_no_events():
+    watch = FactWatch()
+    assert [fact.kind for fact in watch.feed(page(START, xid=7.0))] == [REPLICA]
