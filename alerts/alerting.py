@@ -11,9 +11,9 @@ Imports slo and alerts.counts. All of them read recorded sums and ratios, hence 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts, Side
+from alerts.links import Links
 from alerts.promql import either
 from alerts.recording import Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
@@ -35,14 +35,6 @@ ALERTS = (
     names.ALERT_NO_DATA,
     names.ALERT_UNDECIDED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Where runbooks and boards are. `runbooks` is followed by `/<alert>.md`, `board` by `?var-slo_id=<id>`."""
-
-    runbooks: str = "https://github.com/gpufleet/gpufleet/blob/main/alerts/runbooks"
-    board: str = "http://127.0.0.1:3000/d/gpufleet-slo"
 
 
 def alert_rules(counts: Counts, links: Links) -> list[Rule]:
@@ -123,7 +115,7 @@ def _alert(
         "annotations": {
             "summary": f"{slo.id}: {_SUMMARIES[alert]}",
             "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {text or _DESCRIPTIONS[alert]}",
-            "runbook_url": f"{links.runbooks}/{alert}.md",
+            "runbook_url": links.runbook(alert),
             "dashboard_url": f"{links.board}?var-{names.LABEL_ID}={slo.id}",
             **slo.annotations,
         },

@@ -5,8 +5,9 @@ keys are read from files at each notification, so a rotated key needs no reload.
 
 Decision (accepted). Context: alerts that join an open group do not page again, and Alertmanager makes the dedup key
 from the group's route and labels. Decision: group by whatever deserves its own incident: alert, cluster, SLO and the
-labels SLOs are grouped by; never by `slo`, which is "ttft" for every service. Consequences: one incident for a burn
-seen over several windows. Editing the routes gives open incidents new keys: resolve them first.
+labels SLOs are grouped by, or the place for alerts on hardware; never by `slo`, which is "ttft" for every service.
+Consequences: one incident for a burn seen over several windows. Editing the routes gives open incidents new keys:
+resolve them first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alerts.rules import HEADER, dump
+from exporter.metrics.llm import TARGET_LABEL
 from slo import names
 from slo.model import Slo
 
@@ -22,6 +24,8 @@ PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 SEVERITIES = {"page": "critical", "ticket": "warning", "info": "info"}
 """Our severities in PagerDuty's words; anything else that arrives is an "error"."""
 
+_PLACE = (names.LABEL_CLUSTER, "node", "gpu", TARGET_LABEL)
+"""What keeps incidents of hardware and engines apart."""
 _SUMMARY = (
     "{{ if .CommonAnnotations.summary }}{{ .CommonAnnotations.summary }}"
     "{{ else }}{{ .GroupLabels.alertname }} {{ .GroupLabels.slo_id }} ({{ len .Alerts }} alerts){{ end }}"
@@ -59,6 +63,7 @@ def render(slos: Sequence[Slo], delivery: Delivery | None = None) -> str:
             "routes": [
                 {"receiver": "page", "matchers": [f'{severity}="page"']},
                 {"receiver": "nobody", "matchers": [f'{severity}=~"info|none"']},
+                {"receiver": "ticket", "matchers": [f'{names.LABEL_ID}=""'], "group_by": ["alertname", *_PLACE]},
             ],
         },
         "inhibit_rules": [

@@ -1,4 +1,4 @@
-"""SLOs → a Prometheus rule file: two groups an SLO, one every 5 m for tiles and one every minute for alerts.
+"""SLOs → a Prometheus rule file: two groups an SLO, every 5 m for tiles and every minute for alerts; one for health.
 
 Imports slo and the rest of alerts. The names and labels of what is recorded are in slo/names.py, the conditions in
 slo.burn and slo.windows: the service evaluates the same definitions.
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import yaml
 
-from alerts.alerting import Links, alert_rules
+from alerts import health
+from alerts.alerting import alert_rules
 from alerts.counts import Counts
+from alerts.links import Links
 from alerts.recording import Rule, minute_rules, tile_rules
 from slo.model import Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -34,11 +36,9 @@ def groups(
     slos: Sequence[Slo], *, scrape_interval_seconds: int = 15, links: Links | None = None
 ) -> list[dict[str, object]]:
     """The same as plain data: Prometheus' own form of rule groups."""
-    return [
-        group
-        for slo in slos
-        for group in _groups_of(Counts(slo, scrape_interval_seconds), Links() if links is None else links)
-    ]
+    to = Links() if links is None else links
+    of_slos = [group for slo in slos for group in _groups_of(Counts(slo, scrape_interval_seconds), to)]
+    return [*of_slos, _group("gpufleet-health", MINUTE_SECONDS, health.alert_rules(to))]
 
 
 def dump(document: object) -> str:

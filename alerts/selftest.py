@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from alerts import health
 from alerts.promql import select
 from alerts.rules import HEADER, dump, groups, render
 from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, scenarios, shape_of
-from exporter.metrics import llm
-from exporter.model import InputError
+from exporter.health import DRIVER_UNRESPONSIVE, LOST
+from exporter.metrics import agent, llm
+from exporter.metrics import health as verdicts
 from slo import names
 from slo.model import Matcher, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -28,7 +30,7 @@ _FIRING = 'alertstate="firing"'
 
 
 def files(slos: Sequence[Slo]) -> dict[str, str]:
-    """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape among these SLOs."""
+    """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape of these SLOs, and for health."""
     found: dict[str, str] = {}
     for shape in sorted({shape_of(slo) for slo in slos}, key=str):
         name = shape.slo.name
@@ -42,9 +44,38 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
             "tests": tests,
         }
         found[f"{name}.test.yaml"] = HEADER + dump(document)
-    if not found:
-        raise InputError("no SLOs to test, name a directory that has some")
+    found["health.rules.yaml"] = render([])
+    document = {"rule_files": ["health.rules.yaml"], "evaluation_interval": "1m", "tests": list(_health())}
+    found["health.test.yaml"] = HEADER + dump(document)
     return found
+
+
+def _health() -> Iterable[dict[str, object]]:
+    """Each alert on health: silent before, firing after its time, silent again once all is well."""
+    node = Matcher("node", "=", "node-a")
+    gpu = (node, Matcher("gpu", "=", "3"), Matcher("UUID", "=", "GPU-3"))
+    ill: Samples = [*([1.0] * 5), *([0.0] * 10), *([1.0] * 5)]
+    once = _counter([0] * 4 + [1] + [0] * 15)
+    lost, unresponsive = (Matcher("check", "=", name) for name in (LOST, DRIVER_UNRESPONSIVE))
+    xid = (Matcher("xid", "=", "79"), Matcher("class", "=", "fatal"))
+    gone: Samples = [*([1.0] * 5), *([None] * 10), *([1.0] * 5)]
+    for alert, series, samples, silent, firing, well in (
+        (health.GPU_LOST, select(verdicts.HEALTH.name, lost, *gpu), ill, 5, 6, 15),
+        (health.GPU_DRIVER_UNRESPONSIVE, select(verdicts.HEALTH.name, unresponsive, *gpu), ill, 6, 7, 15),
+        (
+            health.GPU_XID_FATAL,
+            select(verdicts.XID_ERRORS.name, *xid, *gpu),
+            _counter([0] * 4 + [1] + [0] * 15),
+            4,
+            5,
+            20,
+        ),
+        (health.LLM_ENGINE_DOWN, select(llm.ENGINE_UP.name, _TARGET, node), ill, 9, 10, 15),
+        (health.AGENT_DOWN, select(agent.BUILD_INFO.name, node), gone, 9, 10, 15),
+    ):
+        expr = f'count(ALERTS{{alertname="{alert}",{_FIRING}}})'
+        asked = [_asked(expr, at, samples, 1) for at, samples in ((silent, []), (firing, _one()), (well, []))]
+        yield {"name": alert, "interval": "1m", "input_series": [_written(series, samples)], "promql_expr_test": asked}
 
 
 def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
@@ -122,7 +153,7 @@ def _raw_names(shape: Shape) -> list[str]:
     return [select(family.count, _TARGET, _VLLM), *buckets]
 
 
-def _counter(steps: Sequence[int | None], resets: frozenset[int]) -> Samples:
+def _counter(steps: Sequence[int | None], resets: frozenset[int] = frozenset()) -> Samples:
     """A counter that grows by these steps, from 0 anew before each tile in `resets`."""
     values: Samples = [0.0]
     count = 0
@@ -165,8 +196,9 @@ def _one() -> list[dict[str, object]]:
     return [{"labels": "{}", "value": 1}]
 
 
-def _asked(expr: str, after: int, samples: Sequence[object]) -> dict[str, object]:
-    return {"expr": expr, "eval_time": f"{after * 5}m", "exp_samples": list(samples)}
+def _asked(expr: str, after: int, samples: Sequence[object], minutes: int = 5) -> dict[str, object]:
+    """A question `after` so many steps of `minutes`."""
+    return {"expr": expr, "eval_time": f"{after * minutes}m", "exp_samples": list(samples)}
 
 
 def _document(

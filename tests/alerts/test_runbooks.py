@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 import alerts
-from alerts.alerting import ALERTS
+from alerts import alerting, health
 from alerts.expressions import reads
 from alerts.promql import KNOWN
 
 RUNBOOKS = Path(alerts.__file__).parent / "runbooks"
+ALERTS = (*alerting.ALERTS, *health.ALERTS)
 PROMETHEUS_OWN = {"up"}
 
 

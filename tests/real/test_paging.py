@@ -14,8 +14,8 @@ import yaml
 from aiohttp import web
 
 from alerts import alertmanager, rules
-from alerts.alerting import Links
 from alerts.alertmanager import Delivery
+from alerts.links import Links
 from exporter.agent import Agent
 from exporter.settings import EngineSettings, Settings
 from exporter.simulation.vllm_page import VllmPage
@@ -177,7 +177,7 @@ async def _incident(binary: Callable[[str], str], free_port: Callable[[], int], 
         # Which of the two depends on whether the slow group has been evaluated since Prometheus started.
         assert "Of the budget 25% is left. At this pace it lasts 9h 54m" in said or "The budget is exhausted." in said
         assert {link["text"]: link["href"] for link in trigger["links"]} == {
-            "Runbook": f"{Links().runbooks}/SloErrorBudgetBurn.md",
+            "Runbook": Links().runbook("SloErrorBudgetBurn"),
             "Board": f"{Links().board}?var-slo_id=chat-ttft",
         }
 
