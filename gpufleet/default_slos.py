@@ -1,6 +1,7 @@
 """SLO files for engines that nobody has written any for: one service a model, from what the engine's page says.
 
-Imports gpufleet.discovery. The files are ordinary ones, read like any other, so that they can be taken as a start.
+Imports the catalogue and gpufleet.discovery. The files are ordinary ones, read like any other, so that people can
+take them as a start.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from exporter.metrics.llm import MODEL_NAME_LABEL, TARGET_LABEL
 from gpufleet.discovery import FoundEngine
 
 _LONGEST_NAME = 40
@@ -19,9 +21,11 @@ def text(engines: Sequence[FoundEngine]) -> str:
     services: dict[str, dict[str, str]] = {}
     for engine in engines:
         for model in engine.models:
-            services.setdefault(_free(model, services, {"model_name": model}), {"model_name": model})
+            selector = {MODEL_NAME_LABEL: model}
+            services[_free(model, services, selector)] = selector
         if not engine.models:
-            services[_free(f"engine-{engine.target}", services, {})] = {"target": engine.target}
+            selector = {TARGET_LABEL: engine.target}
+            services[_free(f"engine-{engine.target}", services, selector)] = selector
     return _HEAD + "---\n".join(_document(name, selector) for name, selector in services.items())
 
 

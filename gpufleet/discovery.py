@@ -9,9 +9,9 @@ import asyncio
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from exporter.engines import recognise
 from exporter.metrics.gpu import SM_CLOCK
@@ -38,7 +38,8 @@ class FoundEngine:
     @property
     def target(self) -> str:
         """host:port, as the agent labels its series."""
-        return urlsplit(self.url).netloc
+        url = URL(self.url)
+        return f"{url.host_subcomponent}:{url.port}"
 
 
 @dataclass(frozen=True, slots=True)
