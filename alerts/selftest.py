@@ -62,14 +62,7 @@ def _health() -> Iterable[dict[str, object]]:
     for alert, series, samples, silent, firing, well in (
         (health.GPU_LOST, select(verdicts.HEALTH.name, lost, *gpu), ill, 5, 6, 15),
         (health.GPU_DRIVER_UNRESPONSIVE, select(verdicts.HEALTH.name, unresponsive, *gpu), ill, 6, 7, 15),
-        (
-            health.GPU_XID_FATAL,
-            select(verdicts.XID_ERRORS.name, *xid, *gpu),
-            _counter([0] * 4 + [1] + [0] * 15),
-            4,
-            5,
-            20,
-        ),
+        (health.GPU_XID_FATAL, select(verdicts.XID_ERRORS.name, *xid, *gpu), once, 4, 5, 20),
         (health.LLM_ENGINE_DOWN, select(llm.ENGINE_UP.name, _TARGET, node), ill, 9, 10, 15),
         (health.AGENT_DOWN, select(agent.BUILD_INFO.name, node), gone, 9, 10, 15),
     ):

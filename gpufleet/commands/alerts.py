@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from alerts import alertmanager, check, rules, selftest
-from alerts.alerting import Links
+from alerts.links import Links
 from exporter.model import InputError
 from slo.spec import load
 
