@@ -14,12 +14,12 @@ from exporter.exposition import Exposition, Page
 from exporter.model import InputError, Snapshot, Source
 from exporter.server import Server
 from exporter.settings import EngineSettings, Settings, url_problem
+from exporter.simulation.world import ENVIRONMENT
 from exporter.sources.engine import EngineSource
 from exporter.sources.nvml import SIMULATED, NvmlSource
 
 NODE_VARIABLE = "NODE_NAME"
 """Where a DaemonSet puts the node's name; the host name of its pod would be the pod's."""
-SIMULATION_VARIABLE = "GPUFLEET_SIMULATION"
 DEADLINE_SECONDS = 2.0
 """The longest any source may take; less where the interval is short."""
 DEADLINE_SHARE = 0.4
@@ -95,14 +95,14 @@ class Agent:
         deadline = min(DEADLINE_SECONDS, settings.interval_seconds * DEADLINE_SHARE)
         sources: list[Source] = []
         if settings.gpu == "simulated":
-            environment = {SIMULATION_VARIABLE: json.dumps(settings.simulation)}
+            scenario = {"node": self.node, **settings.simulation}
             sources.append(
                 NvmlSource(
                     node=self.node,
                     driver=SIMULATED,
                     deadline_seconds=deadline,
                     expected=None,
-                    environment=environment if settings.simulation else None,
+                    environment={ENVIRONMENT: json.dumps(scenario)},
                 )
             )
         elif settings.gpu != "none":

@@ -1,6 +1,7 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model alone. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
+Imports exporter.model and the simulation's scenario. Whatever the file tells to be wrong is an InputError
+`file:line: what, what to do`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from exporter.model import InputError
+from exporter.simulation.world import Scenario
 
 GpuMode = Literal["auto", "nvml", "simulated", "none"]
 """auto and nvml read the driver where there is one, and say so where there is none; none reads no GPU at all."""
@@ -37,7 +39,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an agent does. `node` empty means the NODE_NAME variable, else the host's name.
 
-    `simulation` is handed to the simulated driver as it is (see exporter.simulation).
+    `simulation` has fields of exporter.simulation.world.Scenario; its node is this one unless told otherwise.
     """
 
     node: str = ""
@@ -81,6 +83,15 @@ def load(path: Path) -> Settings:
 
 def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
     """What the types cannot say."""
+    kinds = get_type_hints(Scenario)
+    for key, value in settings.simulation.items():
+        where = f"{path}:{_line(_find(root, f'.simulation.{key}'))}"
+        if key not in kinds:
+            raise InputError(f"{where}: unknown key `{key}` in simulation; known keys: {', '.join(kinds)}")
+        try:
+            msgspec.convert(value, kinds[key])
+        except msgspec.ValidationError as error:
+            raise InputError(f"{where}: simulation.{key}: {error}; give one") from error
     seen: set[str] = set()
     for place, engine in enumerate(settings.engines):
         where = f"{path}:{_line(_find(root, f'.engines[{place}].url'))}"

@@ -59,6 +59,12 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
         ("engines:\n  - url: http://a:x\n", 2, "`http://a:x` is not the URL of an engine"),
         ("engines:\n  - url: http://a:1\n  - url: http://a:1/\n", 3, "http://a:1/ is listed twice; keep one"),
         ("gpu: auto\nnode: a\ngpu: none\n", 3, "`gpu` is given twice; keep one"),
+        (
+            "simulation:\n  seed: 1\n  sed: 2\n",
+            3,
+            "unknown key `sed` in simulation; known keys: node, seed, started_at",
+        ),
+        ("simulation: {seed: many}\n", 1, "simulation.seed: Expected `int`, got `str`; give one"),
         ("- a\n", 1, "is not a mapping"),
         ("node: [a\n", 2, "is not YAML"),
     ],
