@@ -157,7 +157,8 @@ def slice_of(
     found = verdict(slo, one, known, end=start + MINUTE_SECONDS, blind=blind, watched=watched)
     if found is None:
         excused = bool(one.answered) and not blind and observed > 0
-        return Slice(slo.id, revision, group, start, 0.0, 0.0, 0.0, observed) if excused else None
+        nothing = (0.0, 0.0, 0.0, observed)
+        return Slice(slo.id, revision, group, start, *nothing, simulated=known.simulated) if excused else None
     bad, shares = found
     replicas = set(one.answered) or known.replicas
     totals = {r: (shares.get(r, 0.0), 1 / len(replicas)) for r in replicas}

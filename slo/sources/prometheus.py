@@ -1,6 +1,7 @@
 """Counts from a Prometheus-compatible API: raw range vectors, put together again as the scrapes that they came from.
 
-Imports slo.model, slo.observed, slo.facts, slo.plan, slo.signals, the catalogue, the page reader's sample type.
+Imports slo.sources.query, slo.model, slo.observed, slo.facts, slo.plan, slo.signals, the catalogue and the page
+reader's sample type.
 
 Decision (accepted). Context: increase() extrapolates and rate() needs two samples in a range; a ledger must be exact.
 Decision: ask for the raw samples (`selector[300s]` at a time) behind a watermark and group those of one target and
@@ -18,9 +19,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
-import msgspec
-
 from exporter.metrics import llm
 from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.model import Family, labels_of
@@ -31,6 +29,7 @@ from slo.observed import Missed, Scrape
 from slo.plan import PLACE_LABELS
 from slo.signals import signal_of
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+from slo.sources.query import QueryApi, QueryError
 
 CHUNK_SECONDS = 300
 CHUNKS_PER_POLL = 12
@@ -49,25 +48,6 @@ _EXPORTED = "exported_"
 _Key = tuple[str, str]
 """Job and instance of a scraped target."""
 _Stamp = tuple[_Key, float]
-
-
-class _Result(msgspec.Struct):
-    metric: dict[str, str]
-    values: list[tuple[float, str]] = []
-
-
-class _Data(msgspec.Struct):
-    result: list[_Result] = []
-
-
-class _Answer(msgspec.Struct):
-    status: str
-    data: _Data = msgspec.field(default_factory=_Data)
-    error: str = ""
-
-
-class _RefusedError(Exception):
-    """The server answered, and not with data; the message has its words."""
 
 
 @dataclass(slots=True)
@@ -97,12 +77,10 @@ class PrometheusSource:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.interval_seconds = interval_seconds
-        self._url = url.rstrip("/")
-        self._headers = dict(headers or {})
+        self._query = QueryApi(url, headers or {})
         self._settle = settle_seconds
         self._clock = clock
         self._selectors = selectors_for(slos)
-        self._session: aiohttp.ClientSession | None = None
         self._watermark: float | None = None
         self._heard: dict[str, float] = {}
         self._targets: dict[_Key, _Target] = {}
@@ -111,7 +89,7 @@ class PrometheusSource:
     @property
     def name(self) -> str:
         """For people."""
-        return f"Prometheus {self._url}"
+        return f"Prometheus {self._query.url}"
 
     def resume(self, heard: Mapping[str, float]) -> None:
         """Begin with what came after the last time that each source was counted; without any, look back a little."""
@@ -122,8 +100,6 @@ class PrometheusSource:
 
     async def poll(self) -> list[Scrape | Missed]:
         """All scrapes that became visible since the last poll, at most an hour of them, in order of time."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=60))
         now = self._clock()
         if self._watermark is None:
             self._watermark = now - LOOK_BACK_SECONDS
@@ -131,38 +107,34 @@ class PrometheusSource:
         try:
             for _ in range(CHUNKS_PER_POLL):
                 end = min(now, self._watermark + CHUNK_SECONDS)
-                found += await self._chunk(self._session, self._watermark - OVERLAP_SECONDS, end)
+                found += await self._chunk(self._watermark - OVERLAP_SECONDS, end)
                 self._watermark = end
                 if end >= now:
                     break
-        except TimeoutError:
-            found.append(Missed(self._url, now, "no answer within 60 s"))
-        except (aiohttp.ClientError, _RefusedError) as error:
-            found.append(Missed(self._url, now, str(error) or type(error).__name__))
+        except QueryError as error:
+            found.append(Missed(self._query.url, now, str(error)))
         return found
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._query.close()
 
-    async def _chunk(self, session: aiohttp.ClientSession, since: float, until: float) -> list[Scrape | Missed]:
+    async def _chunk(self, since: float, until: float) -> list[Scrape | Missed]:
         until -= self._settle
         span = f"[{max(1, int(until - since) + 1)}s]"
         ages: dict[_Stamp, float] = {}
-        for result in await self._ask(session, SNAPSHOT_AGE.name + span, until):
+        for result in await self._query.ask(SNAPSHOT_AGE.name + span, until):
             key = _key(result.metric)
             if key not in self._targets:
                 self._targets[key] = _Target(self._heard.get(_source(key), 0.0))
             last = self._targets[key].last
             ages.update(((key, at), float(age)) for at, age in result.values if at > last)
-        found: list[Scrape | Missed] = await self._misses(session, span, until)
+        found: list[Scrape | Missed] = await self._misses(span, until)
         if not ages:
             return found
         samples: dict[_Stamp, list[tuple[int, PageSample, float]]] = {stamp: [] for stamp in ages}
         for selector in self._selectors:
-            for result in await self._ask(session, selector + span, until):
+            for result in await self._query.ask(selector + span, until):
                 key, (number, one) = _key(result.metric), self._sample(result.metric)
                 for at, value in result.values:
                     if (key, at) in samples:
@@ -173,13 +145,13 @@ class PrometheusSource:
                 found.append(one_found)
         return sorted(found, key=lambda one: one.time)
 
-    async def _misses(self, session: aiohttp.ClientSession, span: str, until: float) -> list[Scrape | Missed]:
+    async def _misses(self, span: str, until: float) -> list[Scrape | Missed]:
         jobs = sorted({job for job, _ in self._targets})
         if not jobs:
             return []
         found: list[Scrape | Missed] = []
         matcher = Matcher("job", "=~", "|".join(re.escape(job) for job in jobs))
-        for result in await self._ask(session, f"up{{{matcher}}}{span}", until):
+        for result in await self._query.ask(f"up{{{matcher}}}{span}", until):
             target = self._targets.get(_key(result.metric))
             if target is None:
                 continue
@@ -219,19 +191,6 @@ class PrometheusSource:
                 labels[name.removeprefix(_EXPORTED)] = labels.pop(name)
             found = self._series[key] = len(self._series), PageSample(metric.get("__name__", ""), labels_of(labels))
         return found
-
-    async def _ask(self, session: aiohttp.ClientSession, query: str, at: float) -> list[_Result]:
-        form = {"query": query, "time": f"{at:.3f}"}
-        async with session.post(f"{self._url}/api/v1/query", data=form) as response:
-            body = await response.read()
-        try:
-            answer = msgspec.json.decode(body, type=_Answer)
-        except msgspec.MsgspecError:
-            words = body[:200].decode("utf-8", "replace").strip()
-            raise _RefusedError(f"HTTP {response.status} {response.reason}: {words}") from None
-        if answer.status != "success":
-            raise _RefusedError(f"HTTP {response.status}: {answer.error}")
-        return answer.data.result
 
 
 def selectors_for(slos: Sequence[Slo]) -> tuple[str, ...]:

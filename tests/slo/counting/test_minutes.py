@@ -110,6 +110,18 @@ def test_a_new_replica_may_start_and_an_old_one_may_not(play, engine):
     assert [outcome(late, m) for m in range(1, 4)] == [(0, 0), (0, 0), (0, 1)]
 
 
+def test_simulated_replicas_make_simulated_minutes(play):
+    def act(minute, agents):
+        one = agents[0].engines[0]
+        one.labels, one.shown = {"simulated": "true"}, minute != 2
+        if minute == 3:
+            one.target, one.up = "new", False
+
+    verdicts = play(5, act)
+    assert [outcome(verdicts, m) for m in range(5)] == [(1, 1), (1, 1), (0, 1), (0, 0), (0, 0)]
+    assert all(found.simulated for found in verdicts.values())
+
+
 def test_a_gap_in_the_watch_is_declared_and_its_events_still_count(agent, engine, slo):
     one, tally = agent("a", [engine("e", 0.0)]), Tally([slo("ttft", threshold="0.5")])
     for second in [*range(0, 60, 5), *range(600, 720, 5)]:

@@ -1,0 +1,71 @@
+"""The query API of Prometheus and its kin, as far as it is needed here: one instant query, decoded.
+
+Imports aiohttp and msgspec alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+import msgspec
+
+TIMEOUT_SECONDS = 60
+
+
+class QueryError(Exception):
+    """No answer, or one without data; the message has the server's words."""
+
+
+class Result(msgspec.Struct):
+    """One series of a range vector: its labels, its samples as (unix seconds, number in text)."""
+
+    metric: dict[str, str]
+    values: list[tuple[float, str]] = []
+
+
+class _Data(msgspec.Struct):
+    result: list[Result] = []
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data = msgspec.field(default_factory=_Data)
+    error: str = ""
+
+
+class QueryApi:
+    """The API at `url` (the part before /api/v1), asked with `headers`."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self.url = url.rstrip("/")
+        self._headers = dict(headers)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(self, query: str, at: float) -> list[Result]:
+        """The series of a range vector expression at `at`. Raises QueryError."""
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        form = {"query": query, "time": f"{at:.3f}"}
+        try:
+            async with self._session.post(f"{self.url}/api/v1/query", data=form) as response:
+                body = await response.read()
+        except TimeoutError:
+            raise QueryError(f"no answer within {TIMEOUT_SECONDS} s") from None
+        except aiohttp.ClientError as error:
+            raise QueryError(str(error) or type(error).__name__) from error
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.MsgspecError:
+            words = body[:200].decode("utf-8", "replace").strip()
+            raise QueryError(f"HTTP {response.status} {response.reason}: {words}") from None
+        if answer.status != "success":
+            raise QueryError(f"HTTP {response.status}: {answer.error}")
+        return answer.data.result
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
