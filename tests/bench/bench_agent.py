@@ -5,8 +5,6 @@ which is billed to its caller just so); the engines answer with a recorded page 
 PSS are those of the agent and its worker, read from /proc; whoever serves and scrapes is another process.
 """
 
-# ruff: noqa: T201  a benchmark prints its table
-
 from __future__ import annotations
 
 import argparse
