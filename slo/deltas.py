@@ -7,7 +7,8 @@ Pure: imports slo.plan and the catalogue. Decision (accepted):
 - A counter not seen before counts from 0 where nothing of it can have been counted or missed: its replica's page was
   read before, under this watch and within the time that series are remembered (then the counter did not exist), or its
   process began within that time. Else its past is unknown and not counted.
-- A series that goes away is remembered for FORGET_SECONDS: when it comes back it goes on.
+- A series that goes away is remembered for FORGET_SECONDS: when it comes back it goes on, unless its process was seen
+  to end in the meantime.
 - A scrape that is not newer than the last is ignored. A clock that stays behind is believed after three scrapes.
 """
 
@@ -155,10 +156,9 @@ class Track:
             last_answer = self.answered_at.get(name, -math.inf)
             restarted = start > self.started.get(name, math.inf) + 1 and start >= last_answer - _START_SLACK_SECONDS
             self.started[name] = start
-        if restarted:  # a series that went with the old process comes back from 0
-            self.old = {key: old for key, old in self.old.items() if (TARGET_LABEL, name) not in key[1]}
         watched = max(self.first, time - FORGET_SECONDS)
         born = self.answered_at.get(name, -math.inf) >= watched or start >= watched  # an unknown start is NaN
+        fell = restarted
         for first, stop in target.units:
             was = [math.nan] * (stop - first) if restarted else self.values[first:stop]
             now = values[first:stop]
@@ -170,6 +170,7 @@ class Track:
             values[first:stop] = now
             if restarted or any(n < w for n, w in zip(now, was, strict=True)):
                 gained[first:stop] = [0.0 if math.isnan(n) else n for n in now]
+                fell = True
                 continue
             new = any(math.isnan(w) and not math.isnan(n) for n, w in zip(now, was, strict=True))
             if new and not born:
@@ -177,6 +178,8 @@ class Track:
             gained[first:stop] = [
                 0.0 if math.isnan(n) else n if math.isnan(w) else n - w for n, w in zip(now, was, strict=True)
             ]
+        if fell and self.old:  # a series that went with the old process comes back from 0
+            self.old = {key: old for key, old in self.old.items() if (TARGET_LABEL, name) not in key[1]}
 
 
 def first_sight(plan: Plan, time: float, page: Sequence[float]) -> Track:

@@ -33,8 +33,6 @@ from slo.sources.query import QueryApi, QueryError
 
 CHUNK_SECONDS = 300
 CHUNKS_PER_POLL = 12
-LOOK_BACK_SECONDS = 300.0
-"""Where to begin without a watermark."""
 OVERLAP_SECONDS = 90.0
 """How late a target's samples may become visible."""
 MAX_SELECTORS = 8
@@ -82,6 +80,7 @@ class PrometheusSource:
         self._clock = clock
         self._selectors = selectors_for(slos)
         self._watermark: float | None = None
+        self._begin = 0.0
         self._heard: dict[str, float] = {}
         self._targets: dict[_Key, _Target] = {}
         self._series: dict[frozenset[tuple[str, str]], tuple[int, PageSample]] = {}
@@ -92,17 +91,17 @@ class PrometheusSource:
         return f"Prometheus {self._query.url}"
 
     def resume(self, heard: Mapping[str, float]) -> None:
-        """Begin with what came after the last time that each source was counted; without any, look back a little."""
+        """Begin with what came after the last time that each source was counted; without any, with what is new."""
         self._heard = dict(heard)
         if heard:
             newest = max(heard.values())
-            self._watermark = min(at for at in heard.values() if newest - at < SILENT_SECONDS)
+            self._begin = self._watermark = min(at for at in heard.values() if newest - at < SILENT_SECONDS)
 
     async def poll(self) -> list[Scrape | Missed]:
         """All scrapes that became visible since the last poll, at most an hour of them, in order of time."""
         now = self._clock()
         if self._watermark is None:
-            self._watermark = now - LOOK_BACK_SECONDS
+            self._begin = self._watermark = now - self.interval_seconds
         found: list[Scrape | Missed] = []
         try:
             for _ in range(CHUNKS_PER_POLL):
@@ -126,7 +125,7 @@ class PrometheusSource:
         for result in await self._query.ask(SNAPSHOT_AGE.name + span, until):
             key = _key(result.metric)
             if key not in self._targets:
-                self._targets[key] = _Target(self._heard.get(_source(key), 0.0))
+                self._targets[key] = _Target(self._heard.get(_source(key), self._begin))
             last = self._targets[key].last
             ages.update(((key, at), float(age)) for at, age in result.values if at > last)
         found: list[Scrape | Missed] = await self._misses(span, until)
