@@ -145,6 +145,11 @@ def test_agents_and_prometheus_agree(engine, agent, slo, tmp_path, prometheus): 
                     sent.append(event)
                 if turn == 15:
                     fleet.engines.append(engine("e:3", time.time()))  # a replica is born
+                if turn == 20:  # the service behind Prometheus is restarted, and reads what it missed
+                    await sources["prometheus"].close()
+                    tallies["prometheus"] = Tally(slos, tallies["prometheus"].state())
+                    sources["prometheus"] = PrometheusSource(url, slos)
+                    sources["prometheus"].resume(tallies["prometheus"].heard())
                 if turn % 8 == 0:
                     await both()
                 await asyncio.sleep(0.1)
