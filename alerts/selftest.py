@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from math import ceil
 
 from alerts import health
 from alerts.promql import select
 from alerts.rules import HEADER, dump, groups, render
-from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, scenarios, shape_of
+from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, scenarios, shape_of, total_after
 from exporter.health import DRIVER_UNRESPONSIVE, LOST
 from exporter.metrics import agent, llm
 from exporter.metrics import health as verdicts
@@ -26,6 +27,7 @@ Samples = list[float | None]
 
 _TARGET = Matcher(llm.TARGET_LABEL, "=", "10.0.0.1:8000")
 _VLLM = Matcher("engine", "=", "vllm")
+_COUNTED_BEFORE = 10**9
 _FIRING = 'alertstate="firing"'
 
 
@@ -74,6 +76,8 @@ def _health() -> Iterable[dict[str, object]]:
 def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
     slo = shape.slo
     burning = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{_FIRING},alertname=~"SloErrorBudget.+"}}'
+    ratio = select(names.ERROR_RATIO, *_matchers(slo))
+    whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", slo.window.text))
     asked = []
     for after in scenario.checks:
         firing = expected(slo, scenario.tiles, after)
@@ -82,9 +86,9 @@ def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
             for f in firing
         ]
         asked.append(_asked(f"count by (alertname, severity, window) ({burning})", after, samples))
-        whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", slo.window.text))
-        # Never NaN: a comparison drops it, a count of all keeps it.
-        asked.append(_asked(f"count({select(names.ERROR_RATIO, *whole)} <= 1)", after, _one()))
+        counted = f"round(sum({select(names.TOTAL_SUM, *whole)}))"
+        asked.append(_asked(counted, after, [{"labels": "{}", "value": total_after(shape, scenario, after)}]))
+        asked.append(_asked(f"count({ratio} != {ratio})", after, []))  # true of NaN alone
     return _document(scenario.name, shape, _series(shape, scenario), asked)
 
 
@@ -99,8 +103,9 @@ def _no_data(shape: Shape) -> dict[str, object]:
 
 
 def _undecided(shape: Shape) -> dict[str, object]:
-    """All traffic between the two edges: one notice, and no page and no ticket."""
-    tiles = [Tile(10_000, 0, 10_000)] * 12
+    """Certainly bad: enough for evidence, at half the allowed pace. Most is undecided: one notice, no more."""
+    total = ceil(20 / (shape.slo.budget_ratio / 2))
+    tiles = [Tile(total, 20, total - 20)] * 12
     scenario = Scenario("between two edges", tiles, (12,))
     test = _test(shape, scenario)
     undecided = f'count(ALERTS{{alertname="{names.ALERT_UNDECIDED}",{_FIRING}}})'
@@ -147,9 +152,12 @@ def _raw_names(shape: Shape) -> list[str]:
 
 
 def _counter(steps: Sequence[int | None], resets: frozenset[int] = frozenset()) -> Samples:
-    """A counter that grows by these steps, from 0 anew before each tile in `resets`."""
-    values: Samples = [0.0]
-    count = 0
+    """A counter that grows by these steps, from 0 anew before each tile in `resets`.
+
+    It has counted before: from 0 a rate is not extrapolated, and the first tile would hold 5 % less.
+    """
+    count = _COUNTED_BEFORE
+    values: Samples = [float(count)]
     for number, step in enumerate(steps, 1):
         count = (0 if number in resets else count) + (step or 0)
         values.append(None if step is None else float(count))
