@@ -126,8 +126,9 @@ def scenarios(shape: Shape) -> Iterator[Scenario]:
     for window in windows:
         yield _detection(shape, window)
         if shape.kind is not Kind.MINUTES:
-            below = _traffic(shape, window.error_ratio(slo) * Decimal("0.95"))
-            yield Scenario(f"just below {window.severity} {window.long}", [below] * 24, _sure(slo, [below] * 24, 24))
+            for word, share in (("below", Decimal("0.95")), ("above", Decimal("1.05"))):
+                near = [_traffic(shape, window.error_ratio(slo) * share)] * 24
+                yield Scenario(f"just {word} {window.severity} {window.long}", near, _sure(slo, near, 24))
     clean, failed = _traffic(shape, Decimal(0)), _traffic(shape, Decimal(1))
     if windows:
         yield _luck(shape)

@@ -1,5 +1,6 @@
 """`gpufleet alerts`: what it writes passes its own checks and tests; what is broken is named."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_an_alert_that_fires_too_late_fails_its_test(
         if not path.name.startswith("0.999-7d-bad"):
             path.unlink()
     rules = written / "tests" / "0.999-7d-bad.rules.yaml"
-    rules.write_text(rules.read_text().replace("> 3.36", "> 3.9"))
+    rules.write_text(rules.read_text().replace("> 3.36", "> 3.7"))
     assert main(["alerts", "test", str(written)]) == 1
     assert "0.999-7d-bad" in capsys.readouterr().err
 
@@ -69,3 +70,27 @@ def test_a_directory_without_rules_says_what_to_run(
 ) -> None:
     assert main(["alerts", command, str(tmp_path)]) == 1
     assert "run `gpufleet alerts write` first" in capsys.readouterr().err
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("shape", "old", "new"),
+    [
+        ("0.999-7d-bad", ">= 10\n", ">= 0\n"),  # pages on hardly any traffic
+        ("0.999-7d-bad", " > 0)", ")"),  # NaN after an idle slice
+        ("0.999-7d-bad", "[59m59s]", "[1h5m]"),  # a window of another length
+        ("0.999-7d-bad", " * 300", " * 30"),  # a tile that holds too little
+        ("0.999-7d-minutes", ">= 3\n", ">= 2\n"),  # luck taken for evidence
+        ("0.99-7d-bounds", "bad_lower:sum", "bad:sum"),  # pages on what may have been good
+        ("health", "for: 5m", "for: 1m"),  # too soon
+    ],
+)
+def test_a_rule_that_is_wrong_fails_its_test(
+    written: Path, binary: Callable[[str], str], *, shape: str, old: str, new: str
+) -> None:
+    rules, tests = (written / "tests" / f"{shape}.{kind}.yaml" for kind in ("rules", "test"))
+    text = rules.read_text()
+    assert old in text
+    rules.write_text(text.replace(old, new))
+    done = subprocess.run([binary("promtool"), "test", "rules", str(tests)], capture_output=True, check=False)
+    assert done.returncode == 1
