@@ -33,6 +33,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+_PAGE = web.AppKey("page", Page)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -47,6 +49,7 @@ class RequestError(Exception):
 def make_app(service: Service, extra_routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
     """The application; it does not run the service. `extra_routes` are mounted beside its own."""
     app = web.Application(middlewares=[_guard])
+    app[_PAGE] = Page(service, find_status)
     api = _Api(service)
     app.router.add_get("/api/v1/slos", api.slos)
     app.router.add_get("/api/v1/slos/{id}", api.slo)
@@ -56,7 +59,7 @@ def make_app(service: Service, extra_routes: Iterable[web.AbstractRouteDef] = ()
     app.router.add_get("/readyz", api.readyz)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/openapi.json", api.openapi)
-    Page(service, find_status).add_routes(app.router)
+    app[_PAGE].add_routes(app.router)
     app.router.add_routes(extra_routes)
     return app
 
@@ -67,7 +70,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except RequestError as refused:
-        response = _json(objects.ErrorObject(refused.detail), refused.detail.status)
+        told = refused.detail
+        if request.path.startswith("/slo/"):
+            response = request.app[_PAGE].refused(told.status, told.message, told.near)
+        else:
+            response = _json(objects.ErrorObject(told), told.status)
     except web.HTTPException as error:
         if error.status < 400:
             raise

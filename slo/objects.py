@@ -112,7 +112,8 @@ class EvidenceObject(msgspec.Struct, frozen=True):
 class SpenderObject(msgspec.Struct, frozen=True):
     """One spender. `key` is null where unknown; `shared` above 1: the figures of that many GPUs are the same events.
 
-    `share` is of all that was bad, `traffic` of all events. `excess` is bad events beyond its own traffic at the error rate of the rest; null where there is no rest.
+    `share` is of all that was bad, `traffic` of all events. `excess` is bad events beyond its own traffic at the error
+    rate of the rest; null where there is no rest.
     """
 
     key: str | None

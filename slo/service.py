@@ -188,7 +188,10 @@ class Service:
             else:
                 appended, self.problem, self._slices, self._facts = bool(slices), "", [], []
         if appended or now - self._minute >= 2 * MINUTE_SECONDS:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except LedgerError as error:  # what stands in memory is older, and dated
+                self.problem = str(error)
 
     async def refresh(self) -> None:
         """Compute every status from the ledger."""

@@ -5,17 +5,18 @@ Imports slo.status, slo.attribution and slo.page's text and drawing. No figure i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from slo.attribution import Evidence
+from slo.attribution import SLOT_SECONDS, Evidence
 from slo.facts import CLOCK_EVENT, UNHEALTHY, XID
 from slo.objects import rfc3339
 from slo.page import drawing, text
-from slo.status import STALE_SECONDS, AlertStatus, SloStatus, pace_window
+from slo.status import AT_RISK, AlertStatus, SloStatus, pace_window
 
 STATES = {
     "paging": "Paging",
@@ -27,13 +28,14 @@ STATES = {
 }
 TELLING_LIFT = 1.5
 """Evidence with less lift than this goes with the burn no more than with anything else, and is not named on top."""
+SHORT_UUID = 12
 MOST_LIFT = 100.0
 """A larger one says no more than this: hardly an error without the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One SLO as the overview lists it; all of it text or drawn."""
+    """One SLO as the overview lists it; all of it text or drawn. `tone` is the budget's own state."""
 
     status: SloStatus
     url: str
@@ -42,6 +44,7 @@ class Row:
     state: str
     label: str
     left: str
+    tone: str
     bar: Markup
     spark: Markup
     burn: str
@@ -75,7 +78,7 @@ def row_of(status: SloStatus) -> Row:
     """What the overview says of one SLO."""
     slo, left = status.slo, status.budget
     group = ", ".join(f"{label} {value}" for label, value in status.group)
-    state = status.state
+    state, tone = status.state, _tone(left.remaining)
     # The rate beside its factor: of the alert that fires, else of the fastest one.
     alert = status.firing or next(iter(status.alerts), None)
     window = alert.window.long if alert else pace_window(slo)
@@ -89,8 +92,9 @@ def row_of(status: SloStatus) -> Row:
         state=state,
         label=STATES[state],
         left=text.percent(left.remaining),
-        bar=drawing.bar(left.remaining, left.remaining_bounds, state),
-        spark=drawing.sparkline(status.trend, slo.window.text, state),
+        tone=tone,
+        bar=drawing.bar(left.remaining, left.remaining_bounds, tone),
+        spark=drawing.sparkline(status.trend, slo.window.text, tone),
         burn=text.rate(burn),
         burn_window=window,
         factor=text.rate(float(alert.window.factor)) if alert else "",
@@ -124,6 +128,13 @@ def banner_of(status: SloStatus, row: Row | None = None) -> Banner:
     )
 
 
+def _tone(left: float | None) -> str:
+    """What colour the budget itself has; an alert may fire while most of it is left."""
+    if left is None:
+        return "nodata"
+    return "exhausted" if left <= 0 else "risk" if left < AT_RISK else "ok"
+
+
 def _lasts(status: SloStatus, alert: AlertStatus) -> str:
     """How long the budget lasts at the pace of the alert's short window: the pace of the incident, not of the day."""
     left, pace = status.budget.remaining, status.burn_rates.get(alert.window.short)
@@ -146,11 +157,12 @@ def _culprit(status: SloStatus) -> tuple[str, str, tuple[str, ...]]:
     share, traffic = text.percent(top.share, 0), text.percent(top.traffic, 0)
     who = f"{top.key or 'A replica that is not known'} spent {share} of it with {traffic} of the traffic"
     telling = [e for e in top.evidence if e.lift is None or e.lift >= TELLING_LIFT]
-    known = {e.gpu: gpu_name(e.gpu, e) for e in top.evidence}
-    gpus = ", ".join(known.get(gpu, gpu) for gpu in top.gpus[:8])
+    # Those that something was seen on first: they are what to look at.
+    index = {e.gpu: e.gpu_index for e in telling}
+    gpus = ", ".join(gpu_name(gpu, index.get(gpu, "")) for gpu in sorted(top.gpus[:8], key=lambda g: g not in index))
     parts = [f"node {', '.join(top.nodes)}" if top.nodes else "", gpus]
     if telling:
-        seen = tuple(evidence_text(e, status.until) for e in telling[:3])
+        seen = tuple(evidence_lines(telling, status.until)[:3])
     elif top.gpus or top.nodes:
         seen = ("Nothing was seen on its hardware that goes with the burn.",)
     else:
@@ -158,27 +170,37 @@ def _culprit(status: SloStatus) -> tuple[str, str, tuple[str, ...]]:
     return who, " · ".join(p for p in parts if p), seen
 
 
-def gpu_name(gpu: str, evidence: Evidence) -> str:
-    """By its index where that is known, else by its UUID."""
-    return f"GPU {evidence.gpu_index}" if evidence.gpu_index else gpu
+def gpu_name(gpu: str, index: str = "") -> str:
+    """By its index where that is known, else by the first part of its UUID."""
+    return f"GPU {index}" if index else gpu if len(gpu) <= SHORT_UUID else f"{gpu[:SHORT_UUID]}\u2026"
 
 
-def evidence_text(one: Evidence, now: float) -> str:
-    """A sort of hardware event in words: a coincidence, with its lift."""
-    what = {
-        XID: f"XID {one.name}" + (f" {text.TIMES}{one.events}" if one.events > 1 else ""),
-        UNHEALTHY: f"check {one.name} failed",
-        CLOCK_EVENT: f"clocks held down by {one.name.replace('_', ' ')}",
-    }[one.kind]
-    gpu = gpu_name(one.gpu, one)
-    when = text.clock(one.first, now)
-    if one.last - one.first >= STALE_SECONDS:
-        when = f"{when.removesuffix(' UTC')} to {text.clock(one.last, now)}"
+def evidence_lines(evidence: Iterable[Evidence], now: float, *, name_gpu: bool = True) -> list[str]:
+    """Hardware events in words, one line per GPU and kind: a coincidence, with its lift. Strongest first."""
+    kinds: dict[tuple[str, str], list[Evidence]] = {}
+    for one in evidence:
+        kinds.setdefault((one.gpu, one.kind), []).append(one)
+    return [_evidence_line(same, now, name_gpu=name_gpu) for same in kinds.values()]
+
+
+def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> str:
+    one = same[0]
+    names = ", ".join(
+        e.name.replace("_", " ") + (f" {text.TIMES}{e.events}" if e.kind == XID and e.events > 1 else "") for e in same
+    )
+    what = {XID: "XID {}", UNHEALTHY: "health check failed: {}", CLOCK_EVENT: "clocks held down by {}"}[one.kind]
+    first, last = min(e.first for e in same), max(e.last for e in same)
+    when = text.clock(first, now)
+    if last - first >= SLOT_SECONDS:
+        when = f"{when.removesuffix(' UTC')} to {text.clock(last, now)}"
+    lifts = [e.lift for e in same if e.lift is not None]
     lift = ""
-    if one.lift is not None:
-        much = text.rate(one.lift) if one.lift <= MOST_LIFT else f"more than {text.rate(MOST_LIFT)}"
+    if lifts:
+        much = text.rate(max(lifts)) if max(lifts) <= MOST_LIFT else f"more than {text.rate(MOST_LIFT)}"
         lift = f"; errors {much} as frequent as without it"
-    return f"{gpu}: {what}, {when}{lift}"
+    where = f"{gpu_name(one.gpu, one.gpu_index)}: " if name_gpu else ""
+    line = f"{where}{what.format(names)}, {when}{lift}"
+    return line[0].upper() + line[1:]
 
 
 def burns_of(status: SloStatus) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from slo.attribution import BY
 from slo.objects import attribution_object, history_object, rfc3339, slo_object
 from slo.page import text
 from slo.page.files import static_files
-from slo.page.models import STATES, banner_of, burns_of, evidence_text, gpu_name, row_of
+from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_name, row_of
 from slo.service import Service
 from slo.status import SloStatus, pace_window
 from slo.windows import parse_window
@@ -112,8 +112,9 @@ class Page:
             link=link,
             who=who,
             spenders=spenders,
-            evidence=[[evidence_text(e, status.until) for e in s.evidence] for s in who.spenders],
-            names={gpu: gpu_name(gpu, e) for s in who.spenders for e in s.evidence for gpu in [e.gpu]},
+            evidence=[evidence_lines(s.evidence, status.until, name_gpu=by != "gpu") for s in who.spenders],
+            names={g: gpu_name(g) for s in who.spenders for g in s.gpus}
+            | {e.gpu: gpu_name(e.gpu, e.gpu_index) for s in who.spenders for e in s.evidence},
             history=history,
             rows=_table_rows(history.points),
             chart=Markup(json.dumps(chart, allow_nan=False).replace("<", "\\u003c")),  # noqa: S704 - JSON, no markup
@@ -121,6 +122,11 @@ class Page:
             burns=burns_of(status),
         )
         return _html(request, tag, body, gzip.compress(body, 4))
+
+    def refused(self, status: int, message: str, near: list[str]) -> web.Response:
+        """What a browser gets for an address that names no SLO."""
+        body = self._render("refused.html", tag="", **self._common(), status=status, message=message, near=near)
+        return web.Response(body=body, status=status, content_type="text/html", charset="utf-8")
 
     async def static(self, request: web.Request) -> web.Response:
         """Style, script and the chart library, from memory; named by their content, so kept by browsers for good."""

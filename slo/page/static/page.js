@@ -109,6 +109,8 @@
     }
     $("offline").hidden = lost === null;
   }
-  document.addEventListener("visibilitychange", ask);
-  setInterval(ask, EVERY);
+  if (tag !== '""') { // a page that was refused has nothing to follow
+    document.addEventListener("visibilitychange", ask);
+    setInterval(ask, EVERY);
+  }
 })();

@@ -60,9 +60,9 @@ def test_the_overview_says_what_burns_since_when_and_who(incident: Any, serve: A
         assert page.title() == "(1) SLOs · gpufleet"
         burns = page.locator("article.incident")
         said = burns.inner_text()
-        for words in ("chat ttft", "since 11:48 UTC", "first bad minute 11:30", "b:1 spent 100 % of it with 50 % of"):
+        for words in ("chat ttft", "since 11:48 UTC", "burning since 11:30", "b:1 spent 100 % of it with 50 % of"):
             assert words in said
-        assert "B1" in said or "GPU 4" in said
+        assert "GPU 4: clocks held down by hw thermal" in said
         assert "coincidence" in said
         rows = page.locator("#rows tr")
         assert rows.count() == 2
@@ -145,6 +145,17 @@ def test_the_first_view_needs_no_script(incident: Any, serve: Any, look: Any) ->
         page.wait_for_url("**q=nothing**")
         assert page.locator("#none").is_visible()
         assert "b:1" in look(f"{url}/slo/chat-ttft", java_script_enabled=False).locator("#spenders").inner_text()
+
+
+@pytest.mark.real
+def test_an_address_that_names_no_slo_leads_on(incident: Any, serve: Any, browser: Any) -> None:
+    with serve(incident.service()) as url:
+        page = browser.new_page()
+        answer = page.goto(f"{url}/slo/chat-tftt")
+        assert answer.status == 404
+        page.get_by_role("link", name="chat-ttft").click()
+        page.wait_for_selector("#charts path.budget")
+        page.close()
 
 
 def test_what_a_label_says_is_never_markup(world: Any, serve: Any) -> None:
