@@ -266,6 +266,5 @@ def _heat_facts(time: float, node: str, gpu: int, seed: int) -> Iterable[Fact]:
         SIMULATED_LABEL: "true",
     }
     yield Fact(time, UNHEALTHY, labels | {"check": "thermal"}, 1.0, f"GPU {gpu} on {node}: check thermal failed")
-    for cause in driver.HOT_CAUSES:
-        text = f"GPU {gpu} on {node}: clocks held down by {cause}"
-        yield Fact(time, CLOCK_EVENT, labels | {"cause": cause}, 1.0, text)
+    text = f"GPU {gpu} on {node}: clocks held down by {driver.HOT_CAUSE}"
+    yield Fact(time, CLOCK_EVENT, labels | {"cause": driver.HOT_CAUSE}, 1.0, text)

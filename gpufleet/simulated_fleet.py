@@ -14,12 +14,11 @@ from typing import Self
 from aiohttp import web
 
 from exporter.agent import Agent
-from exporter.settings import DEFAULT_LISTEN, EngineSettings, Settings
+from exporter.settings import EngineSettings, Settings
 from exporter.simulation import driver, fleet
 from exporter.simulation.engine import SimulatedEngine, make_app
 from exporter.simulation.world import Scenario
-from gpufleet.discovery import port_free
-from gpufleet.listen import Address, address
+from gpufleet.agents import start_agent
 
 HOST = "127.0.0.1"
 FIRST_ENGINE_PORT = 9411
@@ -44,8 +43,7 @@ class SimulatedFleet:
                 engine = SimulatedEngine(self._scenario(plan.node), plan, self.started_at)
                 self.targets[plan.key] = await self._serve(make_app(engine), FIRST_ENGINE_PORT + number)
             for node in fleet.NODES:
-                agent = Agent(self._settings(node))
-                await agent.start()
+                agent = await start_agent(self._settings(node))
                 self._stack.push_async_callback(agent.stop)
                 self.agents.append(agent)
         except BaseException:
@@ -79,7 +77,7 @@ class SimulatedFleet:
             "seed": self.seed,
             "started_at": self.started_at,
         }
-        return Settings(node=node, listen=str(agent_address()), gpu="simulated", engines=engines, simulation=simulation)
+        return Settings(node=node, gpu="simulated", engines=engines, simulation=simulation)
 
     async def _serve(self, app: web.Application, wanted_port: int) -> str:
         """Serve on loopback; where."""
@@ -92,12 +90,3 @@ class SimulatedFleet:
             sock = socket.create_server((HOST, 0))
         await web.SockSite(runner, sock).start()
         return f"{HOST}:{sock.getsockname()[1]}"
-
-
-def agent_address() -> Address:
-    """The agent's usual address, or the next one that is free."""
-    usual = address(DEFAULT_LISTEN)
-    port = usual.port
-    while not port_free(usual.host, port):
-        port += 1
-    return Address(usual.host, port)

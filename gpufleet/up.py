@@ -21,15 +21,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.agent import Agent
 from exporter.model import InputError
 from exporter.settings import EngineSettings, Settings
 from gpufleet import default_slos, discovery, history, incidents
+from gpufleet.agents import start_agent
 from gpufleet.console import Console
 from gpufleet.discovery import FoundEngine, FoundGpus
 from gpufleet.listen import Address
 from gpufleet.serving import LEDGER_FILE, bind, data_directory, serve
-from gpufleet.simulated_fleet import SimulatedFleet, agent_address
+from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
 from slo.ledger import Ledger, LedgerError
 from slo.model import Slo
@@ -132,14 +132,12 @@ class _Run:
         ledger = self._open_ledger(data, simulated=False)
         slos = self._real_slos(data, engines)
         with console.step("starting the agent") as step:
-            agent = Agent(
+            agent = await start_agent(
                 Settings(
-                    listen=str(agent_address()),
                     gpu="nvml" if found.names else "none",
                     engines=tuple(EngineSettings(url=one.url) for one in engines),
                 )
             )
-            await agent.start()
             self._stack.push_async_callback(agent.stop)
             step.note(f"{agent.url}/metrics")
         await self._serve(slos, [agent.url], ledger, simulated=False)

@@ -37,13 +37,8 @@ FULL_SM_MHZ, HOT_SM_MHZ, IDLE_SM_MHZ, MEMORY_MHZ = 1980, 1005, 345, 2619
 SLOWDOWN_CELSIUS = 87
 POWER_LIMIT_MW = 700_000
 _GIB = 1 << 30
-_THERMAL = (
-    pynvml.nvmlClocksEventReasonHwSlowdown
-    | pynvml.nvmlClocksEventReasonHwThermalSlowdown
-    | pynvml.nvmlClocksEventReasonSwThermalSlowdown
-)
-HOT_CAUSES = ("hw_slowdown", "hw_thermal", "sw_thermal")
-"""The same as the agent names them."""
+HOT_CAUSE = "sw_thermal"
+"""What holds the clocks of a hot GPU down, as the agent names nvmlClocksEventReasonSwThermalSlowdown."""
 _BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF)
 _UNSIGNED_LONG_LONG = 3  # nvmlValueType_t
 _NAMESPACE = uuid.UUID("6f0e0d3c-7f54-4e4b-9f43-6a0f1d3f2b11")
@@ -204,7 +199,8 @@ def nvmlDeviceGetRemappedRows(handle: int) -> tuple[int, int, int, int]:
 def nvmlDeviceGetCurrentClocksEventReasons(handle: int) -> int:
     """Bits: thermal slowdown while it throttles."""
     world = _world()
-    return int(_THERMAL) if world.throttles(world.node, handle, time.time()) else 0
+    hot = world.throttles(world.node, handle, time.time())
+    return int(pynvml.nvmlClocksEventReasonSwThermalSlowdown) if hot else 0
 
 
 def _thermal_ns(handle: int) -> int:

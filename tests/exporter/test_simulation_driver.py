@@ -63,7 +63,7 @@ def test_the_incident_shows_in_clocks_temperature_power_and_reasons(at: At) -> N
     assert clock < 1200
     assert celsius == driver.SLOWDOWN_CELSIUS + 1
     assert milliwatts < driver.POWER_LIMIT_MW
-    assert reasons & pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    assert reasons & pynvml.nvmlClocksEventReasonSwThermalSlowdown
     for gpu in set(range(fleet.GPUS_PER_NODE)) - {GPU}:
         clock, celsius, _, reasons = seen(gpu)
         assert (clock, reasons) == (driver.FULL_SM_MHZ, 0)

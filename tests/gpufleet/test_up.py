@@ -123,7 +123,7 @@ def test_the_simulated_incident_fires_within_three_minutes_and_names_its_gpu(fre
 
 
 def test_a_signal_or_the_time_ends_it_and_nothing_is_left(free_port: Port, tmp_path: Path) -> None:
-    with running(free_port(), tmp_path, "--simulate", "--for", "20s") as up:
+    with running(free_port(), tmp_path, "--simulate", "--for", "30s") as up:
         up.ready()
         children = up.children()
         out, err = up.process.communicate(timeout=60)
