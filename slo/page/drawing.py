@@ -36,7 +36,7 @@ def sparkline(trend: Trend, window: str, state: str) -> Markup:
             runs.append([])
         else:
             runs[-1].append(point(t, left))
-    path = "".join(f"M{'L'.join(run)}" for run in runs if run)
+    path = "".join(f"M{'L'.join(_corners(run))}" for run in runs if run)
     zero = PAD + (HEIGHT - 2 * PAD) / span
     label = f"Budget left over {window}: from {percent(seen[0][1])} to {percent(seen[-1][1])}, lowest "
     label += percent(min(left for _, left in seen))
@@ -46,6 +46,13 @@ def sparkline(trend: Trend, window: str, state: str) -> Markup:
         f' aria-label="{escape(label)}"><path class="zero" d="M{PAD} {zero:.1f}H{WIDTH - PAD}"/>'
         f'<path class="line" d="{path}"/><circle cx="{last[0]}" cy="{last[1]}" r="2"/></svg>'
     )
+
+
+def _corners(run: list[str]) -> list[str]:
+    """Without the points inside flat stretches: most budgets hardly move, and a thousand are on one page."""
+    height = [point.split()[1] for point in run]
+    flat = [0 < i < len(run) - 1 and height[i - 1] == height[i] == height[i + 1] for i in range(len(run))]
+    return [point for point, inside in zip(run, flat, strict=True) if not inside]
 
 
 def bar(remaining: float | None, bounds: tuple[float, float] | None, state: str, width: int = 120) -> Markup:
