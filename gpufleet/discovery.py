@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from exporter.engines import recognise
+from exporter.engines import Replica, recognise
 from exporter.metrics.gpu import SM_CLOCK
 from exporter.metrics.health import SEEN
-from exporter.metrics.llm import MODEL_NAME_LABEL
 from exporter.page import PageError, PageReader
 from exporter.sources.nvml import NvmlSource
 
@@ -112,5 +111,4 @@ async def _engine(session: aiohttp.ClientSession, url: str) -> FoundEngine:
     engine = recognise(layout)
     if engine is None:
         return FoundEngine(url, problem="answers a metrics page of no known engine")
-    models = {value for one in layout.series for name, value in one.labels if name == MODEL_NAME_LABEL}
-    return FoundEngine(url, engine.kind, tuple(sorted(models)))
+    return FoundEngine(url, engine.kind, engine.plan(layout, Replica("", "")).models)
