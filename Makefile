@@ -22,7 +22,7 @@ lint: $(VENV)/.lint  ## ruff, mypy --strict, import contracts, generated files u
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --quiet || { $(BIN)/lint-imports --no-cache; exit 1; }
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python -m tests.generate --check
 
 bench: $(VENV)/.test  ## benchmarks; tables on the screen, JSON in build/bench

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """`runbooks` is followed by `/<alert>.md`; `board` is the SLO board's address, to which its variables are added."""
+    """`runbooks` is followed by `/<alert>.md`, by default on the SLO service; `board` is the SLO board's address."""
 
-    runbooks: str = "https://github.com/gpufleet/gpufleet/blob/main/alerts/runbooks"
+    runbooks: str = "http://127.0.0.1:9490/runbooks"
     board: str = "http://127.0.0.1:3000/d/gpufleet-slo"
 
     def runbook(self, alert: str) -> str:

@@ -1,4 +1,4 @@
-"""Rules and boards over HTTP: /rules.yaml and /dashboards/{uid}.json, to mount on the SLO service.
+"""Rules, boards and runbooks over HTTP, to mount on the SLO service: /rules.yaml, /dashboards/{uid}.json, /runbooks.
 
 Here because neither slo nor alerts nor dashboards may know of each other. What is served is what `gpufleet alerts
 write` and `gpufleet dashboards write` would write for the same SLOs. It is rendered in a thread when first asked for,
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import cache
+from importlib import resources
 
 from aiohttp import web
 
 from alerts import rules
+from alerts.links import Links
 from dashboards import boards
 from exporter.model import InputError
 from slo.model import Slo
@@ -24,7 +26,7 @@ def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
 
     @cache
     def rules_text() -> str:
-        return rules.render(slos)
+        return rules.render(slos, links=Links(runbooks=f"{page_url}/runbooks"))
 
     @cache
     def board_texts() -> dict[str, str]:
@@ -44,4 +46,15 @@ def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
             return web.Response(status=404, text=f"no board {uid!r}: there are {', '.join(sorted(texts))}\n")
         return web.Response(text=texts[uid], content_type="application/json")
 
-    return [web.get("/rules.yaml", rules_yaml), web.get("/dashboards/{uid}.json", board_json)]
+    async def runbook(request: web.Request) -> web.Response:
+        known = sorted(path.name for path in (resources.files("alerts") / "runbooks").iterdir())
+        name = request.match_info["name"]
+        if name not in known:
+            return web.Response(status=404, text=f"no runbook {name!r}: there are {', '.join(known)}\n")
+        return web.Response(text=(resources.files("alerts") / "runbooks" / name).read_text(encoding="utf-8"))
+
+    return [
+        web.get("/rules.yaml", rules_yaml),
+        web.get("/dashboards/{uid}.json", board_json),
+        web.get("/runbooks/{name}", runbook),
+    ]

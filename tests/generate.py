@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 PRODUCERS: tuple[str, ...] = (
     "slo.spec.schema",
+    "tests.alerts.golden_alerts",
     "tests.dashboards.producer",
     "tests.slo.slo_golden",
 )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from alerts import rules
+from alerts.links import Links
 from dashboards import boards
 from gpufleet.cli import main
 from slo.spec import load
@@ -66,8 +67,12 @@ def test_one_process_serves_budgets_rules_and_boards(slos, capsys):
         status, text = get(f"{url}/api/v1/slos")
         assert (status, [one["id"] for one in json.loads(text)["slos"]]) == (200, ["chat-availability", "chat-ttft"])
         status, text = get(f"{url}/rules.yaml")
-        assert (status, text) == (200, rules.render(load([slos])))
-        assert yaml.safe_load(text)["groups"]
+        assert (status, text) == (200, rules.render(load([slos]), links=Links(runbooks=f"{url}/runbooks")))
+        alerts = [r for group in yaml.safe_load(text)["groups"] for r in group["rules"] if "alert" in r]
+        for runbook in {alert["annotations"]["runbook_url"] for alert in alerts}:  # at 3 a.m. this link must work
+            status, text = get(runbook)
+            assert (status, "## Mitigation" in text) == (200, True)
+        assert get(f"{url}/runbooks/Nope.md")[0] == 404
         for uid, board in boards.render(load([slos]), page_url=url).items():
             assert get(f"{url}/dashboards/{uid}.json") == (200, boards.to_text(board))
         status, text = get(f"{url}/dashboards/none.json")
