@@ -16,6 +16,9 @@ RESULT_LABEL = "result"
 COUNTED_BY = ("usage", "chunks")
 """What a probe's tokens were counted by: the engine's own count, or the chunks with content, one taken for a token."""
 
+SIMULATED_HEADER = "gpufleet-simulated"
+"""An HTTP answer in which this header is 1 comes from no real engine, and so does every count of it."""
+
 PROBE_LABELS = (MODEL_NAME_LABEL, TARGET_LABEL, "node", "namespace", "pod", "container", SIMULATED_LABEL)
 """Which replica was asked. Its kind is not known to a client."""
 

@@ -40,7 +40,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: object = None
-    object: str = ""
+    kind: str = msgspec.field(default="", name="object")
 
 
 _CHUNKS = msgspec.json.Decoder(_Chunk)
@@ -126,7 +126,7 @@ class Answer:
         except (msgspec.DecodeError, UnicodeError):
             self.error = "an event that is no chunk"
             return
-        if chunk.error is not None or chunk.object == _ERROR_EVENT:
+        if chunk.error is not None or chunk.kind == _ERROR_EVENT:
             self.error = "error event in the stream"
             return
         if chunk.usage is not None and chunk.usage.completion_tokens is not None:

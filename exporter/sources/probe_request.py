@@ -1,4 +1,4 @@
-"""One synthetic request to an OpenAI-compatible server, and how it went. Imports exporter.sources.answer.
+"""One synthetic request to an OpenAI-compatible server, and how it went. Imports exporter.sources.answer, the catalogue.
 
 Status: accepted. Context: a probe must see what a user sees, cost little, and be counted exactly once. Decision:
 - Each probe has a connection of its own, so that its time has what a new user waits for, and a connection that the
@@ -24,11 +24,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from exporter.metrics.probe import SIMULATED_HEADER
 from exporter.sources.answer import Answer
 
 CHAT = "/chat/completions"
-SIMULATED_HEADER = "gpufleet-simulated"
-"""An answer with this header comes from no real engine."""
 MAX_BYTES = 1 << 20
 _MAX_ERROR_BYTES = 8192
 _REFUSALS = (400, 422)
