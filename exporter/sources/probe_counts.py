@@ -30,7 +30,7 @@ class Histogram:
         self._counts = [0] * (len(edges) + 1)
         self._sum = 0.0
         table = SeriesTable(labels)
-        self._buckets = [table.get(family, {"le": repr(edge)}, "_bucket") for edge in (*edges, float("inf"))]
+        self._buckets = [table.get(family, {"le": edge}, "_bucket") for edge in (*map(repr, edges), "+Inf")]
         self._others = table.get(family, {}, "_count"), table.get(family, {}, "_sum")
 
     def observe(self, value: float) -> None:

@@ -1,4 +1,4 @@
-"""One synthetic request to an OpenAI-compatible server, and how it went. Imports exporter.sources.answer, the catalogue.
+"""One synthetic request to an OpenAI-compatible server, and how it went. Imports sources.answer and the catalogue.
 
 Status: accepted. Context: a probe must see what a user sees, cost little, and be counted exactly once. Decision:
 - Each probe has a connection of its own, so that its time has what a new user waits for, and a connection that the

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slo.model import Slo
-from slo.signals import availability, tpot, ttft
+from slo.signals import availability, probe_availability, probe_tpot, probe_ttft, tpot, ttft
 from slo.signals.base import Signal
 
-SIGNALS: Mapping[str, Signal] = {s.name: s for s in (ttft.SIGNAL, tpot.SIGNAL, availability.SIGNAL)}
+_MODULES = (ttft, tpot, availability, probe_ttft, probe_tpot, probe_availability)
+SIGNALS: Mapping[str, Signal] = {module.SIGNAL.name: module.SIGNAL for module in _MODULES}
 """Every signal by the name that SLO files write."""
 
 

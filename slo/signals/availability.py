@@ -2,7 +2,8 @@
 
 Imports slo.signals.base and the catalogue. A minute is bad when no discovered replica answered in it, or when more than
 `max_error_ratio` of its requests failed with a 5xx. Refusals at the limit are 5xx too. Streams that break after their
-headers are 2xx to the engine, so this is a lower bound on errors (exporter/metrics/llm.py).
+headers are 2xx to the engine, so this is a lower bound on errors (exporter/metrics/llm.py). Requests that never reached
+the engine are unknown to it as well. A probe sees both: see slo/signals/probe_availability.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Latency signals: good is what took at most the threshold, read from an engine's own histogram buckets.
+"""Latency signals: good is what took at most the threshold, read from the buckets of a histogram.
 
 Imports slo.signals.base and the catalogue. A threshold between two buckets gives bounds: what lies between the edges is
-neither certainly good nor certainly bad.
+neither certainly good nor certainly bad. Engines have edges of their own. A histogram that the agent itself keeps has
+those of the catalogue and perhaps more: the page is believed, rules rely on the ones that are certain.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from exporter.model import Family
 from slo.model import Matcher, Method, Slo
 from slo.signals.base import Bounds, PageSeries, Role, Selectors, Slot, bounds, selector
 
+AGENT = "agent"
+"""Stands for an engine's kind where the edges are the agent's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A signal over one latency histogram of the catalogue."""
+    """A signal over one latency histogram of the catalogue. `edges` are the agent's; () where engines have theirs."""
 
     name: str
     title: str
     family: Family
+    edges: tuple[float, ...] = ()
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -66,7 +71,9 @@ class Latency:
         return slots
 
     def edges_by_engine(self, edges: Mapping[str, Sequence[float]] | None = None) -> Mapping[str, Sequence[float]]:
-        """Bucket edges by engine kind: the given ones, else the engines' defaults."""
+        """Bucket edges by engine kind: the given ones, else the engines' defaults; under AGENT if the agent's own."""
+        if self.edges:
+            return {AGENT: self.edges}
         if edges:
             return edges
         return {kind: by[self.family.name] for kind, by in DEFAULT_EDGES.items() if self.family.name in by}
@@ -75,7 +82,7 @@ class Latency:
         """The edges around the SLO's threshold for each engine kind that its selector can reach."""
         assert slo.threshold_seconds is not None
         kinds = self.edges_by_engine(edges)
-        wanted = [m for m in slo.selector if m.label == "engine"]
+        wanted = [] if self.edges else [m for m in slo.selector if m.label == "engine"]
         return {
             kind: bounds(slo.threshold_seconds, kinds[kind], slo.edge)
             for kind in kinds
@@ -83,18 +90,25 @@ class Latency:
         }
 
     def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selectors:
-        """Per engine kind, since each has its own edges. An engine of unknown edges is left out altogether."""
+        """By edge, and the engine kinds that have it. An engine of unknown edges is left out altogether."""
         by_engine = self.bounds_by_engine(slo, edges)
 
-        def at(kind: str, edge: float | None) -> str:
-            le = Matcher("le", "=", "+Inf" if edge is None else repr(float(edge)))
-            return selector(self.family.bucket, slo, Matcher("engine", "=", kind), le)
+        def of(kinds: Sequence[str]) -> tuple[Matcher, ...]:
+            return () if self.edges else (Matcher("engine", "=" if len(kinds) == 1 else "=~", "|".join(kinds)),)
 
-        lower = tuple(at(kind, b.lower) for kind, b in by_engine.items() if b.lower is not None)
-        upper = tuple(at(kind, b.upper) for kind, b in by_engine.items())
-        engines = Matcher("engine", "=~", "|".join(by_engine))
+        def at(edges: Mapping[str, float | None]) -> tuple[str, ...]:
+            """One selector for each edge, for all engine kinds that have it."""
+            having: dict[str, list[str]] = {}
+            for kind, edge in edges.items():
+                having.setdefault("+Inf" if edge is None else repr(float(edge)), []).append(kind)
+            return tuple(
+                selector(self.family.bucket, slo, *of(kinds), Matcher("le", "=", le)) for le, kinds in having.items()
+            )
+
+        lower = at({kind: b.lower for kind, b in by_engine.items() if b.lower is not None})
+        upper = at({kind: b.upper for kind, b in by_engine.items()})
         return Selectors(
-            total=(selector(self.family.count, slo, engines),),
+            total=(selector(self.family.count, slo, *of(tuple(by_engine))),),
             good=lower,
             good_upper=() if lower == upper else upper,
         )

@@ -23,7 +23,7 @@ from slo.spec.decode import Problems, suggest
 from slo.spec.yaml_lines import Node
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OWN_LABELS = names.RESERVED_LABELS | {"code"}
+_OWN_LABELS = names.RESERVED_LABELS | {"code", "result"}
 _MONTH = windows.parse_window("30d")
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
