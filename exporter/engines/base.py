@@ -68,15 +68,18 @@ class Plan:
     models: tuple[str, ...]
     ranks: tuple[Rank, ...]
     _series: tuple[Series, ...]
-    _at: tuple[int, ...]  # into values + sums + constants
+    _at: tuple[int, ...]  # into values + sums + scaled + constants
     _sums: tuple[tuple[int, ...], ...]
+    _scaled: tuple[tuple[tuple[int, ...], int], ...]
     _constants: tuple[float, ...]
     _until_served: tuple[Reading, ...]
     _served: tuple[int, ...]
 
     def readings(self, values: list[float]) -> list[Reading]:
         """The readings of one page. A figure that the page gives as NaN is not known, so it is left out."""
-        known = [*values, *[sum([values[at] for at in each]) for each in self._sums], *self._constants]
+        known = [*values, *[sum([values[at] for at in each]) for each in self._sums]]
+        known += [sum([values[at] for at in each]) / per for each, per in self._scaled]
+        known += self._constants
         readings = list(map(Reading, self._series, map(known.__getitem__, self._at)))
         if math.isnan(sum(values)):
             readings = [reading for reading in readings if not math.isnan(reading.value)]
@@ -109,13 +112,17 @@ class PlanBuilder:
     ranks: list[Rank] = field(default_factory=list)
     _table: SeriesTable = field(default_factory=SeriesTable)
     _found: dict[Series, list[int]] = field(default_factory=dict)
+    _per: dict[Series, int] = field(default_factory=dict)
     _constants: dict[Series, float] = field(default_factory=dict)
     _until_served: list[Reading] = field(default_factory=list)
     _served: list[int] = field(default_factory=list)
 
-    def add(self, at: int, family: Family, labels: Mapping[str, str], suffix: str = "") -> None:
-        """Page series number `at` counts for the series of `family` with `labels`."""
-        self._found.setdefault(self._get(family, labels, suffix), []).append(at)
+    def add(self, at: int, family: Family, labels: Mapping[str, str], suffix: str = "", per: int = 1) -> None:
+        """Page series number `at` counts for the series of `family` with `labels`; `per` of its units make one."""
+        series = self._get(family, labels, suffix)
+        self._found.setdefault(series, []).append(at)
+        if per != 1:
+            self._per[series] = per
 
     def add_constant(self, value: float, family: Family, labels: Mapping[str, str]) -> None:
         """A series that always has `value`, unless a page series counts for it."""
@@ -130,14 +137,27 @@ class PlanBuilder:
         """The plan for pages of `length` values, its series grouped by family."""
         places: list[tuple[Series, int]] = []
         sums: list[tuple[int, ...]] = []
+        scaled: list[tuple[tuple[int, ...], int]] = []
         constants = {series: value for series, value in self._constants.items() if series not in self._found}
-        for series, found in self._found.items():
+        told = {
+            series: found
+            for series, found in self._found.items()
+            if len(found) == 1 or series.family is not llm.KV_CACHE_USAGE  # shares do not add up
+        }
+        for series, found in told.items():
+            if series in self._per:
+                continue
             if len(found) == 1:
                 places.append((series, found[0]))
-            elif series.family is not llm.KV_CACHE_USAGE:  # shares do not add up
+            else:
                 places.append((series, length + len(sums)))
                 sums.append(tuple(found))
-        places += [(series, length + len(sums) + number) for number, series in enumerate(constants)]
+        for series, per in self._per.items():
+            if series in told:
+                places.append((series, length + len(sums) + len(scaled)))
+                scaled.append((tuple(told[series]), per))
+        behind = length + len(sums) + len(scaled)
+        places += [(series, behind + number) for number, series in enumerate(constants)]
         first = {series.family: number for number, (series, _) in reversed(list(enumerate(places)))}
         places.sort(key=lambda place: first[place[0].family])
         return Plan(
@@ -147,6 +167,7 @@ class PlanBuilder:
             _series=tuple(series for series, _ in places),
             _at=tuple(at for _, at in places),
             _sums=tuple(sums),
+            _scaled=tuple(scaled),
             _constants=tuple(constants.values()),
             _until_served=tuple(self._until_served),
             _served=tuple(self._served),

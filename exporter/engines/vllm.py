@@ -20,16 +20,21 @@ What vLLM does not tell, or tells wrongly:
 - With several API servers there is no process start time. HTTP counters then appear with the first request: until
   something was served they are given as zero; if they are still missing afterwards, the server does not count them.
 - Input tokens include cached ones.
-- Under Ray the page is Ray's, with other names (`ray_vllm_…`), and is not recognised. A router that re-exports `vllm:`
-  gauges with a label `server` is not an engine.
+- With prefill and decode on different engines the page does not tell which this one is, except under Dynamo, which adds
+  its own label. Then the engine that prefills gives its queue and its load alone, so that a request counts once, where
+  its answer is made. Elsewhere both count it, and select by pod. Neither's TTFT is what the user saw: the decoding one
+  begins after the prefill. A probe or the router before them tells that.
+- Under Ray the page is Ray's, with other names (see vllm_ray.py), under Triton it is Triton's (triton.py), and NVIDIA's
+  NIM drops the prefix (nim.py). A router that re-exports `vllm:` gauges with a label `server` is not an engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
+from exporter.engines.finder import HTTP_CLASSES, Finder, Found, http_class, index, is_inference, named, plain
 from exporter.metrics import llm
 from exporter.model import Family
 from exporter.page import Layout
@@ -60,6 +65,7 @@ _SIMPLE: Mapping[Family, tuple[str, ...]] = {
 }
 """One value a rank. Family → the engine's names, newest first."""
 
+_OF_PREFILL = frozenset({llm.QUEUE_TIME, llm.PREFILL_TIME})
 _DIRECTIONS = {"prompt_tokens_total": "input", "generation_tokens_total": "output"}
 _OUTCOMES = frozenset({"stop", "length", "abort", "error"})
 _WORK = ("iteration_tokens_total_count", "generation_tokens_total")
@@ -67,19 +73,8 @@ _WORK = ("iteration_tokens_total_count", "generation_tokens_total")
 _SERVED = ("time_to_first_token_seconds_count", "request_success_total")
 
 _HTTP = "http_requests_total"
-_HTTP_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-_HTTP_INFERENCE = (
-    "/v1/",
-    "/v2/",
-    "/generate",
-    "/inference",
-    "/invocations",
-    "/pooling",
-    "/classify",
-    "/score",
-    "/rerank",
-)
-_HTTP_OTHER = ("/v1/models", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
+_PREFILLS = {"dynamo_component": "prefill", "worker_type": "prefill"}
+"""Labels by which a page under Dynamo says that its engine only prefills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,66 +84,63 @@ class Vllm:
     kind: str = "vllm"
 
     def recognises(self, layout: Layout) -> bool:
-        """A page with vLLM's names, unless it is a router's."""
+        """A page with vLLM's names, unless it is a router's or Triton's."""
         ours = [one for one in layout.series if one.name.startswith(PREFIX)]
         if any(label == "server" for one in ours for label, _ in one.labels):
+            return False
+        if any(name.startswith("nv_inference_") for name in layout.types):
             return False
         return bool(ours) or any(name.startswith(PREFIX) for name in layout.types)
 
     def plan(self, layout: Layout, replica: Replica) -> Plan:
         """Find every series that the catalogue has a family for."""
-        page = _index(layout)
-        models = sorted(
-            {model for found in page.values() for _, labels in found if (model := labels.get("model_name"))}
-        )
-        builder = PlanBuilder(self.kind, replica, tuple(models))
-        for family, names in _HISTOGRAMS.items():
-            for suffix in ("_bucket", "_count", "_sum"):
-                for at, labels in _newest(page, names, suffix):
-                    edge = {"le": labels["le"]} if "le" in labels else {}
-                    builder.add(at, family, _own(labels) | edge, suffix)
-        for family, names in _SIMPLE.items():
-            for at, labels in _newest(page, names):
-                builder.add(at, family, _own(labels))
-        for name, direction in _DIRECTIONS.items():
-            for at, labels in page.get(PREFIX + name, ()):
-                builder.add(at, llm.TOKENS, _own(labels) | {"direction": direction})
-        for at, labels in page.get(PREFIX + "request_success_total", ()):
-            reason = labels.get("finished_reason", "")
-            builder.add(at, llm.REQUESTS, _own(labels) | {"outcome": reason if reason in _OUTCOMES else "other"})
-        for at, labels in page.get(PREFIX + "admission_rejections_total", ()):
-            builder.add(at, llm.REJECTIONS, _own(labels) | {"reason": labels.get("reason", "")})
+        page = index(layout)
+        models = named(page, "model_name")
+        builder = PlanBuilder(self.kind, replica, models)
+        prefills = _only_prefills(page)
+        add_figures(Finder(page, builder, _own), answers=not prefills)
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         for _, labels in page.get(PREFIX + "cache_config_info", ()):
-            builder.add_constant(1.0, llm.ENGINE_INFO, _own(labels) | only_model | _configuration(labels))
+            own = {"dp_rank": labels.get("engine", ""), llm.MODEL_NAME_LABEL: labels.get("model_name", "")}
+            builder.add_constant(1.0, llm.ENGINE_INFO, own | only_model | _configuration(labels))
         for at, _ in page.get("process_start_time_seconds", ()):
             builder.add(at, llm.ENGINE_START_TIME, only_model)
-        _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)
+        if not prefills:
+            _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)
         builder.ranks += _ranks(page)
         return builder.build(len(layout.series))
 
 
 ENGINE = Vllm()
 
-_Found = list[tuple[int, dict[str, str]]]
+_own = plain(rank="engine")
 
 
-def _index(layout: Layout) -> dict[str, _Found]:
-    """Sample name → [(index, labels)] for every sample of the page."""
-    page: dict[str, _Found] = {}
-    for at, one in enumerate(layout.series):
-        page.setdefault(one.name, []).append((at, dict(one.labels)))
-    return page
+def add_figures(finder: Finder, *, answers: bool = True) -> None:
+    """What vLLM counts for each rank. Without `answers`, only what is not of a request that was answered."""
+    for family, names in _HISTOGRAMS.items():
+        if answers or family in _OF_PREFILL:
+            finder.histogram(family, *(PREFIX + name for name in names))
+    for family, names in _SIMPLE.items():
+        finder.value(family, *(PREFIX + name for name in names))
+    finder.by(llm.REJECTIONS, PREFIX + "admission_rejections_total", "reason", str, "reason")
+    if answers:
+        for name, direction in _DIRECTIONS.items():
+            finder.value(llm.TOKENS, PREFIX + name, fixed={"direction": direction})
+        finder.by(llm.REQUESTS, PREFIX + "request_success_total", "outcome", _outcome, "finished_reason")
 
 
-def _newest(page: Mapping[str, _Found], names: Iterable[str], suffix: str = "") -> _Found:
-    """What the page has under the first of `names` that it knows."""
-    return next((found for name in names if (found := page.get(PREFIX + name + suffix))), [])
+def _outcome(reason: str) -> str:
+    return reason if reason in _OUTCOMES else "other"
 
 
-def _own(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that the catalogue has, by its names."""
-    return {"dp_rank": labels.get("engine", ""), llm.MODEL_NAME_LABEL: labels.get("model_name", "")}
+def _only_prefills(page: Mapping[str, Found]) -> bool:
+    """Whether the page says that the answer is made by another engine."""
+    return any(
+        labels.get(label) == value
+        for _, labels in page.get(PREFIX + "num_requests_running", ())
+        for label, value in _PREFILLS.items()
+    )
 
 
 def _configuration(labels: Mapping[str, str]) -> dict[str, str]:
@@ -157,21 +149,21 @@ def _configuration(labels: Mapping[str, str]) -> dict[str, str]:
     return {ours: labels[theirs] for ours, theirs in named.items() if labels.get(theirs, "None") != "None"}
 
 
-def _add_http(builder: PlanBuilder, page: Mapping[str, _Found], *, declared: bool, only_model: dict[str, str]) -> None:
+def _add_http(builder: PlanBuilder, page: Mapping[str, Found], *, declared: bool, only_model: dict[str, str]) -> None:
     """Inference requests by status class, over methods and paths; every class exists from the start."""
     served = [at for name in _SERVED for at, _ in page.get(PREFIX + name, ())]
-    for code in _HTTP_CLASSES:
+    for code in HTTP_CLASSES:
         if declared:
             builder.add_constant(0.0, llm.HTTP_REQUESTS, only_model | {"code": code})
         else:
             builder.add_until_served(0.0, llm.HTTP_REQUESTS, only_model | {"code": code}, served)
     for at, labels in page.get(_HTTP, ()):
-        handler, code = labels.get("handler", ""), labels.get("status", "")[:1] + "xx"
-        if code in _HTTP_CLASSES and handler.startswith(_HTTP_INFERENCE) and not handler.startswith(_HTTP_OTHER):
+        code = http_class(labels.get("status", ""))
+        if code and is_inference(labels.get("handler", "")):
             builder.add(at, llm.HTTP_REQUESTS, only_model | {"code": code})
 
 
-def _ranks(page: Mapping[str, _Found]) -> list[Rank]:
+def _ranks(page: Mapping[str, Found]) -> list[Rank]:
     """Where each rank shows that it runs, works and is awake."""
 
     def at(name: str, rank: str, **wanted: str) -> tuple[int, ...]:

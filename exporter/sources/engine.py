@@ -9,10 +9,14 @@ engine came within the deadline and the engine was neither asleep nor stalled. S
 nothing of what grows with every step grew for `stall_after_seconds`, on any of its ranks. While the page is away there
 are no other readings; the models and the kind of the target are remembered, so that its `llm_engine_up 0` carries the
 labels it had. Consequences: one hung rank of several makes the whole target count as not answering.
+
+Not every engine has its page at /metrics. Until a page of a known engine was seen, the other usual paths are tried
+where the server answers and the answer is no such page; the path that gave one is kept. One deadline holds for all.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import time
@@ -22,7 +26,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from exporter.engines import Plan, Replica, recognise
+from exporter.engines import Engine, Plan, Replica, recognise
 from exporter.metrics import llm
 from exporter.model import Collected, Family, Health, InputError, Reading, SeriesTable
 from exporter.page import Layout, Page, PageError, PageReader
@@ -32,16 +36,24 @@ SIMULATED_GAUGE = "gpufleet_simulated"
 ACCEPT = "text/plain;version=0.0.4;q=1, */*;q=0.1"
 MAX_BYTES = 8 * 1024 * 1024
 MAX_SERIES = 50_000
+_PATHS = ("/metrics", "/prometheus/metrics", "/v1/metrics")
+"""Where pages are: nearly everywhere, trtllm-serve (whose /metrics is JSON), NIM."""
+
+_IN_TIME = "no answer in time"
 
 _log = logging.getLogger(__name__)
 
 
 class _AwayError(Exception):
-    """The engine gave no page that can be read. The text is a reason of few words, `detail` is for the log."""
+    """The engine gave no page that can be read. The text is a reason of few words, `detail` is for the log.
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    `answered`: the server is there, and has perhaps its page at another path.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, answered: bool = False) -> None:
         super().__init__(reason)
         self.detail = detail
+        self.answered = answered
 
 
 @dataclass(slots=True)
@@ -55,8 +67,9 @@ class _Progress:
 class EngineSource:
     """One engine. `url` is its base URL, or the URL of its page where the path ends in /metrics.
 
-    `gpus` names the GPUs it runs on, by UUID or by index, for `llm_engine_gpu_info`. `clock` gives seconds that never
-    go back. Raises InputError for a URL that cannot be one.
+    `gpus` names the GPUs it runs on, by UUID or by index, for `llm_engine_gpu_info`. `configured` are engines that the
+    settings describe, asked before the known ones. `clock` gives seconds that never go back. Raises InputError for a
+    URL that cannot be one.
     """
 
     def __init__(
@@ -65,16 +78,18 @@ class EngineSource:
         *,
         node: str,
         gpus: Sequence[str | int] = (),
+        configured: Sequence[Engine] = (),
         deadline_seconds: float = 2.0,
         stall_after_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = _page_url(url)
-        base = self._url.with_user(None)
+        self._urls = _page_urls(url)  # one of them alone, once it is known
+        base = self._urls[0].with_user(None)
         self.name = f"engine {str(base).removesuffix('/metrics')}"
         self._target = f"{base.host_subcomponent}:{base.port}"
         self._node = node
         self._gpus = tuple(str(gpu) for gpu in gpus)
+        self._configured = tuple(configured)
         self._deadline_seconds = deadline_seconds
         self._stall_after_seconds = stall_after_seconds
         self._clock = clock
@@ -95,12 +110,12 @@ class EngineSource:
         started = time.perf_counter()
         readings: list[Reading] = []
         try:
-            page = self._reader.read(await self._fetch())
-            plan = self._plan_for(page)
-            readings = plan.readings(page.values)
-            reason = detail = self._verdict(plan, page.values)
-        except PageError as error:
-            reason, detail = "not a whole metrics page", str(error)
+            async with asyncio.timeout(self._deadline_seconds):
+                plan, values = await self._read()
+            readings = plan.readings(values)
+            reason = detail = self._verdict(plan, values)
+        except TimeoutError:
+            reason, detail = _IN_TIME, f"nothing whole within {self._deadline_seconds:g} s"
         except _AwayError as error:
             reason, detail = str(error), error.detail
         self._tell(reason, detail)
@@ -114,18 +129,37 @@ class EngineSource:
             await self._session.close()
             self._session = None
 
-    async def _fetch(self) -> bytes:
+    async def _read(self) -> tuple[Plan, list[float]]:
+        """The plan and the values of the page, or _AwayError; that of the first path, if none has a page."""
+        first: _AwayError | None = None
+        for url in self._urls:
+            try:
+                page = self._reader.read(await self._fetch(url))
+                plan = self._plan_for(page)
+            except PageError as error:
+                first = first or _AwayError("not a whole metrics page", str(error))
+            except _AwayError as error:
+                first = first or error
+                if not error.answered:
+                    break
+            else:
+                self._urls = (url,)
+                return plan, page.values
+        assert first is not None
+        raise first
+
+    async def _fetch(self, url: URL) -> bytes:
         """The page's bytes, or _AwayError."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._deadline_seconds),
+                timeout=aiohttp.ClientTimeout(),  # the deadline is that of a whole collection
                 headers={"Accept": ACCEPT, "Accept-Encoding": "identity"},  # compressing costs the engine more
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         try:
-            async with self._session.get(self._url, allow_redirects=False) as response:
+            async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise _AwayError(f"answered {response.status}")
+                    raise _AwayError(f"answered {response.status}", answered=True)
                 body = bytearray()
                 async for chunk in response.content.iter_any():
                     body += chunk
@@ -133,8 +167,6 @@ class EngineSource:
                         response.close()
                         raise _AwayError("page too large", f"more than {MAX_BYTES} bytes")
                 return bytes(body)
-        except TimeoutError:
-            raise _AwayError("no answer in time", f"nothing whole within {self._deadline_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _AwayError(_reason(error), str(error)) from None
 
@@ -145,9 +177,9 @@ class EngineSource:
             self._simulated_at = [at for at, one in enumerate(page.layout.series) if one.name == SIMULATED_GAUGE]
         simulated = any(page.values[at] == 1 for at in self._simulated_at)
         if self._plan is None or not self._plan_fits or simulated != self._replica.simulated:
-            engine = recognise(page.layout)
+            engine = recognise(page.layout, self._configured)
             if engine is None:
-                raise _AwayError("a page of no known engine")
+                raise _AwayError("a page of no known engine", answered=True)
             self._replica = Replica(self._target, self._node, simulated)
             self._plan, self._plan_fits = engine.plan(page.layout, self._replica), True
             self._models = self._plan.models or self._models
@@ -192,8 +224,8 @@ class EngineSource:
             _log.info("%s: answers", self.name)
 
 
-def _page_url(text: str) -> URL:
-    """The page's URL from a base URL."""
+def _page_urls(text: str) -> tuple[URL, ...]:
+    """The URLs at which the page may be, from a base URL; one alone from a page's URL."""
     try:
         url = URL(text)
         usable = url.scheme in ("http", "https") and bool(url.host) and bool(url.port)
@@ -201,7 +233,9 @@ def _page_url(text: str) -> URL:
         usable = False
     if not usable:
         raise InputError(f"engine {text}: not the URL of an engine, write it like http://127.0.0.1:8000")
-    return url if url.path.endswith("/metrics") else url.with_path(url.path.rstrip("/") + "/metrics")
+    if url.path.endswith("/metrics"):
+        return (url,)
+    return tuple(url.with_path(url.path.rstrip("/") + path) for path in _PATHS)
 
 
 _REASONS: Iterable[tuple[type[Exception], str]] = (

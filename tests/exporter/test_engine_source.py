@@ -16,7 +16,9 @@ from exporter.sources import engine as engine_module
 from exporter.sources.engine import EngineSource
 
 PAGE = (Path(__file__).parent.parent / "captures" / "vllm-0.32.0.prom").read_bytes()
-OTHER = (Path(__file__).parent.parent / "captures" / "sglang-0.5.23.prom").read_bytes()
+OTHER = b'vllm:num_requests_running{server="http://a:8000"} 1\n'
+"""A router's page."""
+TRTLLM = (Path(__file__).parent.parent / "captures" / "trtllm-from-source.prom").read_bytes()
 
 
 class Stub:
@@ -303,3 +305,42 @@ def test_a_url_names_source_and_target_without_its_secrets(url: str, name: str, 
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="not the URL of an engine"):
         EngineSource(url, node="n1")
+
+
+def test_a_page_at_another_usual_path_is_found_once_and_its_path_kept() -> None:
+    async def scenario() -> None:
+        async with stub_and_source() as (stub, source):
+
+            async def trtllm_serve(request: web.Request) -> web.StreamResponse:
+                if request.path == "/prometheus/metrics":
+                    return web.Response(body=TRTLLM, content_type="text/plain")
+                return web.json_response([{"iter": 1}])
+
+            async def starting(request: web.Request) -> web.StreamResponse:
+                return web.Response(status=503)
+
+            stub.answer = starting
+            first = await source.collect()
+            assert (first.health.up, first.health.reason) == (False, "answered 503")
+            stub.answer = trtllm_serve
+            assert (await source.collect()).health.up
+            assert up(await source.collect()) == [("nemotron-nano-3", 1)]
+            assert stub.paths[3:] == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
+
+    asyncio.run(scenario())
+
+
+def test_no_other_path_is_tried_for_a_page_that_was_named() -> None:
+    async def scenario() -> None:
+        async with stub_and_source() as (stub, _):
+
+            async def absent(request: web.Request) -> web.StreamResponse:
+                return web.Response(status=404)
+
+            stub.answer = absent
+            source = EngineSource(stub.url + "/prometheus/metrics", node="n1", deadline_seconds=5.0)
+            assert (await source.collect()).health.reason == "answered 404"
+            await source.close()
+            assert stub.paths == ["/prometheus/metrics"]
+
+    asyncio.run(scenario())

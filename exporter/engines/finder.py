@@ -1,0 +1,133 @@
+"""Finds a family's series on a page by the names that an engine gives them. What most engines' files are made of.
+
+Imports exporter.engines.base and below. Bucket edges are written as one number is written everywhere ("1" becomes
+"1.0"), and edges in another unit are divided as decimals, so that 100 ms is exactly 0.1 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+from exporter.engines.base import PlanBuilder
+from exporter.metrics import llm
+from exporter.model import Family
+from exporter.page import Layout
+
+Found: TypeAlias = list[tuple[int, dict[str, str]]]
+"""[(index into the page's values, labels)]."""
+
+Own: TypeAlias = Callable[[Mapping[str, str]], dict[str, str] | None]
+"""From a page series' labels to the catalogue's; None where the series does not count."""
+
+Where: TypeAlias = Mapping[str, Iterable[str]]
+"""The page's label → the values that count."""
+
+HTTP_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+
+_INFERENCE = (
+    "/v1/", "/v2/", "/generate", "/api/", "/encode", "/inference", "/invocations", "/pooling", "/classify", "/score",
+    "/rerank",
+)  # fmt: skip
+_OTHER = ("/v1/models", "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/loads", "/v1/metrics", "/v1/health")
+
+
+def is_inference(path: str) -> bool:
+    """Whether requests to this path ask for inference, by what OpenAI-compatible servers have in common."""
+    return path.startswith(_INFERENCE) and not path.startswith(_OTHER)
+
+
+def index(layout: Layout) -> dict[str, Found]:
+    """Sample name → where it is, for every sample of the page."""
+    page: dict[str, Found] = {}
+    for at, one in enumerate(layout.series):
+        page.setdefault(one.name, []).append((at, dict(one.labels)))
+    return page
+
+
+def named(page: Mapping[str, Found], label: str, *, unknown: Iterable[str] = ()) -> tuple[str, ...]:
+    """The models that the page names by `label`, sorted; `unknown` are words that stand for no name."""
+    names = {labels.get(label, "") for found in page.values() for _, labels in found}
+    return tuple(sorted(names.difference(unknown, ("",))))
+
+
+def edge(text: str, per: int = 1) -> str:
+    """A bucket's upper edge as the catalogue writes it, `per` of the page's units making a second."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    return repr(float(number / per)) if number.is_finite() else "+Inf"
+
+
+class Finder:
+    """Adds what it finds on one page to a builder. `own` names the replica's part that a page series belongs to."""
+
+    def __init__(self, page: Mapping[str, Found], builder: PlanBuilder, own: Own) -> None:
+        self.page = page
+        self._builder = builder
+        self._own = own
+
+    def histogram(self, family: Family, *names: str, per: int = 1, where: Where | None = None) -> None:
+        """Buckets, count and sum under the first of `names` that the page has, newest first."""
+        name = next((name for name in names if name + "_bucket" in self.page or name + "_count" in self.page), "")
+        for suffix in ("_bucket", "_count", "_sum"):
+            for at, labels, own in self._counting(name + suffix, where):
+                if suffix == "_bucket":
+                    if "le" not in labels:
+                        continue
+                    own["le"] = edge(labels["le"], per)
+                self._builder.add(at, family, own, suffix, per if suffix == "_sum" else 1)
+
+    def value(
+        self,
+        family: Family,
+        *names: str,
+        fixed: Mapping[str, str] | None = None,
+        where: Where | None = None,
+        per: int = 1,
+    ) -> None:
+        """A counter or a gauge under the first of `names` that the page has, with the labels `fixed` added."""
+        name = next((name for name in names if name in self.page), "")
+        for at, _, own in self._counting(name, where):
+            self._builder.add(at, family, own | dict(fixed or {}), per=per)
+
+    def by(self, family: Family, name: str, ours: str, word: Callable[[str], str], theirs: str) -> None:
+        """A counter that is told apart by the page's label `theirs`: `word` gives our word for it, "" to leave out."""
+        for at, labels, own in self._counting(name, None):
+            ours_is = word(labels.get(theirs, ""))
+            if ours_is:
+                self._builder.add(at, family, own | {ours: ours_is})
+
+    def start_time(self, labels: Mapping[str, str]) -> None:
+        """When the process started, where the page tells for one process."""
+        found = self.page.get("process_start_time_seconds", [])
+        if len(found) == 1:
+            self._builder.add(found[0][0], llm.ENGINE_START_TIME, labels)
+
+    def _counting(self, name: str, where: Where | None) -> Iterable[tuple[int, dict[str, str], dict[str, str]]]:
+        for at, labels in self.page.get(name, ()):
+            if any(labels.get(label, "") not in values for label, values in (where or {}).items()):
+                continue
+            own = self._own(labels)
+            if own is not None:
+                yield at, labels, own
+
+
+def http_class(status: str) -> str:
+    """From "503" or "5xx" to "5xx"; empty for what is no status of an answer."""
+    found = status[:1] + "xx"
+    return found if found in HTTP_CLASSES else ""
+
+
+def plain(label: str = "model_name", *, rank: str = "", unknown: Iterable[str] = ()) -> Own:
+    """The usual `own`: the model by `label`, the data-parallel rank by `rank`."""
+    nameless = frozenset(unknown)
+
+    def own(labels: Mapping[str, str]) -> dict[str, str] | None:
+        model = labels.get(label, "")
+        found = {llm.MODEL_NAME_LABEL: "" if model in nameless else model}
+        return found | {"dp_rank": labels.get(rank, "")} if rank else found
+
+    return own

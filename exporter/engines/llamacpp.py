@@ -1,0 +1,56 @@
+"""llama.cpp's server with --metrics: its page, and what of it becomes which family of exporter/metrics/llm.py.
+
+Imports exporter.engines.base and below. Names are those of tools/server in 2026, and of releases before them.
+
+- Counters are printed with six significant digits (9.87654e+07): above a million they move in steps, of 100 tokens at
+  that size. Rates over minutes stay right; a counter that stands still for a minute does not mean that nothing moves,
+  so no counter is taken as a sign of work.
+- `prompt_tokens_total` is without what came from the cache; where `prompt_tokens_cached_total` is there, input is the
+  sum of both, as with other engines. Before that release input is without cached tokens.
+- `prompt_tokens_seconds` and `predicted_tokens_seconds` start anew at every scrape by anybody. They are never used.
+
+What llama.cpp does not tell: any histogram, so no TTFT, no TPOT, no latency; requests, how they ended, and errors;
+anything of HTTP; the model; its start time. A stall cannot be seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
+from exporter.engines.finder import Finder, index, plain
+from exporter.metrics import llm
+from exporter.page import Layout
+
+PREFIX = "llamacpp:"
+
+
+@dataclass(frozen=True, slots=True)
+class Llamacpp:
+    """The one llama.cpp reader."""
+
+    kind: str = "llamacpp"
+
+    def recognises(self, layout: Layout) -> bool:
+        """A page with llama.cpp's names."""
+        return any(one.name.startswith(PREFIX) for one in layout.series)
+
+    def plan(self, layout: Layout, replica: Replica) -> Plan:
+        """Find every series that the catalogue has a family for."""
+        page = index(layout)
+        builder = PlanBuilder(self.kind, replica, ())
+        finder = Finder(page, builder, plain())
+        finder.value(llm.REQUESTS_RUNNING, PREFIX + "requests_processing")
+        finder.value(llm.REQUESTS_WAITING, PREFIX + "requests_deferred")
+        finder.value(llm.KV_CACHE_USAGE, PREFIX + "kv_cache_usage_ratio")
+        finder.value(llm.TOKENS, PREFIX + "prompt_tokens_total", fixed={"direction": "input"})
+        finder.value(llm.TOKENS, PREFIX + "prompt_tokens_cached_total", fixed={"direction": "input"})
+        finder.value(llm.TOKENS, PREFIX + "tokens_predicted_total", fixed={"direction": "output"})
+        finder.value(llm.CACHED_TOKENS, PREFIX + "prompt_tokens_cached_total")
+        finder.value(llm.SPEC_DECODE_DRAFT_TOKENS, PREFIX + "spec_decode_num_draft_tokens_total")
+        finder.value(llm.SPEC_DECODE_ACCEPTED_TOKENS, PREFIX + "spec_decode_num_accepted_tokens_total")
+        builder.ranks += [Rank("", running=tuple(at for at, _ in page.get(PREFIX + "requests_processing", ())))]
+        return builder.build(len(layout.series))
+
+
+ENGINE = Llamacpp()
