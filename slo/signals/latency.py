@@ -93,8 +93,8 @@ class Latency:
         """By edge, and the engine kinds that have it. An engine of unknown edges is left out altogether."""
         by_engine = self.bounds_by_engine(slo, edges)
 
-        def of(kinds: Sequence[str]) -> tuple[Matcher, ...]:
-            return () if self.edges else (Matcher("engine", "=" if len(kinds) == 1 else "=~", "|".join(kinds)),)
+        def of(kinds: Sequence[str], op: str) -> tuple[Matcher, ...]:
+            return () if self.edges else (Matcher("engine", op, "|".join(kinds)),)
 
         def at(edges: Mapping[str, float | None]) -> tuple[str, ...]:
             """One selector for each edge, for all engine kinds that have it."""
@@ -102,13 +102,14 @@ class Latency:
             for kind, edge in edges.items():
                 having.setdefault("+Inf" if edge is None else repr(float(edge)), []).append(kind)
             return tuple(
-                selector(self.family.bucket, slo, *of(kinds), Matcher("le", "=", le)) for le, kinds in having.items()
+                selector(self.family.bucket, slo, *of(kinds, "=~" if kinds[1:] else "="), Matcher("le", "=", le))
+                for le, kinds in having.items()
             )
 
         lower = at({kind: b.lower for kind, b in by_engine.items() if b.lower is not None})
         upper = at({kind: b.upper for kind, b in by_engine.items()})
         return Selectors(
-            total=(selector(self.family.count, slo, *of(tuple(by_engine))),),
+            total=(selector(self.family.count, slo, *of(tuple(by_engine), "=~")),),
             good=lower,
             good_upper=() if lower == upper else upper,
         )
