@@ -8,15 +8,20 @@ import importlib.metadata
 import json
 import os
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 
 from exporter.collector import Collector
 from exporter.exposition import Exposition, Page
 from exporter.model import InputError, Snapshot, Source
+from exporter.objectives import Objective
 from exporter.server import Server
 from exporter.settings import EngineSettings, Settings, url_problem
+from exporter.settings_probe import ProbeSettings, problems
 from exporter.simulation.world import ENVIRONMENT
 from exporter.sources.engine import EngineSource
 from exporter.sources.nvml import SIMULATED, NvmlSource
+from exporter.sources.probe import ProbeSource
 
 NODE_VARIABLE = "NODE_NAME"
 """Where a DaemonSet puts the node's name; the host name of its pod would be the pod's."""
@@ -36,6 +41,7 @@ class Agent:
         self.node = settings.node or os.environ.get(NODE_VARIABLE, "") or socket.gethostname()
         self._exposition = Exposition(node=self.node)
         self._page: Page | None = None
+        self._probes: list[ProbeSource] = []
         self._server = Server(settings.listen, self._latest, interval_seconds=settings.interval_seconds)
         self._collector = Collector(
             self._sources(),
@@ -61,6 +67,8 @@ class Agent:
         """Listen, then collect from now on. Raises InputError where the port cannot be had."""
         await self._server.start()
         self._loop = asyncio.create_task(self._collector.run())
+        for probe in self._probes:
+            probe.start()
 
     async def stop(self) -> None:
         """Stop collecting and listening; end what was started."""
@@ -73,7 +81,7 @@ class Agent:
         await self._collector.close()
 
     async def once(self) -> bytes:
-        """One page, without a server: two collections, since rates and profiling figures need two."""
+        """One page, without a server or probes: two collections, since rates and profiling figures need two."""
         try:
             if self._settings.gpu != "none":
                 await self._collector.tick()
@@ -112,7 +120,14 @@ class Agent:
             if any(source.name == other.name for other in sources):
                 raise InputError(f"{engine.url}: this engine is given twice; keep one")
             sources.append(source)
-        return sources
+        for _, problem in problems([engine.probe for engine in settings.engines], settings.objectives):
+            raise InputError(problem)
+        self._probes += [
+            _probe(engine.url, engine.probe, self.node, settings.objectives)
+            for engine in settings.engines
+            if engine.probe is not None
+        ]
+        return [*sources, *self._probes]
 
 
 def _engine(engine: EngineSettings, node: str, deadline_seconds: float) -> Source:
@@ -120,6 +135,21 @@ def _engine(engine: EngineSettings, node: str, deadline_seconds: float) -> Sourc
     if problem:
         raise InputError(problem)
     return EngineSource(engine.url, node=node, gpus=engine.gpus, deadline_seconds=deadline_seconds)
+
+
+def _probe(url: str, probe: ProbeSettings, node: str, objectives: Sequence[Objective]) -> ProbeSource:
+    return ProbeSource(
+        url,
+        node=node,
+        interval_seconds=probe.interval_seconds,
+        model=probe.model,
+        path=probe.path,
+        max_tokens=probe.max_tokens,
+        timeout_seconds=probe.timeout_seconds,
+        token_file=Path(probe.token_file) if probe.token_file else None,
+        ca_file=Path(probe.ca_file) if probe.ca_file else None,
+        objectives=objectives,
+    )
 
 
 def _version() -> str:

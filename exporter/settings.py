@@ -1,13 +1,14 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model and the simulation's scenario. Whatever the file tells to be wrong is an InputError
-`file:line: what, what to do`.
+Imports exporter.model, exporter.settings_probe and the simulation's scenario. Whatever the file tells to be wrong is an
+InputError `file:line: what, what to do`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ import msgspec
 import yaml
 
 from exporter.model import InputError
+from exporter.objectives import Objective
+from exporter.settings_probe import ProbeSettings, problems
 from exporter.simulation.world import Scenario
 
 GpuMode = Literal["auto", "nvml", "simulated", "none"]
@@ -23,17 +26,20 @@ GpuMode = Literal["auto", "nvml", "simulated", "none"]
 
 DEFAULT_LISTEN = "127.0.0.1:9400"
 SHORTEST_INTERVAL_SECONDS = 0.5
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60)}
+_DURATIONS = frozenset({"interval", "timeout", "threshold", "ttft", "tpot", "per_1k_prompt_tokens"})
+"""Keys whose values are durations, wherever they stand."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
 _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One inference engine: its base URL, and the GPUs it runs on, by UUID or index, where known."""
+    """One inference engine: its base URL, the GPUs it runs on, by UUID or index, where known, and its probe if any."""
 
     url: str
     gpus: tuple[str | int, ...] = ()
+    probe: ProbeSettings | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,7 +53,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     interval_seconds: float = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
     engines: tuple[EngineSettings, ...] = ()
+    objectives: tuple[Objective, ...] = ()
     simulation: dict[str, str | int | float | bool] = {}
+
+
+_KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    (r"\.engines\[\d+\]", EngineSettings),
+    (r"\.engines\[\d+\]\.probe", ProbeSettings),
+    (r"\.objectives\[\d+\]", Objective),
+)
+"""Where which mapping stands."""
 
 
 def load(path: Path) -> Settings:
@@ -71,10 +86,8 @@ def load(path: Path) -> Settings:
         raise InputError(f"{path}:1: is not a mapping; write `key: value` lines, as in `gpu: auto`")
     for node in _repeated(root):
         raise InputError(f"{path}:{_line(node)}: `{node.value}` is given twice; keep one")
-    if "interval" in data:
-        data["interval"] = _seconds(data["interval"], f"{path}:{_line(_find(root, '.interval'))}")
     try:
-        settings = msgspec.convert(data, Settings)
+        settings = msgspec.convert(_timed(data, path, root), Settings)
     except msgspec.ValidationError as error:
         raise InputError(_told(path, root, str(error))) from error
     _check(settings, path, root)
@@ -83,6 +96,11 @@ def load(path: Path) -> Settings:
 
 def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
     """What the types cannot say."""
+    if settings.interval_seconds < SHORTEST_INTERVAL_SECONDS:
+        where = f"{path}:{_line(_find(root, '.interval'))}"
+        raise InputError(f"{where}: `interval` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
+    for steps, problem in problems([engine.probe for engine in settings.engines], settings.objectives):
+        raise InputError(f"{path}:{_line(_find(root, steps))}: {problem}")
     kinds = get_type_hints(Scenario)
     for key, value in settings.simulation.items():
         where = f"{path}:{_line(_find(root, f'.simulation.{key}'))}"
@@ -113,14 +131,26 @@ def url_problem(url: str) -> str:
     return "" if good else f"`{url}` is not the URL of an engine; write it as in http://127.0.0.1:8000"
 
 
-def _seconds(value: object, where: str) -> float:
+def _timed(data: object, path: Path, root: yaml.Node, steps: str = "") -> object:
+    """The data with its durations in seconds."""
+    if isinstance(data, list):
+        return [_timed(value, path, root, f"{steps}[{place}]") for place, value in enumerate(data)]
+    if not isinstance(data, dict):
+        return data
+    timed: dict[object, object] = {}
+    for key, value in data.items():
+        if key in _DURATIONS:
+            timed[key] = _seconds(key, value, f"{path}:{_line(_find(root, f'{steps}.{key}'))}")
+        else:
+            timed[key] = _timed(value, path, root, f"{steps}.{key}")
+    return timed
+
+
+def _seconds(key: str, value: object, where: str) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise InputError(f"{where}: `interval: {value}` is not a duration; write a number and ms, s or m, as in 5s")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds < SHORTEST_INTERVAL_SECONDS:
-        raise InputError(f"{where}: `interval: {value}` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
-    return seconds
+        raise InputError(f"{where}: `{key}: {value}` is not a duration; write a number and ms, s or m, as in 5s")
+    return float(Decimal(match[1]) * _UNITS[match[2]])
 
 
 def _told(path: Path, root: yaml.Node, message: str) -> str:
@@ -132,7 +162,7 @@ def _told(path: Path, root: yaml.Node, message: str) -> str:
     node = _find(root, steps, key=unknown[1] if unknown else None)
     place = steps.lstrip(".") or "the file"
     if unknown:
-        allowed = EngineSettings if steps.startswith(".engines") else Settings
+        allowed = next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, steps)), Settings)
         keys = ", ".join(field.encode_name for field in msgspec.structs.fields(allowed))
         return f"{path}:{_line(node)}: unknown key `{unknown[1]}` in {place}; known keys: {keys}"
     return f"{path}:{_line(node)}: {place}: {text[0].lower()}{text[1:]}; give it as the README's table of settings says"

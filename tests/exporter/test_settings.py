@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from exporter.model import InputError
+from exporter.objectives import Objective
 from exporter.settings import EngineSettings, Settings, load
+from exporter.settings_probe import ProbeSettings
+
+PROBE = "engines:\n  - url: http://a:1\n    probe:\n"
+OBJECTIVES = "objectives:\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -39,6 +44,45 @@ simulation: {seed: 3, started_at: 1.5}
     )
 
 
+def test_probes_are_off_unless_given_and_their_durations_are_exact(tmp_path: Path):
+    text = """
+engines:
+  - url: http://a:1
+  - url: http://a:2
+    probe: {}
+  - url: http://a:3
+    probe:
+      interval: 1m
+      model: llama
+      path: /v1/chat/completions
+      max_tokens: 4
+      timeout: 2500ms
+      token_file: /run/token
+      ca_file: /run/ca.pem
+objectives:
+  - {id: chat-ttft, signal: probe_ttft, threshold: 70ms}
+  - {id: chat-up, signal: probe_availability}
+"""
+    settings = load(write(tmp_path, text))
+    assert [engine.probe for engine in settings.engines] == [
+        None,
+        ProbeSettings(),
+        ProbeSettings(
+            interval_seconds=60.0,
+            model="llama",
+            path="/v1/chat/completions",
+            max_tokens=4,
+            timeout_seconds=2.5,
+            token_file="/run/token",
+            ca_file="/run/ca.pem",
+        ),
+    ]
+    assert settings.objectives == (
+        Objective(id="chat-ttft", signal="probe_ttft", threshold_seconds=0.07),
+        Objective(id="chat-up", signal="probe_availability"),
+    )
+
+
 def test_an_empty_file_means_the_defaults(tmp_path: Path):
     assert load(write(tmp_path, "# nothing\n")) == Settings()
 
@@ -54,7 +98,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
         ("listen:\n  - a\n", 2, "listen: expected `str`, got `array`"),
         ("interval: 5\n", 1, "`interval: 5` is not a duration; write a number and ms, s or m, as in 5s"),
         ("node: a\ninterval: 5 h\n", 2, "`interval: 5 h` is not a duration"),
-        ("interval: 10ms\n", 1, "`interval: 10ms` is too short; write 0.5s or more"),
+        ("interval: 10ms\n", 1, "`interval` is too short; write 0.5s or more"),
         ("engines:\n  - url: http://a:1\n  - url: localhost:8000\n", 3, "`localhost:8000` is not the URL of an engine"),
         ("engines:\n  - url: http://a:x\n", 2, "`http://a:x` is not the URL of an engine"),
         ("engines:\n  - url: http://a:1\n  - url: http://a:1/\n", 3, "http://a:1/ is listed twice; keep one"),
@@ -65,6 +109,36 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
             "unknown key `sed` in simulation; known keys: node, seed, started_at",
         ),
         ("simulation: {seed: many}\n", 1, "simulation.seed: Expected `int`, got `str`; give one"),
+        (PROBE + "      often: 1s\n", 4, "unknown key `often` in engines[0].probe; known keys: interval, model, path"),
+        (PROBE + "      interval: 5\n", 4, "`interval: 5` is not a duration"),
+        (
+            PROBE + "      max_tokens: 4\n      interval: 10ms\n",
+            5,
+            "the probe's interval is too short; write 1s or more",
+        ),
+        (PROBE + "      timeout: 10m\n", 4, "the probe's timeout is not above 0 and up to 300s; write 10s"),
+        (PROBE + "      max_tokens: 999\n", 4, "max_tokens 999 is not from 1 to 256; write 16"),
+        (PROBE + "      path: /health\n", 4, "`/health` cannot be probed; write /v1/completions"),
+        (OBJECTIVES + "  - {id: a, signal: cost}\n", 2, "signal `cost` cannot be counted; known are probe_ttft"),
+        (OBJECTIVES + "  - {id: a, signal: probe_ttft}\n", 2, "signal probe_ttft needs a threshold above 0"),
+        (OBJECTIVES + "  - {id: a, signal: probe_tpot, threshold: 0s}\n", 2, "needs a threshold above 0"),
+        (OBJECTIVES + "  - {id: '', signal: probe_availability}\n", 2, "an objective has no id"),
+        (
+            OBJECTIVES + "  - {id: a, signal: probe_availability,\n     threshold: 1s}\n",
+            3,
+            "signal probe_availability has no threshold; remove it",
+        ),
+        (
+            OBJECTIVES + "  - {id: a, signal: probe_ttft, threshold: 1s}\n  - {id: a, signal: probe_availability}\n",
+            3,
+            "objective `a` is listed twice; keep one",
+        ),
+        (
+            PROBE + "      timeout: 2s\n" + OBJECTIVES + "  - {id: a, signal: probe_ttft, threshold: 2s}\n",
+            6,
+            "2 s is not below the 2 s that a probe waits; raise the probe's timeout",
+        ),
+        (OBJECTIVES + "  - {id: a, signal: probe_ttft, limit: 1s}\n", 2, "unknown key `limit` in objectives[0]; known"),
         ("- a\n", 1, "is not a mapping"),
         ("node: [a\n", 2, "is not YAML"),
     ],
