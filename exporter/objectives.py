@@ -12,6 +12,7 @@ events of a latency signal is for the source to say: what it does not hand in is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,17 +21,57 @@ from exporter.model import Reading, SeriesTable
 
 PROBE_TTFT, PROBE_TPOT, PROBE_AVAILABILITY = "probe_ttft", "probe_tpot", "probe_availability"
 PROBE_SIGNALS = (PROBE_TTFT, PROBE_TPOT, PROBE_AVAILABILITY)
-WITHOUT_THRESHOLD = frozenset({PROBE_AVAILABILITY, "availability"})
-SIGNALS = (*PROBE_SIGNALS, "ttft", "tpot", "availability")
+TTFT, TPOT, GOODPUT = "ttft", "tpot", "goodput"
+TRACE_SIGNALS = (TTFT, TPOT, GOODPUT)
+"""Not availability: what was refused or broken off has no span (exporter.sources.trace_counts)."""
+WITHOUT_THRESHOLD = frozenset({PROBE_AVAILABILITY, GOODPUT})
+"""Goodput has two of its own instead."""
+GROWING = frozenset({TTFT, GOODPUT})
+"""Signals whose bound on TTFT may grow with the prompt."""
+SIGNALS = (*PROBE_SIGNALS, *TRACE_SIGNALS)
 """Every signal that an objective can be on."""
 
 
+class Request(NamedTuple):
+    """One request as a span tells of it. `ok`: it went well; TTFT None: no token came; TPOT None: fewer than two."""
+
+    ok: bool
+    ttft_seconds: float | None
+    tpot_seconds: float | None
+    prompt_tokens: float
+
+
 class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a request is held against: `threshold_seconds` is None for signals that have none."""
+    """What a request is held against: `threshold_seconds` is None for signals that have none.
+
+    Goodput has `ttft_seconds` and `tpot_seconds` instead, and both must hold. `per_1k_prompt_tokens_seconds` is added
+    to a bound on TTFT for every 1,000 tokens of the prompt, in proportion.
+    """
 
     id: str
     signal: str
     threshold_seconds: float | None = msgspec.field(default=None, name="threshold")
+    ttft_seconds: float | None = msgspec.field(default=None, name="ttft")
+    tpot_seconds: float | None = msgspec.field(default=None, name="tpot")
+    per_1k_prompt_tokens_seconds: float = msgspec.field(default=0.0, name="per_1k_prompt_tokens")
+
+    def allowed(self, bound_seconds: float, prompt_tokens: float) -> float:
+        """A bound on TTFT for a prompt of this length, in seconds."""
+        return bound_seconds + self.per_1k_prompt_tokens_seconds * prompt_tokens / 1000
+
+    def holds(self, request: Request) -> bool:
+        """Whether a request is good for a goodput objective: it went well, and neither bound was passed.
+
+        An answer of one token has no TPOT to pass a bound.
+        """
+        assert self.ttft_seconds is not None
+        assert self.tpot_seconds is not None
+        return (
+            request.ok
+            and request.ttft_seconds is not None
+            and request.ttft_seconds <= self.allowed(self.ttft_seconds, request.prompt_tokens)
+            and (request.tpot_seconds is None or request.tpot_seconds <= self.tpot_seconds)
+        )
 
 
 class Objectives:
@@ -44,7 +85,7 @@ class Objectives:
         self._table = SeriesTable(labels)
         self._counts = {(one.id, result): 0 for one in self._objectives for result in ("good", "bad")}
 
-    def count(self, signal: str, value_seconds: float | None, ok: bool) -> None:
+    def count(self, signal: str, value_seconds: float | None, ok: bool, prompt_tokens: float = 0) -> None:
         """One request: a latency in seconds, None where there is none to tell; whether it went well."""
         for one in self._objectives:
             if one.signal != signal:
@@ -54,8 +95,14 @@ class Objectives:
             elif value_seconds is None:
                 continue
             else:
-                good = value_seconds <= one.threshold_seconds
+                good = value_seconds <= one.allowed(one.threshold_seconds, prompt_tokens)
             self._counts[one.id, "good" if good else "bad"] += 1
+
+    def count_goodput(self, request: Request) -> None:
+        """One request for the goodput objectives."""
+        for one in self._objectives:
+            if one.signal == GOODPUT:
+                self._counts[one.id, "good" if one.holds(request) else "bad"] += 1
 
     def readings(self) -> list[Reading]:
         """The counts so far."""

@@ -30,3 +30,17 @@ BUILD_INFO = Family(
     "Always 1; the version that answers.",
     ("version", "python", "node", SIMULATED_LABEL),
 )
+TRACE_SPANS = Family(
+    "gpufleet_trace_spans_total",
+    MetricType.COUNTER,
+    "Spans received, by what became of them: counted, no_target (counted, but whose is not known), duplicate, "
+    "malformed, refused (too many in one body), other (no request's).",
+    ("result", "node"),
+)
+TRACE_BODIES = Family(
+    "gpufleet_trace_bodies_total",
+    MetricType.COUNTER,
+    "Bodies of spans received, by what became of them: accepted, malformed, too_large, unsupported, slow, busy. Of all "
+    "but accepted ones every span is lost, unless the sender tries again.",
+    ("result", "node"),
+)
