@@ -19,8 +19,7 @@ from exporter.metrics.buckets import DEFAULT_EDGES
 from exporter.metrics.llm import MODEL_NAME_LABEL, TARGET_LABEL
 from exporter.model import SIMULATED_LABEL
 from exporter.simulation import driver, fleet
-from exporter.simulation.engine import FAILURE_RATIO
-from exporter.simulation.fleet import EnginePlan, Workload
+from exporter.simulation.fleet import FAILURE_RATIO, EnginePlan, Workload
 from exporter.simulation.world import Scenario, daily
 from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, Fact
 from slo.ledger import Ledger

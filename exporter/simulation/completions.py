@@ -16,11 +16,9 @@ import time
 from aiohttp import web
 
 from exporter.metrics.probe import SIMULATED_HEADER
-from exporter.simulation.fleet import EnginePlan
+from exporter.simulation.fleet import FAILURE_RATIO, EnginePlan
 from exporter.simulation.world import Scenario
 
-FAILURE_RATIO = 0.0002
-"""Requests that are answered with a 500, as the page's are."""
 LONGEST_ANSWER = 256
 _HEADERS = {SIMULATED_HEADER: "1"}
 

@@ -14,13 +14,12 @@ import time
 
 from aiohttp import web
 
-from exporter.simulation.fleet import EnginePlan
+from exporter.simulation import completions
+from exporter.simulation.fleet import FAILURE_RATIO, EnginePlan
 from exporter.simulation.vllm_page import VllmPage
 from exporter.simulation.world import Scenario
 
 HANDLER = "/v1/chat/completions"
-FAILURE_RATIO = 0.0002
-"""Requests that end with a 5xx in ordinary times."""
 CACHED_RATIO = 0.4
 """Prompt tokens found in the prefix cache."""
 _SPREAD = 0.5
@@ -32,8 +31,8 @@ class SimulatedEngine:
     """One engine's counts from `since` on (unix seconds): `advance` to a time, then read `page`."""
 
     def __init__(self, scenario: Scenario, plan: EnginePlan, since: float) -> None:
-        self._scenario = scenario
-        self._plan = plan
+        self.scenario = scenario
+        self.plan = plan
         self._second = int(since)
         self._pending: list[tuple[float, int, float, float, int, int]] = []
         """Running requests by the time of their end: number, TTFT, TPOT, prompt and output tokens."""
@@ -48,12 +47,12 @@ class SimulatedEngine:
             self._second += 1
 
     def _happen(self, second: int) -> None:
-        draw = random.Random(f"{self._scenario.seed} {self._plan.key} {second}")  # noqa: S311 (traffic, not a secret)
-        work, page = self._plan.work, self.page
-        slow = self._scenario.slowed(self._plan, second)
+        draw = random.Random(f"{self.scenario.seed} {self.plan.key} {second}")  # noqa: S311 (traffic, not a secret)
+        work, page = self.plan.work, self.page
+        slow = self.scenario.slowed(self.plan, second)
         ttft_mu = math.log(work.ttft_median * (work.hot_ttft if slow else 1.0))
         tpot_mu = math.log(work.tpot_median * (work.hot_tpot if slow else 1.0))
-        for _ in range(poisson(draw, self._scenario.rate(self._plan, second))):
+        for _ in range(poisson(draw, self.scenario.rate(self.plan, second))):
             at = second + draw.random()
             if draw.random() < FAILURE_RATIO:
                 page.answered("5xx")
@@ -126,7 +125,7 @@ def poisson(draw: random.Random, mean: float) -> int:
 
 
 def make_app(engine: SimulatedEngine) -> web.Application:
-    """Its /metrics and /health."""
+    """Its /metrics, its /health, and what it streams (exporter.simulation.completions)."""
 
     async def metrics(_: web.Request) -> web.Response:
         engine.advance(time.time())
@@ -138,4 +137,5 @@ def make_app(engine: SimulatedEngine) -> web.Application:
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/health", health)
+    completions.add_routes(app, engine.scenario, engine.plan)
     return app

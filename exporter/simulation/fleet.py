@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 GPUS_PER_NODE = 8
 GPUS_PER_ENGINE = 2
+FAILURE_RATIO = 0.0002
+"""Requests that end with a 5xx in ordinary times."""
 
 
 @dataclass(frozen=True, slots=True)
