@@ -18,11 +18,17 @@ from exporter.page import Layout
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """Who answers: `target` is host:port. `simulated` where no real engine stands behind the page."""
+    """Who answers: `target` is host:port. `simulated` where no real engine stands behind the page.
+
+    The pod's names are those of the pod that answers at `target`, empty where it is not known to be one.
+    """
 
     target: str
     node: str
     simulated: bool = False
+    namespace: str = ""
+    pod: str = ""
+    container: str = ""
 
     def labels(self, engine: str = "", model_name: str = "") -> dict[str, str]:
         """The labels of llm.REPLICA_LABELS that are known here; empty ones are left out by exporter.model."""
@@ -31,6 +37,9 @@ class Replica:
             "engine": engine,
             llm.TARGET_LABEL: self.target,
             "node": self.node,
+            "namespace": self.namespace,
+            "pod": self.pod,
+            "container": self.container,
             SIMULATED_LABEL: "true" if self.simulated else "",
         }
 
