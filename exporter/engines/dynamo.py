@@ -31,6 +31,7 @@ from exporter.metrics import llm
 from exporter.page import Layout
 
 PREFIX = "dynamo_frontend_"
+_ENGINES = ("vllm:", "sglang:", "trtllm_")
 _CLIENTS = frozenset({"validation", "not_found", "cancelled"})
 _OUTCOMES = {"cancelled": "abort", "validation": "", "not_found": "", "overload": "", "not_implemented": ""}
 
@@ -42,8 +43,10 @@ class Dynamo:
     kind: str = "dynamo"
 
     def recognises(self, layout: Layout) -> bool:
-        """A page with the frontend's names. Workers' pages have `dynamo_component_` beside their engine's names."""
-        return any(one.name.startswith(PREFIX) for one in layout.series)
+        """A page with the frontend's names and no engine's. Where one process is both, the engine tells more."""
+        names = {one.name for one in layout.series}
+        fronts = any(name.startswith(PREFIX) for name in names)
+        return fronts and not any(name.startswith(_ENGINES) for name in names)
 
     def plan(self, layout: Layout, replica: Replica) -> Plan:
         """Find every series that the catalogue has a family for."""

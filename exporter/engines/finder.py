@@ -26,6 +26,9 @@ Where: TypeAlias = Mapping[str, Iterable[str]]
 
 HTTP_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 
+_PREFILLS = {"dynamo_component": "prefill", "worker_type": "prefill"}
+"""Labels by which a page under Dynamo says that its engine only prefills."""
+
 _INFERENCE = (
     "/v1/", "/v2/", "/generate", "/api/", "/encode", "/inference", "/invocations", "/pooling", "/classify", "/score",
     "/rerank",
@@ -50,6 +53,17 @@ def named(page: Mapping[str, Found], label: str, *, unknown: Iterable[str] = ())
     """The models that the page names by `label`, sorted; `unknown` are words that stand for no name."""
     names = {labels.get(label, "") for found in page.values() for _, labels in found}
     return tuple(sorted(names.difference(unknown, ("",))))
+
+
+def only_prefills(page: Mapping[str, Found], prefix: str) -> bool:
+    """Whether the page says, on series that begin with `prefix`, that the answer is made by another engine."""
+    return any(
+        labels.get(label) == value
+        for name, found in page.items()
+        if name.startswith(prefix)
+        for _, labels in found
+        for label, value in _PREFILLS.items()
+    )
 
 
 def edge(text: str, per: int = 1) -> str:

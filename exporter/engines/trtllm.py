@@ -9,6 +9,8 @@ Imports exporter.engines.base and below. Names are those of tensorrt_llm/metrics
 - HTTP errors are counted by code; every finished request counts as 2xx, one whose client went away too, as with vLLM.
 - A request that ran into its time limit ends as `other`.
 - Servers that call their model "undefined" have no name for it.
+- With prefill and decode on different servers the page does not tell which this one is, except under Dynamo, which adds
+  its own label. Then the server that prefills gives its queue and its load alone, so that a request counts once.
 
 What TensorRT-LLM does not tell: inter-token latency; tokens before a request ends, so a stall cannot be seen; requests
 that were refused, apart from HTTP errors; requests that failed, as an outcome; preemptions; prefix cache in tokens
@@ -20,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import HTTP_CLASSES, Finder, http_class, index, named, plain
+from exporter.engines.finder import HTTP_CLASSES, Finder, http_class, index, named, only_prefills, plain
 from exporter.metrics import llm
 from exporter.page import Layout
 
@@ -36,8 +38,8 @@ class Trtllm:
     kind: str = "trtllm"
 
     def recognises(self, layout: Layout) -> bool:
-        """A page with TensorRT-LLM's names; where nothing was served yet, they are only declared."""
-        return any(name.startswith(PREFIX) for name in layout.types)
+        """A page with TensorRT-LLM's names; where nothing was served yet, they may only be declared."""
+        return any(name.startswith(PREFIX) for name in (*layout.types, *(one.name for one in layout.series)))
 
     def plan(self, layout: Layout, replica: Replica) -> Plan:
         """Find every series that the catalogue has a family for."""
@@ -46,29 +48,35 @@ class Trtllm:
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         builder = PlanBuilder(self.kind, replica, models)
         finder = Finder(page, builder, plain(unknown=_NAMELESS))
-        finder.histogram(llm.TIME_TO_FIRST_TOKEN, PREFIX + "time_to_first_token_seconds")
-        finder.histogram(llm.TIME_PER_OUTPUT_TOKEN, PREFIX + "time_per_output_token_seconds")
-        finder.histogram(llm.REQUEST_DURATION, PREFIX + "e2e_request_latency_seconds")
         finder.histogram(llm.QUEUE_TIME, PREFIX + "request_queue_time_seconds")
         finder.histogram(llm.PREFILL_TIME, PREFIX + "request_prefill_time_seconds")
-        finder.histogram(llm.DECODE_TIME, PREFIX + "request_decode_time_seconds")
         finder.value(llm.REQUESTS_RUNNING, PREFIX + "num_requests_running")
         finder.value(llm.REQUESTS_WAITING, PREFIX + "num_requests_waiting")
         finder.value(llm.KV_CACHE_USAGE, PREFIX + "kv_cache_utilization")
-        finder.value(llm.TOKENS, PREFIX + "prompt_tokens_total", fixed={"direction": "input"})
-        finder.value(llm.TOKENS, PREFIX + "generation_tokens_total", fixed={"direction": "output"})
         finder.value(llm.CACHED_TOKENS, PREFIX + "prompt_cached_tokens_total")
         finder.value(llm.SPEC_DECODE_DRAFT_TOKENS, PREFIX + "spec_decode_num_draft_tokens_total")
         finder.value(llm.SPEC_DECODE_ACCEPTED_TOKENS, PREFIX + "spec_decode_num_accepted_tokens_total")
-        finished = PREFIX + "request_success_total"
-        finder.by(llm.REQUESTS, finished, "outcome", lambda word: _OUTCOMES.get(word, "other"), "finished_reason")
-        for code in HTTP_CLASSES:
-            builder.add_constant(0.0, llm.HTTP_REQUESTS, only_model | {"code": code})
-        finder.value(llm.HTTP_REQUESTS, finished, fixed={"code": "2xx"})
-        finder.by(llm.HTTP_REQUESTS, PREFIX + "request_error_total", "code", http_class, "http_code")
+        if not only_prefills(page, PREFIX):
+            _add_answers(finder)
+            for code in HTTP_CLASSES:
+                builder.add_constant(0.0, llm.HTTP_REQUESTS, only_model | {"code": code})
         running = tuple(at for at, _ in page.get(PREFIX + "num_requests_running", ()))
         builder.ranks += [Rank("", running=running)]
         return builder.build(len(layout.series))
 
 
 ENGINE = Trtllm()
+
+
+def _add_answers(finder: Finder) -> None:
+    """What is counted where the answer is made."""
+    finder.histogram(llm.TIME_TO_FIRST_TOKEN, PREFIX + "time_to_first_token_seconds")
+    finder.histogram(llm.TIME_PER_OUTPUT_TOKEN, PREFIX + "time_per_output_token_seconds")
+    finder.histogram(llm.REQUEST_DURATION, PREFIX + "e2e_request_latency_seconds")
+    finder.histogram(llm.DECODE_TIME, PREFIX + "request_decode_time_seconds")
+    finder.value(llm.TOKENS, PREFIX + "prompt_tokens_total", fixed={"direction": "input"})
+    finder.value(llm.TOKENS, PREFIX + "generation_tokens_total", fixed={"direction": "output"})
+    finished = PREFIX + "request_success_total"
+    finder.by(llm.REQUESTS, finished, "outcome", lambda word: _OUTCOMES.get(word, "other"), "finished_reason")
+    finder.value(llm.HTTP_REQUESTS, finished, fixed={"code": "2xx"})
+    finder.by(llm.HTTP_REQUESTS, PREFIX + "request_error_total", "code", http_class, "http_code")

@@ -34,7 +34,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import HTTP_CLASSES, Finder, Found, http_class, index, is_inference, named, plain
+from exporter.engines.finder import (
+    HTTP_CLASSES,
+    Finder,
+    Found,
+    http_class,
+    index,
+    is_inference,
+    named,
+    only_prefills,
+    plain,
+)
 from exporter.metrics import llm
 from exporter.model import Family
 from exporter.page import Layout
@@ -73,8 +83,6 @@ _WORK = ("iteration_tokens_total_count", "generation_tokens_total")
 _SERVED = ("time_to_first_token_seconds_count", "request_success_total")
 
 _HTTP = "http_requests_total"
-_PREFILLS = {"dynamo_component": "prefill", "worker_type": "prefill"}
-"""Labels by which a page under Dynamo says that its engine only prefills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class Vllm:
         page = index(layout)
         models = named(page, "model_name")
         builder = PlanBuilder(self.kind, replica, models)
-        prefills = _only_prefills(page)
+        prefills = only_prefills(page, PREFIX)
         add_figures(Finder(page, builder, _own), answers=not prefills)
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         for _, labels in page.get(PREFIX + "cache_config_info", ()):
@@ -132,15 +140,6 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
 
 def _outcome(reason: str) -> str:
     return reason if reason in _OUTCOMES else "other"
-
-
-def _only_prefills(page: Mapping[str, Found]) -> bool:
-    """Whether the page says that the answer is made by another engine."""
-    return any(
-        labels.get(label) == value
-        for _, labels in page.get(PREFIX + "num_requests_running", ())
-        for label, value in _PREFILLS.items()
-    )
 
 
 def _configuration(labels: Mapping[str, str]) -> dict[str, str]:

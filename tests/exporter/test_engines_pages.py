@@ -60,6 +60,22 @@ def test_a_page_is_recognised_by_one_engine_alone(capture: str, kind: str) -> No
     list(text_string_to_metric_families(body.decode()))  # the reference parser takes it too
 
 
+@pytest.mark.parametrize(
+    ("capture", "beside"),
+    [
+        ("vllm-0.32.0", "kserve-from-source"),
+        ("vllm-0.32.0", "dynamo-from-source"),
+        ("sglang-0.5.23", "dynamo-from-source"),
+        ("trtllm-from-source", "dynamo-from-source"),
+        ("ray-vllm-from-source", "ray-serve-from-source"),
+    ],
+)
+def test_an_engine_that_shares_its_page_with_what_stands_before_it_is_that_engine(capture: str, beside: str) -> None:
+    page = "".join((CAPTURES / f"{name}.prom").read_text() for name in (capture, beside))
+    layout = PageReader().read(page.encode()).layout
+    assert [engine.kind for engine in ENGINES if engine.recognises(layout)] == [KIND_OF[capture]]
+
+
 @pytest.mark.parametrize("capture", KIND_OF)
 def test_all_that_comes_of_a_page_is_in_the_catalogue(capture: str) -> None:
     readings = readings_of(capture)

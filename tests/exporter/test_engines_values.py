@@ -421,24 +421,31 @@ def test_sglangs_prefill_and_decode_count_a_request_once() -> None:
     assert sums(decode, llm.HTTP_REQUESTS, code="2xx") == 41
 
 
-def test_vllm_that_only_prefills_under_dynamo_counts_no_answers() -> None:
-    text = text_of("vllm-0.32.0")
-    prefill = told(text.replace('{engine="0",', '{dynamo_component="prefill",engine="0",'))
-    decode = told(text.replace('{engine="0",', '{dynamo_component="backend",engine="0",'))
+ANSWERS = {
+    family.name
+    for family in (
+        llm.TIME_TO_FIRST_TOKEN,
+        llm.TIME_PER_OUTPUT_TOKEN,
+        llm.INTER_TOKEN_LATENCY,
+        llm.REQUEST_DURATION,
+        llm.DECODE_TIME,
+        llm.TOKENS,
+        llm.REQUESTS,
+        llm.HTTP_REQUESTS,
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("capture", "label"), [("vllm-0.32.0", 'engine="0",'), ("trtllm-from-source", 'engine_type="trtllm",')]
+)
+def test_an_engine_that_only_prefills_under_dynamo_counts_no_answers(capture: str, label: str) -> None:
+    text = text_of(capture)
+    prefill = told(text.replace("{" + label, '{dynamo_component="prefill",' + label))
+    decode = told(text.replace("{" + label, '{dynamo_component="backend",' + label))
     assert decode == told(text)
-    assert families(decode) - families(prefill) == {
-        family.name
-        for family in (
-            llm.TIME_TO_FIRST_TOKEN,
-            llm.TIME_PER_OUTPUT_TOKEN,
-            llm.INTER_TOKEN_LATENCY,
-            llm.REQUEST_DURATION,
-            llm.DECODE_TIME,
-            llm.TOKENS,
-            llm.REQUESTS,
-            llm.HTTP_REQUESTS,
-        )
-    }
+    assert families(decode) - families(prefill) == ANSWERS & families(decode)
+    assert {llm.QUEUE_TIME.name, llm.REQUESTS_RUNNING.name} <= families(prefill)
 
 
 WORKS = {
