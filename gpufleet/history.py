@@ -73,6 +73,9 @@ PASTS = (
 )
 """Older than three days, all of them, so that no alert window that could fire still holds one."""
 
+DRAWN = ("ttft", "tpot", "availability")
+"""Signals that have a past. The others begin when the agents do: nobody was there to probe."""
+
 
 def write(ledger: Ledger, slos: Sequence[Slo], scenario: Scenario, targets: Mapping[str, str], now: float) -> None:
     """Give the SLOs 30 days of history that end at the last whole minute before `now` (unix seconds).
@@ -88,6 +91,7 @@ def write(ledger: Ledger, slos: Sequence[Slo], scenario: Scenario, targets: Mapp
     counted = [
         _Counted(slo, revisions[slo.id], group, engines)
         for slo in slos
+        if slo.signal in DRAWN
         for group, engines in _groups(slo, past.labels).items()
     ]
     edges = [*range(first, end, _CHUNK_MINUTES * MINUTE_SECONDS), end]

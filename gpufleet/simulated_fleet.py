@@ -1,12 +1,12 @@
 """Runs the simulated fleet: its engines on loopback, one agent a node. What a real fleet has, only smaller.
 
-Imports exporter.simulation and the agent. The SLO service sees agents, as it does of
-a real fleet.
+Imports exporter.simulation and the agent. The SLO service sees agents, as it does of a real fleet.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,8 @@ from exporter.simulation import driver, fleet
 from exporter.simulation.engine import SimulatedEngine, make_app
 from exporter.simulation.world import Scenario
 from gpufleet.agents import start_agent
+from gpufleet.objectives import objectives_of, simulated_probe
+from slo.model import Slo
 
 HOST = "127.0.0.1"
 FIRST_ENGINE_PORT = 9411
@@ -27,11 +29,15 @@ SHUTDOWN_SECONDS = 0.5
 
 
 class SimulatedFleet:
-    """All nodes with their engines and agents, as long as the context lasts. `started_at` is when the story begins."""
+    """All nodes with their engines and agents, as long as the context lasts. `started_at` is when the story begins.
 
-    def __init__(self, *, seed: int, started_at: float) -> None:
+    Every engine is probed; the agents count what they see against the SLOs.
+    """
+
+    def __init__(self, *, seed: int, started_at: float, slos: Sequence[Slo] = ()) -> None:
         self.seed = seed
         self.started_at = started_at
+        self._objectives = objectives_of(slos)
         self.targets: dict[str, str] = {}
         """host:port of each engine by its plan's key."""
         self.agents: list[Agent] = []
@@ -66,9 +72,12 @@ class SimulatedFleet:
 
     def _settings(self, node: str) -> Settings:
         scenario = self._scenario(node)
+        probe = simulated_probe(self._objectives)
         engines = tuple(
             EngineSettings(
-                url=f"http://{self.targets[plan.key]}", gpus=tuple(driver.gpu_uuid(scenario, gpu) for gpu in plan.gpus)
+                url=f"http://{self.targets[plan.key]}",
+                gpus=tuple(driver.gpu_uuid(scenario, gpu) for gpu in plan.gpus),
+                probe=probe,
             )
             for plan in fleet.engines_of(node)
         )
@@ -77,7 +86,7 @@ class SimulatedFleet:
             "seed": self.seed,
             "started_at": self.started_at,
         }
-        return Settings(node=node, gpu="simulated", engines=engines, simulation=simulation)
+        return Settings(node=node, gpu="simulated", engines=engines, objectives=self._objectives, simulation=simulation)
 
     async def _serve(self, app: web.Application, wanted_port: int) -> str:
         """Serve on loopback; where."""

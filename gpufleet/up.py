@@ -28,6 +28,7 @@ from gpufleet.agents import start_agent
 from gpufleet.console import Console
 from gpufleet.discovery import FoundEngine, FoundGpus
 from gpufleet.listen import Address
+from gpufleet.objectives import objectives_of
 from gpufleet.serving import LEDGER_FILE, bind, data_directory, serve
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
@@ -116,7 +117,7 @@ class _Run:
         data = options.data or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gpufleet-")))
         ledger = self._open_ledger(data, simulated=True)
         with console.step("starting a simulated fleet") as step:
-            fleet = await self._stack.enter_async_context(SimulatedFleet(seed=SEED, started_at=now))
+            fleet = await self._stack.enter_async_context(SimulatedFleet(seed=SEED, started_at=now, slos=slos))
             step.note(f"{len(fleet.agents)} nodes of 8 GPUs and 4 engines, all simulated")
         with console.step("writing its last 30 days") as step:
             if any(ledger.data_through(slo.id) for slo in slos):
@@ -136,6 +137,7 @@ class _Run:
                 Settings(
                     gpu="nvml" if found.names else "none",
                     engines=tuple(EngineSettings(url=one.url) for one in engines),
+                    objectives=objectives_of(slos),
                 )
             )
             self._stack.push_async_callback(agent.stop)

@@ -17,6 +17,7 @@ _ERROR_EVENT = "error"
 
 
 class _Delta(msgspec.Struct):
+    role: str | None = None
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
@@ -30,6 +31,10 @@ class _Choice(msgspec.Struct):
     def has_content(self) -> bool:
         delta = self.delta or _Delta()
         return bool(self.text or delta.content or delta.reasoning or delta.reasoning_content)
+
+    def is_opening(self) -> bool:
+        """Whether it only says whose turn it is, as the first chunk of a chat does."""
+        return self.delta is not None and self.delta.role is not None and not self.has_content()
 
 
 class _Usage(msgspec.Struct):
@@ -89,6 +94,7 @@ class Answer:
         self._choice_at = 0.0
         self._finished = False
         self._tokens: int | None = None
+        self._hidden = 0
 
     def feed(self, piece: bytes, at: float) -> None:
         """Take what came at `at`. What follows an error or the end is not looked at."""
@@ -110,14 +116,15 @@ class Answer:
     def per_token(self) -> tuple[float, str] | None:
         """(mean seconds per token after the first content, what counted the tokens); None where it cannot be told.
 
-        Tokens are counted by the server's usage where it gives one, else by chunks with content. What came in a single
+        Tokens are counted by the server's usage where it gives one, less the chunks without text that came before the
+        first content (a token of which nothing can be shown yet), else by chunks with content. What came in a single
         chunk has no time between tokens, whatever usage says.
         """
         if self.first_at is None or self.chunks < 2:
             return None
-        if self._tokens is not None and self._tokens >= 2:
+        if self._tokens is not None and self._tokens - self._hidden >= 2:
             # The last token may be one without text, told by the chunk that says why the answer ended.
-            return (self._choice_at - self.first_at) / (self._tokens - 1), "usage"
+            return (self._choice_at - self.first_at) / (self._tokens - self._hidden - 1), "usage"
         return (self._content_at - self.first_at) / (self.chunks - 1), "chunks"
 
     def _take(self, data: str, at: float) -> None:
@@ -137,6 +144,8 @@ class Answer:
                 self.chunks += 1
                 self._content_at = at
                 self.first_at = at if self.first_at is None else self.first_at
+            elif self.first_at is None and not choice.is_opening():
+                self._hidden += 1
             if choice.finish_reason in _FAILED:
                 self.error = f"finish reason {choice.finish_reason}"
             elif choice.finish_reason is not None:

@@ -118,7 +118,7 @@ def test_time_per_token_is_between_first_content_and_last_token() -> None:
         assert answer.per_token() is None or at >= 5.0
         answer.feed(f"data: {event}\n\n".encode(), at)
     assert answer.first_at == 2.0
-    assert answer.per_token() == ((5.0 - 2.0) / 6, "usage")
+    assert answer.per_token() == ((5.0 - 2.0) / 5, "usage"), "six tokens from the first content on"
 
 
 def test_without_usage_time_per_token_is_between_chunks() -> None:

@@ -1,0 +1,35 @@
+"""SLOs → objectives of the agent's settings: what an agent needs to count single requests exactly.
+
+Wires slo and exporter together. An objective has the id of its SLO, the same signal and the same threshold. The agent
+counts it for every replica; which of them the SLO means, its selector says to whoever reads the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.objectives import PROBE_TTFT, SIGNALS, Objective
+from exporter.settings_probe import LONGEST_TIMEOUT_SECONDS, ProbeSettings
+from slo.model import Slo
+
+_SIMULATED_INTERVAL_SECONDS = 5.0
+
+
+def objectives_of(slos: Sequence[Slo]) -> tuple[Objective, ...]:
+    """The objectives of the SLOs whose signals an agent can count."""
+    return tuple(
+        Objective(
+            id=slo.id,
+            signal=slo.signal,
+            threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
+        )
+        for slo in slos
+        if slo.signal in SIGNALS
+    )
+
+
+def simulated_probe(objectives: Sequence[Objective]) -> ProbeSettings:
+    """The probe of a simulated engine: often, and waiting longer than any threshold."""
+    highest = max((one.threshold_seconds or 0.0 for one in objectives if one.signal == PROBE_TTFT), default=0.0)
+    timeout = min(LONGEST_TIMEOUT_SECONDS, max(ProbeSettings().timeout_seconds, 2 * highest))
+    return ProbeSettings(interval_seconds=_SIMULATED_INTERVAL_SECONDS, timeout_seconds=timeout)
