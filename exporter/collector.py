@@ -2,6 +2,9 @@
 
 A source that misses its deadline, or whose code fails, has a health that says so and no readings; the others are not
 kept waiting. A source that does not even let itself be cancelled is left alone until it comes back.
+
+Finders are sources that find others: what they found is collected from the next tick on, and what they no longer find
+is gone from the very snapshot of the tick that told so. A source that was given stands before a found one of its name.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 
+from exporter.attribution import Attribution
 from exporter.metrics import agent
-from exporter.model import SIMULATED_LABEL, Collected, Health, Reading, SeriesTable, Snapshot, Source
+from exporter.model import SIMULATED_LABEL, Collected, Finder, Health, Reading, SeriesTable, Snapshot, Source
 
 DEADLINE_SHARE = 0.9
 """Share of the interval after which a source is not waited for any longer."""
@@ -32,13 +36,17 @@ class Collector:
         self,
         sources: Sequence[Source],
         *,
+        finders: Sequence[Finder] = (),
         node: str,
         version: str,
         interval_seconds: float = 5.0,
         simulated: bool = False,
         on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
-        self._sources = tuple(sources)
+        self._finders = tuple(finders)
+        self._given: tuple[Source, ...] = (*sources, *finders)
+        self._found: tuple[Source, ...] = ()
+        self._attribution = Attribution(node=node)
         self._interval = interval_seconds
         self._deadline = interval_seconds * DEADLINE_SHARE
         self._on_snapshot = on_snapshot
@@ -65,8 +73,11 @@ class Collector:
     async def tick(self) -> Snapshot:
         """Collect every source once, at the same time, and publish the snapshot."""
         taken_at = time.time()
-        collected = await asyncio.gather(*(self._collect(source) for source in self._sources))
-        readings = [reading for one in collected for reading in one.readings]
+        sources = (*self._given, *self._found)
+        answers = await asyncio.gather(*(self._collect(source) for source in sources))
+        gone = await self._look_around()
+        collected = [answer for source, answer in zip(sources, answers, strict=True) if source not in gone]
+        readings = self._attribution.join(collected)
         health = tuple(one.health for one in collected)
         readings += self._own(health)
         number = self.snapshot.number + 1 if self.snapshot else 1
@@ -79,11 +90,28 @@ class Collector:
         """Close every source, whatever one of them does."""
         for task in self._overdue.values():
             task.cancel()
-        for source in self._sources:
-            try:
-                await source.close()
-            except Exception:
-                _log.exception("source %s could not be closed", source.name)
+        for source in (*self._found, *self._given):
+            await self._let_go(source)
+
+    async def _look_around(self) -> list[Source]:
+        """Take what the finders find now; the sources that are no longer among it are closed and returned."""
+        before = self._found
+        named = {source.name: source for source in reversed([each for one in self._finders for each in one.found])}
+        given = {source.name for source in self._given}
+        self._found = tuple(source for name, source in named.items() if name not in given)
+        gone = [source for source in before if source not in self._found]
+        for source in gone:
+            task = self._overdue.pop(source.name, None)
+            if task is not None:
+                task.cancel()
+            await self._let_go(source)
+        return gone
+
+    async def _let_go(self, source: Source) -> None:
+        try:
+            await source.close()
+        except Exception:
+            _log.exception("source %s could not be closed", source.name)
 
     async def _collect(self, source: Source) -> Collected:
         """One source's answer within the deadline, or the reason why there is none."""

@@ -6,7 +6,7 @@ scrape of it can be answered from the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -100,10 +100,14 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one source gave in one collection: its readings (none, rather than old ones, when it failed), its health."""
+    """What one source gave in one collection: its readings (none, rather than old ones, when it failed), its health.
+
+    `facts` are what it knows that makes sense of other sources' readings: the kinds of exporter.attribution.
+    """
 
     readings: tuple[Reading, ...]
     health: Health
+    facts: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,14 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of processes, connections and files."""
+
+
+class Finder(Source, Protocol):
+    """A source that finds other sources while the agent runs: pods that come and go, processes of this machine."""
+
+    @property
+    def found(self) -> Sequence[Source]:
+        """The sources that exist as of the last collection. Each object stays the same for as long as it exists."""
 
 
 def labels_of(pairs: Mapping[str, str]) -> Labels:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from exporter.model import SIMULATED_LABEL, Family, MetricType
 
+SHARING_LABEL = "sharing"
+"""exact: the pod named has the whole GPU to itself; shared: others may use it too. Absent on a GPU no pod holds."""
 GPU_LABELS = (
     "gpu",
     "UUID",
@@ -20,9 +22,13 @@ GPU_LABELS = (
     "pod",
     "namespace",
     "container",
+    SHARING_LABEL,
     SIMULATED_LABEL,
 )
-"""dcgm-exporter's labels, plus `node` (the Kubernetes node or host), plus the pod's where one holds the GPU."""
+"""dcgm-exporter's labels, plus `node` (the Kubernetes node or host), plus the pod's where one alone holds the GPU.
+
+The pod is the one that holds the GPU now. A counter's level is the GPU's and outlives pods; its increase is the pod's.
+"""
 
 
 def _gauge(name: str, help_text: str, unit: str = "", otel: str = "", labels: tuple[str, ...] = ()) -> Family:
@@ -86,4 +92,10 @@ PCIE_RX_BYTES = _gauge(
     "DCGM_FI_PROF_PCIE_RX_BYTES",
     "The rate of data received over the PCIe bus, headers and payloads (in bytes/s).",
     "By/s",
+)
+POD_INFO = Family(
+    "gpu_pod_info",
+    MetricType.GAUGE,
+    "Always 1; which pods hold the GPU or a part of it, one series a container. Join on `UUID`.",
+    ("UUID", "gpu", "pod", "namespace", "container", SHARING_LABEL, "node", SIMULATED_LABEL),
 )

@@ -26,10 +26,12 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
+from exporter.attribution import EngineAt
 from exporter.engines import Engine, Plan, Replica, recognise
 from exporter.metrics import llm
-from exporter.model import Collected, Family, Health, InputError, Reading, SeriesTable
+from exporter.model import Collected, Family, Health, InputError, Reading, SeriesTable, labels_of
 from exporter.page import Layout, Page, PageError, PageReader
+from exporter.sources.access import OPEN, Access
 
 SIMULATED_GAUGE = "gpufleet_simulated"
 """A page on which this is 1 says that no real engine stands behind it."""
@@ -64,12 +66,24 @@ class _Progress:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The pod that answers at an engine's URL, and its container where it is known; empty outside of Kubernetes."""
+
+    namespace: str = ""
+    pod: str = ""
+    container: str = ""
+
+
+NO_POD = Place()
+
+
 class EngineSource:
     """One engine. `url` is its base URL, or the URL of its page where the path ends in /metrics.
 
-    `gpus` names the GPUs it runs on, by UUID or by index, for `llm_engine_gpu_info`. `configured` are engines that the
-    settings describe, asked before the known ones. `clock` gives seconds that never go back. Raises InputError for a
-    URL that cannot be one.
+    `gpus` names the GPUs it runs on, by UUID or by index; `place` is the pod it is known to be in; `access` says how
+    to be let in. `configured` are engines that the settings describe, asked before the known ones. `clock` gives
+    seconds that never go back. Raises InputError for a URL that cannot be one.
     """
 
     def __init__(
@@ -78,6 +92,8 @@ class EngineSource:
         *,
         node: str,
         gpus: Sequence[str | int] = (),
+        place: Place = NO_POD,
+        access: Access = OPEN,
         configured: Sequence[Engine] = (),
         deadline_seconds: float = 2.0,
         stall_after_seconds: float = 60.0,
@@ -89,6 +105,8 @@ class EngineSource:
         self._target = f"{base.host_subcomponent}:{base.port}"
         self._node = node
         self._gpus = tuple(str(gpu) for gpu in gpus)
+        self._place = place
+        self._access = access
         self._configured = tuple(configured)
         self._deadline_seconds = deadline_seconds
         self._stall_after_seconds = stall_after_seconds
@@ -99,7 +117,8 @@ class EngineSource:
         self._simulated_at: list[int] = []
         self._plan: Plan | None = None
         self._plan_fits = False
-        self._replica = Replica(self._target, node)
+        self._replica = self._replica_now(simulated=False)
+        self._fact = EngineAt((), ())
         self._models: tuple[str, ...] = ()
         self._table = SeriesTable()
         self._progress: dict[str, _Progress] = {}
@@ -121,7 +140,7 @@ class EngineSource:
         self._tell(reason, detail)
         readings += self._about(up=not reason)
         health = Health(self.name, not reason, time.perf_counter() - started, reason)
-        return Collected(tuple(readings), health)
+        return Collected(tuple(readings), health, (self._fact_now(),))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -157,7 +176,17 @@ class EngineSource:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            headers, context = self._access.headers(), self._access.context()
+        except (OSError, ValueError) as error:
+            raise _AwayError("token or CA file cannot be used", str(error)) from None
+        try:
+            async with self._session.get(
+                url,
+                allow_redirects=False,
+                headers=headers,
+                ssl=context,
+                server_hostname=self._access.server_name or None,
+            ) as response:
                 if response.status != 200:
                     raise _AwayError(f"answered {response.status}", answered=True)
                 body = bytearray()
@@ -180,7 +209,7 @@ class EngineSource:
             engine = recognise(page.layout, self._configured)
             if engine is None:
                 raise _AwayError("a page of no known engine", answered=True)
-            self._replica = Replica(self._target, self._node, simulated)
+            self._replica = self._replica_now(simulated=simulated)
             self._plan, self._plan_fits = engine.plan(page.layout, self._replica), True
             self._models = self._plan.models or self._models
             self._table = SeriesTable()
@@ -203,15 +232,24 @@ class EngineSource:
 
     def _about(self, *, up: bool) -> list[Reading]:
         """What is said of the target whether its page is there or not."""
-        readings = [self._reading(llm.ENGINE_UP, 1.0 if up else 0.0, model_name=one) for one in self._models or ("",)]
-        for gpu in self._gpus:
-            key = "gpu" if gpu.isdecimal() else "UUID"
-            readings.append(self._reading(llm.ENGINE_GPU_INFO, 1.0, **{key: gpu}))
-        return readings
+        return [self._reading(llm.ENGINE_UP, 1.0 if up else 0.0, model_name=one) for one in self._models or ("",)]
+
+    def _fact_now(self) -> EngineAt:
+        """The engine by its labels, for exporter.attribution to find its GPUs."""
+        labels = labels_of(self._replica.labels(self._kind()))
+        if self._fact.labels != labels:
+            self._fact = EngineAt(labels, self._gpus)
+        return self._fact
 
     def _reading(self, family: Family, value: float, **labels: str) -> Reading:
-        engine = self._plan.engine if self._plan is not None else ""
-        return Reading(self._table.get(family, {**self._replica.labels(engine), **labels}), value)
+        return Reading(self._table.get(family, {**self._replica.labels(self._kind()), **labels}), value)
+
+    def _kind(self) -> str:
+        return self._plan.engine if self._plan is not None else ""
+
+    def _replica_now(self, *, simulated: bool) -> Replica:
+        place = self._place
+        return Replica(self._target, self._node, simulated, place.namespace, place.pod, place.container)
 
     def _tell(self, reason: str, detail: str) -> None:
         """One log line for each change."""

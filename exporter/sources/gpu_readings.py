@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 from exporter import health as checks
+from exporter.attribution import Gpu
 from exporter.metrics import gpu, health
 from exporter.model import SIMULATED_LABEL, Family, Reading, Series, SeriesTable
 from exporter.sources.figures import FAMILIES, FIGURES, NvlinkRate, missing_families
@@ -30,12 +32,23 @@ class GpuReadings:
         self._xids: dict[int, tuple[int, float]] = {entry.code: (0, 0.0) for entry in _FROM_START}
         self._events_reason = ""
         self._named: dict[str, str] = {}
+        self._fact: Gpu | None = None
         self._label({})
 
     @property
     def named(self) -> bool:
         """Whether the driver has told who this GPU is."""
         return bool(self._named)
+
+    @property
+    def fact(self) -> Gpu | None:
+        """The GPU by its names, for exporter.attribution; None until the driver has named it."""
+        return self._fact
+
+    def parts(self, uuids: tuple[str, ...]) -> None:
+        """Take the UUIDs of its MIG instances."""
+        if self._fact is not None and self._fact.parts != uuids:
+            self._fact = dataclasses.replace(self._fact, parts=uuids)
 
     def _label(self, labels: dict[str, str]) -> None:
         self._named = labels
@@ -56,6 +69,7 @@ class GpuReadings:
         }
         if labels != self._named:
             self._label(labels)
+            self._fact = Gpu(uuid, str(index), labels["device"], SIMULATED_LABEL in self._common)
         self._events_reason = events
 
     def xid(self, code: int, now: float) -> None:

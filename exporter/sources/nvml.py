@@ -56,7 +56,8 @@ class NvmlSource:
     """All GPUs of this node, one worker process, one collection at a time.
 
     `driver` is the module the worker imports; `expected` gives the bus ids of the GPUs the node should have, None where
-    the driver's own count is all there is (simulation). `retry_seconds` are the first and the longest back-off.
+    the driver's own count is all there is (simulation). `retry_seconds` are the first and the longest back-off. `who`
+    has the driver asked for MIG instances and for the processes on each GPU too: two calls a GPU more.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class NvmlSource:
         expected: Callable[[], Sequence[str]] | None = pci.gpus,
         environment: Mapping[str, str] | None = None,
         retry_seconds: tuple[float, float] = (10.0, 120.0),
+        who: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
@@ -76,6 +78,8 @@ class NvmlSource:
         self._backoff = Backoff(*retry_seconds)
         self._search = Backoff(*_SEARCH_SECONDS)
         self._expected = expected
+        self._who = who
+        self._processes: dict[int, tuple[str, ...]] = {}
         self._bus: tuple[float, Sequence[str]] | None = None
         self._count = 0
         self._driver_version = ""
@@ -96,6 +100,11 @@ class NvmlSource:
         """Stuck worker processes that have not ended."""
         return self._process.abandoned
 
+    @property
+    def processes(self) -> Mapping[int, Sequence[str]]:
+        """Process id → UUIDs of the GPUs it had work on in the last collection, as the driver numbers processes."""
+        return self._processes
+
     async def close(self) -> None:
         """End the worker."""
         await self._process.close()
@@ -111,16 +120,18 @@ class NvmlSource:
             if events and not self._with_events:
                 self._process.give_up()  # it did not register its GPUs for events: a fresh one does
             self._with_events = events
-            answer = await self._process.ask(skip=skip, events=events)
+            answer = await self._process.ask(skip=skip, events=events, who=self._who)
             self._learn(answer)
             self._last = answer
         readings = tuple(self._compose(answer))
         up = answer.outcome == "done"
-        return Collected(readings, Health(self.name, up, self._clock() - started, "" if up else answer.reason))
+        facts = tuple(one.fact for one in self._gpus.values() if one.fact is not None)
+        return Collected(readings, Health(self.name, up, self._clock() - started, "" if up else answer.reason), facts)
 
     def _learn(self, answer: Answer) -> None:
         """Take identities, XIDs and back-offs from an answer."""
         now = self._clock()
+        users: dict[int, list[str]] = {}
         for frame in answer.frames:
             if frame.t == "hello":
                 self._count, self._driver_version = frame.count, frame.driver
@@ -138,8 +149,10 @@ class NvmlSource:
                 self._gpu(frame.pci).xid(frame.code, now)
             elif frame.t == "figures":
                 self._backoff.mended(_gpu_at(frame.index))
+                self._learn_who(frame, users)
             elif frame.t == "end":
                 self._learn_end(frame, now)
+        self._processes = {pid: tuple(uuids) for pid, uuids in users.items()}
         if answer.outcome == "hung" and answer.stuck is not None:
             stuck = _gpu_at(answer.stuck.index)
             answer.reason += f": {self._by_index.get(answer.stuck.index, stuck)}"
@@ -148,6 +161,16 @@ class NvmlSource:
             self._backoff.failed(_DRIVER, now)
         elif answer.outcome == "done":
             self._backoff.mended(_DRIVER)
+
+    def _learn_who(self, figures: Frame, users: dict[int, list[str]]) -> None:
+        """Take a GPU's MIG instances and add it to the processes that are on it."""
+        known = self._gpus.get(figures.pci)
+        if known is None or known.fact is None:
+            return
+        if figures.parts is not None:
+            known.parts(tuple(figures.parts))
+        for pid in figures.pids:
+            users.setdefault(pid, []).append(known.fact.uuid)
 
     def _learn_end(self, end: Frame, now: float) -> None:
         if end.overdue:

@@ -40,6 +40,8 @@ class Frame(msgspec.Struct, frozen=True):
     events: str = ""
     values: dict[str, float | int] = {}
     missing: dict[str, str] = {}
+    pids: list[int] = []
+    parts: list[str] | None = None
     lost: bool = False
     overdue: bool = False
     waited: bool = False
@@ -81,7 +83,7 @@ class DriverProcess:
         self._abandoned = [process for process in self._abandoned if process.returncode is None]
         return len(self._abandoned)
 
-    async def ask(self, *, skip: Collection[int], events: bool) -> Answer:
+    async def ask(self, *, skip: Collection[int], events: bool, who: bool = False) -> Answer:
         """Have every GPU read but those at the indexes in `skip`. Starts a worker where none is running."""
         frames: list[Frame] = []
         loop = asyncio.get_running_loop()
@@ -103,20 +105,21 @@ class DriverProcess:
                 if first is None:
                     return self._ended(frames)
                 self._up = True
-            return await self._converse(process, frames, skip, events)
+            request = {"skip": sorted(skip), "events": events, "who": who}
+            return await self._converse(process, frames, request)
         except BaseException:
             self.give_up()  # its next lines would answer a question nobody remembers
             raise
 
     async def _converse(
-        self, process: asyncio.subprocess.Process, frames: list[Frame], skip: Collection[int], events: bool
+        self, process: asyncio.subprocess.Process, frames: list[Frame], request: Mapping[str, object]
     ) -> Answer:
         self._number += 1
-        request = json.dumps({"number": self._number, "skip": sorted(skip), "events": events})
+        line = json.dumps({"number": self._number, **request})
         assert process.stdin is not None
         try:
             async with asyncio.timeout(self._deadline):
-                process.stdin.write(request.encode() + b"\n")
+                process.stdin.write(line.encode() + b"\n")
                 while frame := await self._frame(process):
                     frames.append(frame)
                     if frame.t == "failed":

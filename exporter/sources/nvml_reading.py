@@ -55,6 +55,8 @@ SLOW = frozenset({"vgpu_license"})
 """Figures that change with an administrator's hand alone: read once in RECHECK collections."""
 RECHECK = 60
 """Collections between two tries of a call that the GPU does not support."""
+LOOK_FOR_PARTS = 12
+"""Collections between two looks at MIG instances, a dozen calls; an instance's UUID never moves to another GPU."""
 HOTTEST_CELSIUS = 200
 REASONS = {2: "unsupported", 3: "unsupported", 13: "unsupported", 25: "unsupported", 26: "unsupported"}
 REASONS |= {4: "no_permission", 15: "lost", 28: "lost"}
@@ -93,6 +95,7 @@ class Gpu:
         self.samples: tuple[Any, Any] | None = None
         self.sampled = False
         self.asked: Any = None
+        self.parts_at: int | None = None
 
     def read(self, collection: int) -> tuple[dict[str, float], dict[str, str]]:
         """Raw figures, and for each that the GPU did not give the reason. Raises LostError."""
@@ -102,6 +105,31 @@ class Gpu:
         self._read_calls(collection, values, missing)
         self._read_gpm(values, missing)
         return values, missing
+
+    def who(self, collection: int) -> dict[str, Any]:
+        """Processes that compute here, and now and then the UUIDs of MIG instances. Raises LostError."""
+        found, _ = self.call("nvmlDeviceGetComputeRunningProcesses")
+        told: dict[str, Any] = {"pids": [process.pid for process in found or ()]}
+        if self.parts_at is None or collection - self.parts_at >= LOOK_FOR_PARTS:
+            self.parts_at = collection
+            told["parts"] = self._parts()
+        return told
+
+    def _parts(self) -> list[str]:
+        """UUIDs of the MIG instances, none without MIG."""
+        mode, reason = self.call("nvmlDeviceGetMigMode")
+        if reason or not mode[0]:
+            return []
+        most, reason = self.call("nvmlDeviceGetMaxMigDeviceCount")
+        uuids = []
+        for place in range(most or 0):
+            handle, reason = self.call("nvmlDeviceGetMigDeviceHandleByIndex", place)
+            if not reason:
+                try:
+                    uuids.append(self.nvml.nvmlDeviceGetUUID(handle))
+                except self.nvml.NVMLError:
+                    continue  # it was taken away between the two calls
+        return uuids
 
     def call(self, name: str, *arguments: Any) -> tuple[Any, str]:
         """One driver call: its result, or why there is none. Raises LostError."""

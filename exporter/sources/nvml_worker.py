@@ -6,10 +6,10 @@ one JSON object a line, and each GPU is announced before it is touched, so that 
 Consequences: this module and nvml_reading import the standard library and the driver alone, which keeps a worker
 small; it sends raw numbers, and exporter.sources.figures gives them names and units. No sentinel leaves this process.
 
-Requests: {"number", "skip": [indexes], "events": bool}. Answers, in order, by their key "t": started; hello (driver,
-count) or failed (code, text); for each GPU: reading (index), gpu (identity, once a process), figures (pci, values,
-missing, lost); end (number; overdue, waited: whether the wait for events hangs, has ever come back). `xid` (pci, code)
-may stand anywhere between.
+Requests: {"number", "skip": [indexes], "events": bool, "who": bool}. Answers, in order, by their key "t": started;
+hello (driver, count) or failed (code, text); for each GPU: reading (index), gpu (identity, once a process), figures
+(pci, values, missing, lost; where `who` was asked pids and, now and then, parts: UUIDs of MIG instances); end (number;
+overdue, waited: whether the wait for events hangs, has ever come back). `xid` (pci, code) may stand anywhere between.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Worker:
         for index in range(self.count):
             if index not in request["skip"]:
                 self.say("reading", index=index)
-                self.read(index)
+                self.read(index, who=request["who"])
         if request["events"] and self.event_set is not False and self.waiting_since is None:
             self.waiting_since = time.monotonic()
             threading.Thread(target=self.wait_for_events, daemon=True).start()
@@ -98,21 +98,25 @@ class Worker:
         self.collection += 1
         self.say("end", number=request["number"], overdue=overdue, waited=self.waited)
 
-    def read(self, index: int) -> None:
+    def read(self, index: int, *, who: bool) -> None:
         """Read one GPU and say what it gave; on the first time, who it is."""
         gpu = self.gpus.get(index)
         values: dict[str, float] = {}
         missing: dict[str, str] = {}
+        found: dict[str, Any] = {}
         lost = False
         try:
             if gpu is None:
                 gpu = self.identify(index)
             values, missing = gpu.read(self.collection)
+            if who:
+                found = gpu.who(self.collection)
         except LostError:
             lost = True
         except self.nvml.NVMLError as error:  # from identify alone: the GPU has no handle or no identity
             lost, missing = reason_of(error.value) == "lost", {"": reason_of(error.value)}
-        self.say("figures", index=index, pci=gpu.pci if gpu else "", values=values, missing=missing, lost=lost)
+        pci = gpu.pci if gpu else ""
+        self.say("figures", index=index, pci=pci, values=values, missing=missing, lost=lost, **found)
 
     def identify(self, index: int) -> Gpu:
         """Open GPU `index`, register it for XID events, and say its identity."""

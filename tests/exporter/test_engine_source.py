@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from exporter.attribution import EngineAt
 from exporter.metrics import llm
-from exporter.model import Collected, Family, InputError
+from exporter.model import Collected, Family, InputError, labels_of
 from exporter.sources import engine as engine_module
 from exporter.sources.engine import EngineSource
 
@@ -88,11 +89,8 @@ def test_a_whole_page_gives_readings_and_an_engine_that_is_up() -> None:
             assert (first.health.up, first.health.reason, first.health.source) == (True, "", source.name)
             who = {"engine": "vllm", "model_name": "tiny", "node": "n1", "target": f"127.0.0.1:{stub.port}"}
             assert values(first, llm.ENGINE_UP) == {tuple(sorted(who.items())): 1}
-            gpus = [dict(labels) for labels in values(first, llm.ENGINE_GPU_INFO)]
-            assert [(gpu.get("UUID"), gpu.get("gpu"), gpu["target"]) for gpu in gpus] == [
-                ("GPU-1", None, who["target"]),
-                (None, "3", who["target"]),
-            ]
+            replica = labels_of({name: value for name, value in who.items() if name != "model_name"})
+            assert first.facts == again.facts == (EngineAt(replica, ("GPU-1", "3")),)
             assert list(values(first, llm.HTTP_REQUESTS).values()) == [81, 1, 0, 0]
             # The same series objects, so that whatever is kept by identity downstream stays valid.
             assert [one.series for one in again.readings] == [one.series for one in first.readings]
@@ -161,7 +159,8 @@ def test_an_engine_without_a_page_is_down_by_its_remembered_name_and_comes_back(
             bad = await source.collect()
             assert (bad.health.up, bad.health.reason) == (False, reason)
             assert up(bad) == [("tiny", 0)]
-            assert {one.series.family for one in bad.readings} == {llm.ENGINE_UP, llm.ENGINE_GPU_INFO}
+            assert {one.series.family for one in bad.readings} == {llm.ENGINE_UP}
+            assert bad.facts == before.facts
             assert set(values(bad, llm.ENGINE_UP)) == set(values(before, llm.ENGINE_UP))
             stub.answer = PAGE
             after = await source.collect()

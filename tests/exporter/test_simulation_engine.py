@@ -12,6 +12,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.attribution import EngineAt
 from exporter.metrics import llm
 from exporter.model import Collected
 from exporter.page import Page, PageReader
@@ -139,7 +140,10 @@ def test_the_agent_reads_it_as_vllm_and_calls_every_series_simulated(monkeypatch
     for reading in collected.readings:
         by_family[reading.series.family].append(reading)
     assert [one.value for one in by_family[llm.ENGINE_UP]] == [1]
-    assert len(by_family[llm.ENGINE_GPU_INFO]) == fleet.GPUS_PER_ENGINE
+    (fact,) = collected.facts
+    assert isinstance(fact, EngineAt)
+    assert fact.gpus == ("GPU-a", "GPU-b")
+    assert ("simulated", "true") in fact.labels
     ttft = by_family[llm.TIME_TO_FIRST_TOKEN]
     total = next(r.value for r in ttft if ("le", "+Inf") in r.series.labels)
     assert total > 100

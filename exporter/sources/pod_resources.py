@@ -1,0 +1,123 @@
+"""The kubelet's answer to v1.PodResourcesLister/List → who holds which device. Imports exporter.attribution.
+
+Status: stands. Context: of the whole API five messages matter, a dozen fields in all; generated code needs protobuf's
+runtime, which costs a node more memory than all of the agent's tables. An answer of a dense node has tens of MiB,
+nearly all of it about CPUs, memory and topology. Decision: a reader of protobuf's wire format for just these fields;
+what it does not know it steps over, as the format promises. A pod in whose bytes no wanted name occurs is not looked
+into. Consequences: fields that the kubelet adds cost nothing; numbers of fields are those of k8s.io/kubelet's
+api.proto, which never change within v1.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+
+from exporter.attribution import Holding
+
+RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*")
+"""Names under which NVIDIA's device plugin hands out GPUs and parts of them, as shell patterns."""
+DRA_DRIVERS = ("gpu.nvidia.com",)
+"""DRA drivers that hand out GPUs."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_POD = 1
+_POD_NAME, _POD_NAMESPACE, _POD_CONTAINERS = 1, 2, 3
+_CONTAINER_NAME, _CONTAINER_DEVICES, _CONTAINER_DYNAMIC = 1, 2, 5
+_DEVICES_RESOURCE, _DEVICES_IDS = 1, 2
+_DYNAMIC_CLAIMS = 4
+_CLAIM_DRIVER, _CLAIM_DEVICE = 2, 4
+
+
+class WireError(ValueError):
+    """The bytes are no message of this kind."""
+
+
+class Reader:
+    """Reads answers. `resources` are shell patterns of resource names, `drivers` names of DRA drivers."""
+
+    def __init__(self, resources: Sequence[str] = RESOURCES, drivers: Sequence[str] = DRA_DRIVERS) -> None:
+        self._resources = tuple(resources)
+        self._drivers = frozenset(drivers)
+        self._hints = [_plain_part(pattern).encode() for pattern in resources] + [name.encode() for name in drivers]
+
+    def read(self, answer: bytes) -> tuple[Holding, ...]:
+        """Every device of a wanted resource with its pod and container, sorted. Raises WireError."""
+        found: set[Holding] = set()
+        try:
+            for pod in _all(answer, _POD):
+                if any(hint in pod for hint in self._hints):
+                    found.update(self._pod(pod))
+        except (IndexError, UnicodeDecodeError) as error:
+            raise WireError("the answer is cut short or no PodResources") from error
+        return tuple(sorted(found, key=lambda one: (one.namespace, one.pod, one.container, one.device)))
+
+    def _pod(self, pod: bytes) -> Iterator[Holding]:
+        name, namespace = _text(pod, _POD_NAME), _text(pod, _POD_NAMESPACE)
+        for container in _all(pod, _POD_CONTAINERS):
+            container_name = _text(container, _CONTAINER_NAME)
+            for device in self._devices(container):
+                yield Holding(device, namespace, name, container_name)
+
+    def _devices(self, container: bytes) -> Iterator[str]:
+        for devices in _all(container, _CONTAINER_DEVICES):
+            if self._wanted(_text(devices, _DEVICES_RESOURCE)):
+                yield from (one.decode() for one in _all(devices, _DEVICES_IDS))
+        for dynamic in _all(container, _CONTAINER_DYNAMIC):
+            for claim in _all(dynamic, _DYNAMIC_CLAIMS):
+                device = _text(claim, _CLAIM_DEVICE)
+                if device and _text(claim, _CLAIM_DRIVER) in self._drivers:
+                    yield device
+
+    def _wanted(self, resource: str) -> bool:
+        return any(fnmatch.fnmatchcase(resource, pattern) for pattern in self._resources)
+
+
+def _plain_part(pattern: str) -> str:
+    """What every name begins with that the shell pattern matches."""
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+
+
+def _text(message: bytes, field: int) -> str:
+    """The last of a string field, as protobuf has it; empty where it is left out."""
+    last = b""
+    for last in _all(message, field):  # noqa: B007  the last one counts
+        pass
+    return last.decode()
+
+
+def _all(message: bytes, field: int) -> Iterator[bytes]:
+    """Every value of a field of strings or messages; others are stepped over. IndexError where it is cut short."""
+    at, end = 0, len(message)
+    while at < end:
+        key, at = _varint(message, at)
+        kind = key & 7
+        if kind == _BYTES:
+            length, at = _varint(message, at)
+            if at + length > end:
+                raise IndexError
+            if key >> 3 == field:
+                yield message[at : at + length]
+            at += length
+        elif kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind in (_FIXED64, _FIXED32):
+            at += 8 if kind == _FIXED64 else 4
+        else:
+            raise IndexError
+    if at > end:
+        raise IndexError
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise IndexError
