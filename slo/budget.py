@@ -1,13 +1,21 @@
-"""Error budgets from counts. Pure arithmetic; imports slo.model alone.
+"""Error budgets from counts. Pure arithmetic; imports slo.model and slo.names.
 
 `good` is the lower bound and `good_upper` the upper one: they differ only where a threshold lies between two edges.
+
+Decision (accepted). Context: a budget of requests is a share of those that came; a budget of minutes is known before
+the window begins: 99.9 % of 30 d leaves 43.2 bad minutes. Were it a share of the minutes watched so far, two bad
+minutes of the first four would spend it hundreds of times. Decision: requests are held against all requests counted,
+minutes against all minutes of the window. Consequence: a minute that nobody watched spends nothing; coverage tells of
+it. Burn rates stay shares of what was seen, so that an alert does not wait for a window to fill.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from slo.model import Slo
+from slo.model import Method, Slo
+from slo.names import MINUTE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,15 @@ class Budget:
 
 
 def budget_remaining(slo: Slo, bad: float, total: float) -> float:
-    """The share of the budget that is left when `bad` of `total` events were bad."""
+    """The share of the budget that is left when `bad` of `total` events of the SLO's window were bad."""
+    if slo.method is Method.TIMESLICES:
+        return 1.0 - bad / float(bad_minutes_allowed(slo))
     return 1.0 - bad / total / float(slo.budget_ratio) if total > 0 else 1.0
+
+
+def bad_minutes_allowed(slo: Slo) -> Decimal:
+    """The bad minutes that the budget of a time-slice SLO holds."""
+    return slo.window.seconds * slo.budget_ratio / MINUTE_SECONDS
 
 
 def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhausted_since: float | None = None) -> Budget:

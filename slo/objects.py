@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from slo.attribution import Evidence, Spender
+from slo.budget import budget_remaining
 from slo.service import Attribution, Point
 from slo.status import SloStatus
 
@@ -228,7 +229,7 @@ def history_object(status: SloStatus, window: str, points: list[Point]) -> Histo
     ratio = float(status.slo.budget_ratio)
 
     def left(bad: float, total: float) -> float | None:
-        return _round(1.0 - bad / total / ratio) if total > 0 else None
+        return _round(budget_remaining(status.slo, bad, total)) if total > 0 else None
 
     def point(p: Point) -> HistoryPoint:
         lower, upper = left(p.window.bad, p.window.total), left(p.window.bad_lower, p.window.total)

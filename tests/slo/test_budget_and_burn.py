@@ -87,7 +87,8 @@ def test_a_burn_rate_of_one_over_the_window_leaves_nothing(one, seen):
     assume(seen.total > 0)
     rate = burn_rate(one, seen)
     assert rate is not None
-    assert budget_remaining(one, seen.bad, seen.total) == pytest.approx(1 - rate, abs=1e-9 * max(1, rate))
+    if one.method is Method.OCCURRENCES:
+        assert budget_remaining(one, seen.bad, seen.total) == pytest.approx(1 - rate, abs=1e-9 * max(1, rate))
     optimistic = burn_rate(one, seen, optimistic=True)
     assert optimistic is not None
     assert optimistic <= rate
@@ -159,3 +160,9 @@ def test_detection_in_minutes_waits_for_the_evidence():
     assert detection_seconds(one, window, Decimal(1)) == 180
     assert detection_seconds(one, window, Decimal("0.1")) == 1800
     assert detection_seconds(one, window, Decimal("0.04")) is None  # 2.4 minutes an hour
+
+
+def test_a_minute_that_nobody_watched_spends_nothing_of_a_budget_of_minutes():
+    month = slo(method=Method.TIMESLICES, objective=Decimal("0.999"))  # 43.2 bad minutes in 30 d
+    assert budget_remaining(month, 2, 4) == budget_remaining(month, 2, 43_200) == pytest.approx(1 - 2 / 43.2)
+    assert burn_rate(month, counts(2, 4)) == pytest.approx(500)  # what was seen was this bad
