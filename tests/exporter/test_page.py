@@ -34,6 +34,17 @@ def told_by(families: Iterable[Metric]) -> dict[PageSample, str]:
     }
 
 
+def told_by_reference(text: str) -> dict[PageSample, str]:
+    """What the reference parser says of a text page, but for the `_total` that it adds to counters without."""
+    declared = {
+        line.split()[2] for line in text.splitlines() if line.startswith("# TYPE") and line.endswith(" counter")
+    }
+    return {
+        PageSample(bare if (bare := one.name.removesuffix("_total")) in declared else one.name, one.labels): value
+        for one, value in told_by(parse_text(text)).items()
+    }
+
+
 def read(body: bytes | str) -> Page:
     return PageReader().read(body if isinstance(body, bytes) else body.encode())
 
@@ -44,7 +55,7 @@ def test_a_recorded_page_reads_as_the_reference_parser_reads_it(path: Path) -> N
     reader = PageReader()
     first = reader.read(body)
     again = reader.read(body)
-    assert told(first) == told_by(parse_text(body.decode()))
+    assert told(first) == told_by_reference(body.decode())
     assert told(again) == told(first)
     assert again.layout is first.layout
     assert first.layout.types == {
@@ -65,7 +76,7 @@ def test_a_known_page_with_new_values_gives_the_new_values_in_the_same_layout(pa
     )
     page = reader.read(moved)
     assert page.layout is layout
-    assert told(page) == told_by(parse_text(moved.decode()))
+    assert told(page) == told_by_reference(moved.decode())
 
 
 NAMES = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,12}", fullmatch=True)
