@@ -35,7 +35,10 @@ MOST_LIFT = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One SLO as the overview lists it; all of it text or drawn. `tone` is the budget's own state."""
+    """One SLO as the overview lists it; all of it text or drawn. `tone` is the budget's own state.
+
+    `burning` says since when it burns faster than its fastest alert allows while no alert fires yet; else empty.
+    """
 
     status: SloStatus
     url: str
@@ -51,6 +54,7 @@ class Row:
     burn_window: str
     factor: str
     hot: bool
+    burning: str
     coverage: str
     search: str
 
@@ -84,6 +88,8 @@ def row_of(status: SloStatus) -> Row:
     window = alert.window.long if alert else pace_window(slo)
     burn = status.burn_rates.get(window)
     query = urlencode({f"group.{label}": value for label, value in status.group})
+    hot = alert is not None and burn is not None and burn > float(alert.window.factor)
+    early = hot and status.firing is None and status.burning_since is not None
     return Row(
         status=status,
         url=f"/slo/{slo.id}" + (f"?{query}" if query else ""),
@@ -98,7 +104,8 @@ def row_of(status: SloStatus) -> Row:
         burn=text.rate(burn),
         burn_window=window,
         factor=text.rate(float(alert.window.factor)) if alert else "",
-        hot=alert is not None and burn is not None and burn > float(alert.window.factor),
+        hot=hot,
+        burning=text.clock(status.burning_since or status.until, status.until) if early else "",
         coverage=text.percent(status.counts.coverage),
         search=f"{slo.id} {slo.service} {slo.name} {slo.signal} {group} {STATES[state]} {slo.owner}".lower(),
     )

@@ -136,6 +136,19 @@ def test_a_phone_and_the_dark_are_served(incident: Any, serve: Any, look: Any, w
 
 
 @pytest.mark.real
+def test_what_burns_before_an_alert_is_said_with_its_first_minute(world: Any, serve: Any, look: Any) -> None:
+    slo = world.slo("availability", "0.999")
+    world.fill(slo, {world.noon - m * 60: (1.0 if m < 3 else 0.0, 1.0) for m in range(1, 8)})
+    with serve(world.service()) as url:
+        page = look(url)
+        playwright.expect(page.locator("#now-title")).to_have_text("No alert yet")
+        said = page.locator("#now p.note").inner_text()
+        assert "chat-availability burns at" in said
+        assert "since 11:58 UTC" in said
+        assert page.locator("#rows td.left .n").inner_text() == "95.4 %"
+
+
+@pytest.mark.real
 def test_the_first_view_needs_no_script(incident: Any, serve: Any, look: Any) -> None:
     with serve(incident.service()) as url:
         page = look(url, java_script_enabled=False)
