@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from exporter.metrics import llm
+from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
 from slo.model import Edge, Method, Slo
-from slo.signals import signal_of
+from slo.signals import probe_availability, signal_of
 from slo.signals.base import Bounds
-from slo.signals.latency import Latency
+from slo.signals.latency import AGENT, Latency
 from slo.windows import alert_windows
 
 WIDTH = 100
@@ -97,7 +97,10 @@ def _slo(slo: Slo) -> list[str]:
     lines += _entry("selects", _selects(slo))
     if slo.group_by:
         lines += _entry("groups", [f"one budget for each {', '.join(slo.group_by)}"])
-    if isinstance(signal, Latency):
+    if signal is probe_availability.SIGNAL:
+        bad = [result for result in probe.RESULTS if result != probe.OK]
+        lines += _entry("counts", [f"a probe is bad when its result is {', '.join(bad[:-1])} or {bad[-1]}"])
+    elif isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
     else:
         lines += _entry("counts", [_availability(slo)])
@@ -106,7 +109,8 @@ def _slo(slo: Slo) -> list[str]:
 
 def _selects(slo: Slo) -> list[str]:
     lines = [str(matcher) for matcher in slo.selector] or ["everything"]
-    foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in llm.MODEL_LABELS)
+    ours = {*llm.MODEL_LABELS, *(label for family in signal_of(slo).families for label in family.labels)}
+    foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in ours)
     return lines + [f"the agent sets no label {label}: it must come from your Prometheus" for label in foreign]
 
 
@@ -132,6 +136,10 @@ def _buckets(slo: Slo, signal: Latency) -> list[str]:
         return ["no engine that the selector can reach has known edges: they are read from its page"]
     width = max(len(kind) for kind in around)
     lines = [f"{kind:<{width}}  {_verdict(slo, bounds)}" for kind, bounds in around.items()]
+    if AGENT in around and not _on_edge(slo, around[AGENT]):
+        lines.append(
+            "exact in the ledger where the agents have the threshold in their objectives; rules have the interval"
+        )
     key = VLLM_BUCKET_KEYS.get(signal.family.name)
     if "vllm" in around and key is not None and not _on_edge(slo, around["vllm"]):
         assert slo.threshold_seconds is not None

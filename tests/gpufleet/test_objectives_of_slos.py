@@ -15,7 +15,7 @@ from exporter.metrics import probe
 from exporter.objectives import Objective
 from exporter.simulation import fleet
 from exporter.simulation.world import Scenario
-from gpufleet import history
+from gpufleet import history, slo_text
 from gpufleet.objectives import objectives_of, simulated_probe
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
@@ -61,8 +61,9 @@ def read(url: str) -> str:
             return str(answer.read(), "utf-8")
     except urllib.error.HTTPError as error:
         with error:
-            assert error.code == 503, "nothing was collected yet"
-        return ""
+            if error.code == 503:  # nothing was collected yet
+                return ""
+            raise
 
 
 def test_every_simulated_engine_is_probed_and_counted_against_the_slos(slos: list[Slo]) -> None:
@@ -95,3 +96,10 @@ def test_a_probe_has_no_past(slos: list[Slo], tmp_path: Path) -> None:
     assert ledger.data_through("chat-up") is not None
     assert [ledger.data_through(f"chat-{name}") for name in ("seen", "pace", "there")] == [None] * 3
     ledger.close()
+
+
+def test_slo_show_says_what_a_bad_probe_is_and_where_a_threshold_is_exact(slos: list[Slo]) -> None:
+    text = " ".join(slo_text.show(slos).split())
+    assert "a probe is bad when its result is http_error, stream_error, timeout or refused" in text
+    assert "agent 50ms < 70ms < 75ms: the budget is an interval" in text
+    assert "exact in the ledger where the agents have the threshold" in text
