@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from exporter.agent import Agent
 from exporter.metrics import probe
 from exporter.model import Collected, InputError
 from exporter.objectives import Objective
+from exporter.settings import EngineSettings, Settings
+from exporter.settings_probe import ProbeSettings
 from exporter.sources.probe import ProbeSource
 
 MODEL = "llama"
@@ -41,6 +44,8 @@ class Stub:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.path)
         self.tokens.append(request.headers.get("Authorization"))
+        if request.path == "/metrics":
+            return web.Response(status=404)
         headers = {"gpufleet-simulated": "1"} if self.simulated else {}
         if request.path.endswith("/models"):
             return web.json_response({"object": "list", "data": [{"id": one} for one in self.models]}, headers=headers)
@@ -174,6 +179,14 @@ class Seen(dict[str, float]):
     @property
     def tpot(self) -> dict[str, float]:
         return {by: n for by in probe.COUNTED_BY if (n := self[f"time_per_output_token_seconds_count/{by}"])}
+
+
+async def until(ready: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if ready():
+                return
+            await asyncio.sleep(0.005)
 
 
 async def collected_when(source: ProbeSource, ready: Callable[[Collected], bool]) -> Collected:
@@ -508,6 +521,44 @@ def test_input_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
         a_source("localhost:8000")
     with pytest.raises(InputError, match=r"absent\.pem: no certificates can be read"):
         a_source("http://127.0.0.1:8000", ca_file=tmp_path / "absent.pem")
+
+
+def an_agent(port: int, **options: float) -> Agent:
+    probed = EngineSettings(url=f"http://127.0.0.1:{port}", probe=ProbeSettings(**options))  # type: ignore[arg-type]  # a test's own options
+    return Agent(Settings(node="n1", listen="127.0.0.1:0", interval_seconds=0.05, gpu="none", engines=(probed,)))
+
+
+def test_an_agent_goes_on_collecting_while_a_probe_hangs_and_ends_it_with_itself() -> None:
+    async def scenario() -> None:
+        async with stub(hang) as server:
+            agent = an_agent(server.port, interval_seconds=1.0, timeout_seconds=300.0)
+            await agent.start()
+            await until(lambda: bool(server.asked))
+            assert agent.snapshot is not None
+            since = agent.snapshot.number
+            await until(lambda: agent.snapshot is not None and agent.snapshot.number >= since + 5)
+            assert len(server.asked) == server.in_flight == 1
+            assert probe.REQUESTS in {series.family for series, _ in agent.snapshot.readings}
+            await agent.stop()
+            await until(lambda: not server.in_flight)
+
+    asyncio.run(scenario())
+
+
+def test_one_page_on_demand_asks_an_engine_for_no_tokens() -> None:
+    async def scenario() -> None:
+        async with stub(WELL) as server:
+            await an_agent(server.port).once()
+            assert set(server.paths) == {"/metrics"}
+
+    asyncio.run(scenario())
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    late = Objective(id="late", signal="probe_ttft", threshold_seconds=10.0)
+    engines = (EngineSettings(url="http://127.0.0.1:1", probe=ProbeSettings()),)
+    with pytest.raises(InputError, match="10 s is not below the 10 s that a probe waits"):
+        Agent(Settings(gpu="none", engines=engines, objectives=(late,)))
 
 
 def test_the_page_of_an_engine_names_the_same_target_as_its_base(free_port: Callable[[], int]) -> None:
