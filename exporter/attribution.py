@@ -27,6 +27,8 @@ EXACT, SHARED = "exact", "shared"
 _BY_MINOR = re.compile(r"(?:nvidia|gpu-)(\d+)(/gi\d+|/vgpu\d+|-mig-.+)?")
 """GKE's ids (nvidia0, nvidia0/gi1, nvidia0/vgpu0) and the device names of NVIDIA's DRA driver (gpu-0, gpu-0-mig-…)."""
 
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,9 +63,9 @@ class EngineAt:
 
 @dataclass(frozen=True, slots=True)
 class EngineUses:
-    """Fact: processes of the engine at `target` (host:port) run on these GPUs, by UUID."""
+    """Fact: what listens at `port` of this machine, or a process it started, is at work on these GPUs, by UUID."""
 
-    target: str
+    port: int
     gpus: tuple[str, ...]
 
 
@@ -195,7 +197,7 @@ class Attribution:
         self, facts: Sequence[object], held: Sequence[_Held]
     ) -> Iterator[tuple[Family, Mapping[str, str]]]:
         """The GPUs of each engine: as the settings say, else those of its pod, else those of its processes."""
-        uses = {fact.target: fact.gpus for fact in facts if isinstance(fact, EngineUses)}
+        uses = {fact.port: fact.gpus for fact in facts if isinstance(fact, EngineUses)}
         by_index = {one.index: one.uuid for one in self._gpus.values()}
         for engine in (fact for fact in facts if isinstance(fact, EngineAt)):
             labels = dict(engine.labels)
@@ -204,7 +206,7 @@ class Attribution:
             elif "pod" in labels:
                 uuids = _of_pod(labels, held)
             else:
-                uuids = uses.get(labels.get(llm.TARGET_LABEL, ""), ())
+                uuids = uses.get(_local_port(labels.get(llm.TARGET_LABEL, "")), ())
             for uuid in dict.fromkeys(uuids):
                 which = {"gpu": uuid} if uuid.isdecimal() else self._gpu_labels(uuid)
                 yield llm.ENGINE_GPU_INFO, {**which, **labels}
@@ -215,3 +217,14 @@ def _of_pod(labels: Mapping[str, str], held: Sequence[_Held]) -> list[str]:
     of_pod = [one for one in held if (one.namespace, one.pod) == (labels.get("namespace", ""), labels["pod"])]
     of_container = [one.uuid for one in of_pod if one.container == labels.get("container", "")]
     return of_container or [one.uuid for one in of_pod]
+
+
+def _local_port(target: str) -> int:
+    """The port of a target on this machine's loopback; 0 of any other."""
+    host, _, port = target.rpartition(":")
+    return int(port) if is_loopback(host.strip("[]")) else 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a URL has it without brackets, is this machine's loopback."""
+    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
