@@ -15,13 +15,15 @@ from exporter.collector import Collector
 from exporter.exposition import Exposition, Page
 from exporter.model import InputError, Snapshot, Source
 from exporter.objectives import Objective
-from exporter.server import Server
-from exporter.settings import EngineSettings, Settings, url_problem
-from exporter.settings_probe import ProbeSettings, problems
+from exporter.server import Server, parse_listen
+from exporter.settings import EngineSettings, Settings, problems, url_problem
+from exporter.settings_probe import ProbeSettings
 from exporter.simulation.world import ENVIRONMENT
 from exporter.sources.engine import EngineSource
 from exporter.sources.nvml import SIMULATED, NvmlSource
 from exporter.sources.probe import ProbeSource
+from exporter.sources.trace_counts import Models
+from exporter.sources.traces import TracesSource
 
 NODE_VARIABLE = "NODE_NAME"
 """Where a DaemonSet puts the node's name; the host name of its pod would be the pod's."""
@@ -120,14 +122,27 @@ class Agent:
             if any(source.name == other.name for other in sources):
                 raise InputError(f"{engine.url}: this engine is given twice; keep one")
             sources.append(source)
-        for _, problem in problems([engine.probe for engine in settings.engines], settings.objectives):
+        for _, problem in problems(settings):
             raise InputError(problem)
         self._probes += [
             _probe(engine.url, engine.probe, self.node, settings.objectives)
             for engine in settings.engines
             if engine.probe is not None
         ]
-        return [*sources, *self._probes]
+        sources += self._probes
+        if settings.traces is not None:
+            host, port = parse_listen(settings.traces.listen)
+            sources.append(
+                TracesSource(
+                    host,
+                    port,
+                    node=self.node,
+                    objectives=settings.objectives,
+                    targets=settings.traces.targets,
+                    model_of=Models(lambda: self._collector.snapshot).of,
+                )
+            )
+        return sources
 
 
 def _engine(engine: EngineSettings, node: str, deadline_seconds: float) -> Source:

@@ -1,7 +1,7 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.settings_probe and the simulation's scenario. Whatever the file tells to be wrong is an
-InputError `file:line: what, what to do`.
+Imports exporter.model, exporter.settings_probe, exporter.settings_traces and the simulation's scenario. Whatever the
+file tells to be wrong is an InputError `file:line: what, what to do`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
+from exporter import settings_probe, settings_traces
 from exporter.model import InputError
 from exporter.objectives import Objective
-from exporter.settings_probe import ProbeSettings, problems
+from exporter.settings_probe import ProbeSettings
+from exporter.settings_traces import TracesSettings
 from exporter.simulation.world import Scenario
 
 GpuMode = Literal["auto", "nvml", "simulated", "none"]
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gpu: GpuMode = "auto"
     engines: tuple[EngineSettings, ...] = ()
     objectives: tuple[Objective, ...] = ()
+    traces: TracesSettings | None = None
     simulation: dict[str, str | int | float | bool] = {}
 
 
@@ -61,6 +64,7 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.engines\[\d+\]", EngineSettings),
     (r"\.engines\[\d+\]\.probe", ProbeSettings),
     (r"\.objectives\[\d+\]", Objective),
+    (r"\.traces", TracesSettings),
 )
 """Where which mapping stands."""
 
@@ -99,7 +103,7 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
     if settings.interval_seconds < SHORTEST_INTERVAL_SECONDS:
         where = f"{path}:{_line(_find(root, '.interval'))}"
         raise InputError(f"{where}: `interval` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
-    for steps, problem in problems([engine.probe for engine in settings.engines], settings.objectives):
+    for steps, problem in problems(settings):
         raise InputError(f"{path}:{_line(_find(root, steps))}: {problem}")
     kinds = get_type_hints(Scenario)
     for key, value in settings.simulation.items():
@@ -119,6 +123,12 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
         if engine.url.rstrip("/") in seen:
             raise InputError(f"{where}: {engine.url} is listed twice; keep one")
         seen.add(engine.url.rstrip("/"))
+
+
+def problems(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with probes, objectives and traces: where, as `.objectives[0].id`, and what, with what to do."""
+    yield from settings_probe.problems([engine.probe for engine in settings.engines], settings.objectives)
+    yield from settings_traces.problems(settings.traces, settings.listen)
 
 
 def url_problem(url: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from exporter.objectives import PROBE_TTFT, SIGNALS, WITHOUT_THRESHOLD, Objective
+from exporter.objectives import GOODPUT, GROWING, PROBE_TTFT, SIGNALS, WITHOUT_THRESHOLD, Objective
 
 SHORTEST_INTERVAL_SECONDS, LONGEST_TIMEOUT_SECONDS = 1.0, 300.0
 MOST_TOKENS = 256
@@ -60,6 +60,13 @@ def _of_objective(one: Objective, seen: set[str], probes: Sequence[ProbeSettings
     if one.signal not in SIGNALS:
         yield "signal", f"signal `{one.signal}` cannot be counted; known are {', '.join(SIGNALS)}"
         return
+    if one.per_1k_prompt_tokens_seconds and one.signal not in GROWING:
+        yield "per_1k_prompt_tokens", f"signal {one.signal} does not grow with the prompt; remove it"
+    for key, bound in (("ttft", one.ttft_seconds), ("tpot", one.tpot_seconds)):
+        if one.signal == GOODPUT and not (bound or 0) > 0:
+            yield key, f"signal {one.signal} needs a {key} above 0; write one as in {key}: 500ms"
+        elif one.signal != GOODPUT and bound is not None:
+            yield key, f"signal {one.signal} has one threshold; remove {key}"
     if one.signal in WITHOUT_THRESHOLD:
         if one.threshold_seconds is not None:
             yield "threshold", f"signal {one.signal} has no threshold; remove it"

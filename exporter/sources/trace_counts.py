@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.metrics import llm
-from exporter.model import Reading
+from exporter.model import Reading, Snapshot
 from exporter.objectives import TPOT, TRACE_SIGNALS, TTFT, Objective, Objectives, Request
 from exporter.otlp_spans import (
     COMPLETION_TOKENS,
@@ -48,7 +48,8 @@ MAX_MODEL_CHARACTERS = 200
 REMEMBER_SECONDS = 300.0
 REMEMBER_SPANS = 40_000
 """Identities of spans that are remembered, at least half of these numbers: some 5 MiB at the most."""
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):[1-9][0-9]{0,4}")
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):[1-9][0-9]{0,4}")
+"""A target: the identity of a replica."""
 
 
 def request_of(span: RequestSpan) -> Request | None:
@@ -97,6 +98,28 @@ class Seen:
         return False
 
 
+class Models:
+    """The model that each target's own page names, of the newest snapshot; "" for one that names none or several."""
+
+    def __init__(self, latest: Callable[[], Snapshot | None]) -> None:
+        self._latest = latest
+        self._number = 0
+        self._models: dict[str, str] = {}
+
+    def of(self, target: str) -> str:
+        """The model of a target."""
+        snapshot = self._latest()
+        if snapshot is not None and snapshot.number != self._number:
+            self._number = snapshot.number
+            self._models = {}
+            for series, _ in snapshot.readings:
+                if series.family is llm.ENGINE_UP:
+                    labels = dict(series.labels)
+                    target_of, model = labels.get(llm.TARGET_LABEL, ""), labels.get(llm.MODEL_NAME_LABEL, "")
+                    self._models[target_of] = "" if target_of in self._models else model
+        return self._models.get(target, "")
+
+
 class TraceCounts:
     """Counts of every replica's requests. `model_of` gives the model that a target's own page names, "" if unknown."""
 
@@ -136,7 +159,7 @@ class TraceCounts:
         instance = str(span.resource.get(INSTANCE_ID, ""))
         service = str(span.resource.get(SERVICE_NAME, ""))
         target = self._targets.get(instance) or self._targets.get(service) or ""
-        if not target and _HOST_PORT.fullmatch(instance):
+        if not target and HOST_PORT.fullmatch(instance):
             target = instance
         model = str(span.attributes.get(RESPONSE_MODEL, ""))
         if not 0 < len(model) <= MAX_MODEL_CHARACTERS:
