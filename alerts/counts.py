@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from alerts.promql import duration, rates, select, total_by
+from alerts.promql import duration, rates, select, summed_rates, total_by
 from exporter.model import SIMULATED_LABEL, InputError
 from slo import names
-from slo.model import Matcher, Slo
+from slo.budget import bad_minutes_allowed
+from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
-from slo.signals.base import MinuteSelectors, Selectors
+from slo.signals.base import MinuteSelectors, MinuteShare, NativeSelectors, Selected, Selectors
 from slo.windows import burn_windows
 
 RAW_WINDOW_SECONDS = 600
@@ -50,7 +51,7 @@ class Counts:
     scrape_seconds: int
 
     @cached_property
-    def selectors(self) -> Selectors | MinuteSelectors:
+    def selectors(self) -> Selected:
         """What the signal reads."""
         found = signal_of(self.slo).selectors(self.slo)
         if isinstance(found, Selectors) and not (found.good or found.good_upper or found.bad):
@@ -91,19 +92,35 @@ class Counts:
         """A recorded series of this SLO."""
         return select(name, Matcher(names.LABEL_ID, "=", self.slo.id), *matchers)
 
+    def spent(self, side: Side) -> tuple[str, str]:
+        """The recorded name and the divisor that make budgets spent over the SLO's window (see slo.budget)."""
+        if self.slo.method is Method.TIMESLICES:
+            return side.bad, f"{bad_minutes_allowed(self.slo).normalize():f}"
+        return side.ratio, str(self.slo.budget_ratio)
+
     def total(self, seconds: int) -> str:
         """All events of the last `seconds`, from raw series, by the SLO's labels."""
-        if isinstance(self.selectors, MinuteSelectors):
-            return self._minutes("count_over_time", seconds)
-        return self._increase(self.selectors.total, seconds)
+        match self.selectors:
+            case Selectors(total=total):
+                return self._increase(total, seconds)
+            case NativeSelectors():
+                return f"histogram_count({self._native(seconds)}) * {seconds}"
+            case _:
+                return self._minutes("count_over_time", seconds)
 
     def good(self, side: Side, seconds: int, total: str) -> str:
         """Good events likewise. `total` is an expression for all events with the same labels.
 
         Where no good event was ever counted, or no bad one where those are what is counted, that is 0 of `total`.
         """
-        if isinstance(self.selectors, MinuteSelectors):
+        if isinstance(self.selectors, NativeSelectors):
+            native = self._native(seconds)
+            share = f"histogram_fraction(0, {self.selectors.threshold}, {native})"
+            return f"{share} * (histogram_count({native}) > 0) * {seconds} or {total} * 0"
+        if not isinstance(self.selectors, Selectors):
             return self._minutes("sum_over_time", seconds)
+        if self.selectors.whole:
+            return self._increase(self.selectors.good, seconds)
         if self.selectors.bad:
             return f"{total} - ({self._increase(self.selectors.bad, seconds)} or {total} * 0)"
         good = self.selectors.good_upper if side is OPTIMISTIC else self.selectors.good
@@ -114,6 +131,8 @@ class Counts:
 
         0 where no replica was up at any scrape of it, or more than the allowed share of its requests failed.
         """
+        if isinstance(self.selectors, MinuteShare):
+            return self._share(self.selectors.good)
         assert isinstance(self.selectors, MinuteSelectors)
         watched = max(names.MINUTE_SECONDS, 2 * self.scrape_seconds)
         by = ", ".join(self.by)
@@ -125,12 +144,31 @@ class Counts:
 
     def present(self) -> str:
         """The raw series whose presence means that the SLO is watched."""
-        if isinstance(self.selectors, MinuteSelectors):
-            return self.selectors.up
-        return " or ".join(self.selectors.total)
+        match self.selectors:
+            case MinuteSelectors(up=up):
+                return up
+            case MinuteShare():
+                return self.recorded(names.GOOD_MINUTE)
+            case NativeSelectors(histogram=histogram):
+                return histogram
+            case Selectors(total=total, good=good, whole=whole):
+                return " or ".join(good if whole else total)
 
     def _increase(self, selectors: tuple[str, ...], seconds: int) -> str:
-        return f"{total_by(self.by, rates(selectors, seconds + self.scrape_seconds))} * {seconds}"
+        assert isinstance(self.selectors, Selectors)
+        of = summed_rates if self.selectors.summed else rates
+        return f"{total_by(self.by, of(selectors, seconds + self.scrape_seconds))} * {seconds}"
+
+    def _native(self, seconds: int) -> str:
+        assert isinstance(self.selectors, NativeSelectors)
+        return total_by(self.by, rates((self.selectors.histogram,), seconds + self.scrape_seconds))
+
+    def _share(self, good: str) -> str:
+        """The good share of the last minute, by the SLO's labels; what is no number is no minute."""
+        span = duration((names.MINUTE_SECONDS + self.scrape_seconds) * 1000)
+        by = ", ".join(self.by)
+        expr = good.replace("$window", span).replace("$by", by)
+        return f"avg by ({by}) (clamp({expr}, 0, 1) >= 0)"
 
     def _minutes(self, function: str, seconds: int) -> str:
         minutes = self.recorded(names.GOOD_MINUTE)

@@ -14,6 +14,8 @@ from slo.names import RECORDED
 KNOWN = SAMPLE_NAMES | set(RECORDED)
 """Every series name that a rule may read."""
 
+TERM_LABEL = "gpufleet_term"
+"""Tells the terms of one sum apart; recorded nowhere."""
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
@@ -37,6 +39,14 @@ def duration(milliseconds: int) -> str:
 def rates(selectors: Sequence[str], range_seconds: int) -> str:
     """Per-second rates of disjoint sets of series, joined."""
     return " or ".join(f"rate({selector}[{duration(range_seconds * 1000)}])" for selector in selectors)
+
+
+def summed_rates(selectors: Sequence[str], range_seconds: int) -> str:
+    """The same of sets that may share label sets, or series: told apart by a label that a sum takes away again."""
+    if len(selectors) == 1:
+        return rates(selectors, range_seconds)
+    parts = (labelled(rates((one,), range_seconds), TERM_LABEL, str(at)) for at, one in enumerate(selectors))
+    return " or ".join(parts)
 
 
 def total_by(labels: Sequence[str], expr: str) -> str:

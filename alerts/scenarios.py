@@ -16,10 +16,11 @@ from typing import NamedTuple
 from alerts.counts import OPTIMISTIC, Counts
 from slo import names
 from slo.budget import Counts as Counted
+from slo.budget import budget_remaining
 from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence
 from slo.model import Matcher, Method, Slo, Window
 from slo.names import TILE_SECONDS
-from slo.signals.base import MinuteSelectors
+from slo.signals.base import MinuteSelectors, MinuteShare, Selectors
 from slo.windows import AlertWindow, alert_windows
 
 MINUTES = TILE_SECONDS // names.MINUTE_SECONDS
@@ -56,9 +57,9 @@ class Shape(NamedTuple):
 def shape_of(slo: Slo) -> Shape:
     """The shape of an SLO."""
     counts = Counts(slo, 15)
-    if isinstance(counts.selectors, MinuteSelectors):
+    if isinstance(counts.selectors, MinuteSelectors | MinuteShare):
         kind = Kind.MINUTES
-    elif counts.selectors.bad:
+    elif isinstance(counts.selectors, Selectors) and counts.selectors.bad:
         kind = Kind.BAD
     else:
         kind = Kind.BOUNDS if OPTIMISTIC in counts.sides else Kind.GOOD
@@ -104,8 +105,8 @@ def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]
             alert = names.ALERT_BURN_PAGE if window.severity == "page" else names.ALERT_BURN_TICKET
             found.append(Firing(alert, window.severity, window.long))
     whole = _counted(tiles, after, slo.window.seconds)
-    spent = burn_rate(slo, whole, optimistic=True)
-    if spent is not None and spent >= 1 and whole.bad_lower >= evidence(slo, "ticket"):
+    exhausted = budget_remaining(slo, whole.bad_lower, whole.total) <= 0
+    if exhausted and whole.bad_lower >= evidence(slo, "ticket"):
         found.append(Firing(names.ALERT_EXHAUSTED, "ticket", slo.window.text))
     return sorted(found)
 
@@ -192,11 +193,11 @@ def _sure(slo: Slo, tiles: Sequence[Tile | None], *checks: int) -> tuple[int, ..
     """The checks at which no burn rate stands on its limit to the last binary digit, where either answer is right."""
 
     def near(after: int) -> bool:
-        limits = [(s, w.factor) for w in alert_windows(slo) for s in (w.long_seconds, w.short_seconds)]
-        for seconds, limit in [*limits, (slo.window.seconds, Decimal(1))]:
+        for seconds, limit in ((s, w.factor) for w in alert_windows(slo) for s in (w.long_seconds, w.short_seconds)):
             burn = burn_rate(slo, _counted(tiles, after, seconds), optimistic=True)
             if burn is not None and abs(burn / float(limit) - 1) < 1e-6:
                 return True
-        return False
+        whole = _counted(tiles, after, slo.window.seconds)
+        return abs(budget_remaining(slo, whole.bad_lower, whole.total)) < 1e-6
 
     return tuple(check for check in checks if not near(check))

@@ -21,7 +21,10 @@ LIMIT = 24
 
 
 def spenders(slos: Sequence[Slo]) -> list[Cell]:
-    """The panels for these SLOs, or a note where they are too many."""
+    """The panels for these SLOs, or a note where they are too many; none for series that are not the agent's."""
+    slos = [slo for slo in slos if slo.indicator is None]
+    if not slos:
+        return []
     if len(slos) > LIMIT:
         return [Cell(_too_many(len(slos)), 24, 4)]
     cells = [Cell(_by(slos, label, title), 8, 9) for label, title in _DIMENSIONS]

@@ -183,4 +183,6 @@ def definition(slo: Slo) -> str:
     ]
     if slo.method is Method.TIMESLICES:
         parts += [f"{slo.max_error_ratio.normalize():f}", slo.scale_to_zero, slo.start_grace_seconds]
+    if slo.indicator is not None:
+        parts.append(str(slo.indicator))
     return dump(parts)

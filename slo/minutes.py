@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from slo.model import Group, Method, Slo
+from slo.model import Group, Indicator, Method, Slo
 from slo.names import MINUTE_SECONDS
 from slo.observed import Slice
 from slo.plan import Plan
@@ -119,6 +119,22 @@ def requests(one: Gathered) -> tuple[float, float, float, dict[str, tuple[float,
     return sums[0], sums[1], sums[2], spenders
 
 
+def summed(one: Gathered, indicator: Indicator) -> tuple[float, float, float, dict[str, tuple[float, float]]]:
+    """The same for a generic SLO: its total may come from other places than its good or bad events."""
+    if indicator.histogram is not None:
+        return requests(one)
+    sums = [sum(row[at] for row in one.by_replica.values()) for at in range(4)]
+    spenders = {
+        replica: (min(max(0.0, total - good if indicator.good else bad), total), total)
+        for replica, (good, _, total, bad, _) in one.by_replica.items()
+        if total
+    }
+    if indicator.good:
+        return min(sums[0], sums[2]), min(sums[1], sums[2]), sums[2], spenders
+    good = max(0.0, sums[2] - sums[3])
+    return good, good, sums[2], spenders
+
+
 def verdict(
     slo: Slo, one: Gathered, known: Known, *, end: float, blind: bool, watched: bool
 ) -> tuple[bool, dict[str, float]] | None:
@@ -150,7 +166,7 @@ def slice_of(
     """The minute as a slice; None where nothing is known of it."""
     observed = min(observed, float(MINUTE_SECONDS))
     if slo.method is Method.OCCURRENCES:
-        good, upper, total, spenders = requests(one)
+        good, upper, total, spenders = requests(one) if slo.indicator is None else summed(one, slo.indicator)
         if not observed and not total:
             return None
         return Slice(slo.id, revision, group, start, good, upper, total, observed, spenders, known.simulated)

@@ -57,6 +57,65 @@ class Matcher:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesSelector:
+    """Series of one name, as Prometheus has them, with all the labels that it gave them."""
+
+    name: str
+    matchers: tuple[Matcher, ...] = ()
+
+    def selects(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a series with this name and these labels is one of them."""
+        return name == self.name and all(matcher.matches(labels) for matcher in self.matchers)
+
+    def __str__(self) -> str:
+        return f"{self.name}{{{','.join(str(matcher) for matcher in self.matchers)}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """What a generic SLO measures over series that are not the agent's. One of three:
+
+    - counters: `total` and one of `good` and `bad`; what several selectors select is summed.
+    - `histogram`, by its name without a suffix; `native` where its series are native histograms.
+    - `minute`: PromQL of the good share, 0 to 1, of the last minute; `$window` stands for its range, `$by` for labels.
+
+    Native histograms and minutes are for rules alone: no raw counters of theirs can be asked for.
+    """
+
+    total: tuple[SeriesSelector, ...] = ()
+    good: tuple[SeriesSelector, ...] = ()
+    bad: tuple[SeriesSelector, ...] = ()
+    histogram: SeriesSelector | None = None
+    native: bool = False
+    minute: str = ""
+
+    @property
+    def rules_only(self) -> bool:
+        """Whether the service cannot count it."""
+        return self.native or bool(self.minute)
+
+    @property
+    def series(self) -> tuple[SeriesSelector, ...]:
+        """The raw counters that the service counts."""
+        if self.rules_only:
+            return ()
+        if self.histogram is not None:
+            return (SeriesSelector(f"{self.histogram.name}_bucket", self.histogram.matchers),)
+        return tuple(dict.fromkeys((*self.total, *self.good, *self.bad)))
+
+    def __str__(self) -> str:
+        if self.minute:
+            return self.minute
+        if self.histogram is not None:
+            return f"{self.histogram}{' (native)' if self.native else ''}"
+        parts = (f"{word} {' + '.join(str(one) for one in of)}" for word, of in self._counters() if of)
+        return " of ".join(parts)
+
+    def _counters(self) -> tuple[tuple[str, tuple[SeriesSelector, ...]], ...]:
+        return ("good", self.good), ("bad", self.bad), ("total", self.total)
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A rolling window. `text` is what its author wrote and what every label says ("30d")."""
 
@@ -91,7 +150,8 @@ class Slo:
     """One objective. `id` is "<service>-<name>", unique over all files.
 
     `objective` lies strictly between 0 and 1. `threshold_seconds` is None for signals that have none.
-    `max_error_ratio`, `start_grace_seconds` and `scale_to_zero` are read by availability alone.
+    `max_error_ratio`, `start_grace_seconds` and `scale_to_zero` are read by availability alone, `indicator` by ratio
+    and latency. `source` says where a preset's figures are from.
     """
 
     service: str
@@ -113,6 +173,8 @@ class Slo:
     annotations: Mapping[str, str] = field(default_factory=dict)
     page: Alerting = Alerting()
     ticket: Alerting = Alerting()
+    indicator: Indicator | None = None
+    source: str = ""
     location: Location = Location("", 0)
 
     @property

@@ -6,7 +6,7 @@ Pure: imports slo.model, slo.signals and the agent's catalogue.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from exporter.metrics import llm
 from exporter.model import SIMULATED_LABEL, Labels
 from slo.model import Group, Slo
 from slo.signals import signal_of
-from slo.signals.base import PageSeries, Role, Slot
+from slo.signals.base import INSTANCE_LABEL, PageSeries, Role, Slot
 
 Key = tuple[str, Labels]
 """A series' name and labels."""
@@ -68,16 +68,18 @@ class Plan:
 def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
     """Bind every SLO to a page's series and keep what they and the counting need."""
     by_name: dict[str, list[int]] = {}
+    scraped: dict[str, list[int]] = {}
     for index, one in enumerate(series):
-        by_name.setdefault(one.name, []).append(index)
-    views: dict[str, list[int]] = {}
+        names_of = scraped if _instance(one) else by_name
+        names_of.setdefault(one.name, []).append(index)
+    views: dict[object, list[int]] = {}
     bound: list[list[Slot]] = []
     for slo in slos:
         signal = signal_of(slo)
-        if signal.name not in views:  # binding walks all it is given: give it its own families alone
-            names = {n for f in signal.families for n in (f.name, f.bucket, f.count, f.sum)}
-            views[signal.name] = sorted(i for n in names for i in by_name.get(n, ()))
-        view = views[signal.name]
+        key = slo.indicator or signal.name
+        if key not in views:  # binding walks all it is given: give it its own families alone
+            views[key] = _view(slo, scraped if slo.indicator else by_name)
+        view = views[key]
         bound.append([s._replace(at=view[s.at]) for s in signal.bind(slo, [series[i] for i in view])])
     gauges = {i for n in (llm.ENGINE_UP.name, llm.ENGINE_START_TIME.name) for i in by_name.get(n, ())}
     counters = {s.at for slots in bound for s in slots if s.role is not Role.UP}
@@ -104,6 +106,19 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
     )
 
 
+def _view(slo: Slo, by_name: Mapping[str, Sequence[int]]) -> list[int]:
+    """The series that an SLO's signal can mean, by their names."""
+    names = {n for f in signal_of(slo).families for n in (f.name, f.bucket, f.count, f.sum)}
+    if slo.indicator is not None:
+        names = {selector.name for selector in slo.indicator.series}
+    return sorted(i for n in names for i in by_name.get(n, ()))
+
+
+def _instance(one: PageSeries) -> str:
+    """The place that Prometheus scraped; "" for a series of an agent's page."""
+    return dict(one.labels).get(INSTANCE_LABEL, "")
+
+
 def _targets(series: Sequence[PageSeries], metrics: Sequence[Key]) -> tuple[Target, ...]:
     units: dict[str, list[Unit]] = {}
     gauges: dict[tuple[str, str], int] = {}
@@ -127,7 +142,7 @@ def _targets(series: Sequence[PageSeries], metrics: Sequence[Key]) -> tuple[Targ
 
 
 def _target(one: PageSeries) -> str:
-    return dict(one.labels).get(llm.TARGET_LABEL, "")
+    return _instance(one) or dict(one.labels).get(llm.TARGET_LABEL, "")
 
 
 def _metric(one: PageSeries) -> Key:

@@ -15,6 +15,9 @@ from typing import NamedTuple, Protocol
 from exporter.model import Family
 from slo.model import Edge, Group, Matcher, Method, Slo
 
+INSTANCE_LABEL = "instance"
+"""On series as Prometheus has them: the place that was scraped. Never on an agent's page."""
+
 
 class Role(StrEnum):
     """What one series counts for an SLO."""
@@ -67,12 +70,31 @@ class Selectors:
     """PromQL selectors of an occurrence SLO. Several in one field are disjoint sets of series, to be joined by `or`.
 
     `good_upper` is empty where it equals `good`. `bad` is set instead of `good` where failures are what is counted.
+    `summed`: several are summed, whether they share series or not. `whole`: good ones are never missing where there
+    are any at all, since they are buckets: where they are, nothing is known.
     """
 
     total: tuple[str, ...]
     good: tuple[str, ...] = ()
     good_upper: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
+    summed: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSelectors:
+    """A PromQL selector of native histograms of latencies, and the seconds within which an event is good."""
+
+    histogram: str
+    threshold: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteShare:
+    """PromQL of the good share of the last minute, 0 to 1, with $window and $by."""
+
+    good: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,10 @@ class MinuteSelectors:
     bad: str
     total: str
     max_error_ratio: Decimal
+
+
+Selected = Selectors | MinuteSelectors | NativeSelectors | MinuteShare
+"""Everything that rules can be made of."""
 
 
 class Signal(Protocol):
@@ -111,7 +137,7 @@ class Signal(Protocol):
     def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
         """Which series of a page count for the SLO, and as what. Called once per page layout."""
 
-    def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selectors | MinuteSelectors:
+    def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selected:
         """The same as PromQL selectors. `edges` by engine kind; None stands for the engines' defaults."""
 
 
@@ -138,3 +164,10 @@ def bounds(threshold: Decimal, edges: Iterable[float], edge: Edge = Edge.BOUNDS)
 def selector(name: str, slo: Slo, *extra: Matcher) -> str:
     """A PromQL selector for one series name with the SLO's matchers and more."""
     return f"{name}{{{','.join(str(m) for m in (*slo.selector, *extra))}}}"
+
+
+def edge_matcher(edge: float) -> Matcher:
+    """A matcher of one bucket edge, in both spellings: Prometheus 3 writes 5.0 where 2 keeps the 5 of the page."""
+    if edge.is_integer():
+        return Matcher("le", "=~", rf"{int(edge)}|{int(edge)}\.0")
+    return Matcher("le", "=", "+Inf" if edge == float("inf") else repr(edge))

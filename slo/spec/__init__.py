@@ -5,16 +5,18 @@ Imports slo.model and its own modules. Every problem of every file is found befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.model import InputError
 from slo.model import Slo
-from slo.spec import check, native
-from slo.spec.decode import Problems
+from slo.spec import check, native, openslo, pyrra, sloth
+from slo.spec.foreign import Cursor, RefusedError, Told
 from slo.spec.yaml_lines import MAX_BYTES, Node, YamlFormatError, read
 
+_LOG = logging.getLogger(__name__)
 EXAMPLE = (
     "{apiVersion: gpufleet/v1, service: chat, slos: "
     "[{name: ttft, signal: ttft, threshold: 500ms, objective: 95%, window: 30d}]}"
@@ -25,16 +27,28 @@ _WRITE = f"write one like {EXAMPLE}"
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What one file gave: its usable SLOs, and its problems as `file:line: what is wrong, what to do`."""
+    """What one file gave: its usable SLOs, and its problems as `file:line: what is wrong, what to do`.
+
+    `unsupported` are SLOs without fault that cannot be counted, with the reason; `notes` say what in a file of another
+    format changes nothing here. Both as `file:line: …`.
+    """
 
     path: Path
     slos: tuple[Slo, ...]
     problems: tuple[str, ...]
+    unsupported: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load(paths: Sequence[Path]) -> list[Slo]:
-    """All SLOs of files and directories (*.yaml, *.yml), in order. Raises one InputError with every problem."""
+    """All SLOs of files and directories (*.yaml, *.yml), in order. Raises one InputError with every problem.
+
+    SLOs of other formats that are not supported are logged as warnings.
+    """
     reports = reports_of(paths)
+    for report in reports:
+        for line in report.unsupported:
+            _LOG.warning("%s", line)
     problems = [problem for report in reports for problem in report.problems]
     if problems:
         raise InputError("\n".join(problems))
@@ -43,7 +57,11 @@ def load(paths: Sequence[Path]) -> list[Slo]:
 
 def reports_of(paths: Sequence[Path]) -> list[FileReport]:
     """The same file by file. Raises InputError only where a path itself is at fault."""
-    reports = [_report(path) for path in _files(paths)]
+    read_files = [_read(path) for path in _files(paths)]
+    objects = openslo.Objects()
+    for one in read_files:
+        objects.learn(one.documents)
+    reports = [_report(one, objects) for one in read_files]
     first: dict[str, Slo] = {}
     checked: list[FileReport] = []
     for report in reports:
@@ -55,7 +73,7 @@ def reports_of(paths: Sequence[Path]) -> list[FileReport]:
                 usable.append(slo)
             else:
                 problems.append(f"{slo.location}: id {slo.id!r} is taken by {other.location}: change service or name")
-        checked.append(FileReport(report.path, tuple(usable), tuple(problems)))
+        checked.append(replace(report, slos=tuple(usable), problems=tuple(problems)))
     return checked
 
 
@@ -84,34 +102,76 @@ def _inside(directory: Path) -> list[Path]:
     )
 
 
-def _report(path: Path) -> FileReport:
-    problems = Problems()
-    slos: list[Slo] = []
+@dataclass(slots=True)
+class _Read:
+    """One file as read: its documents, and what was wrong with reading it."""
+
+    path: Path
+    documents: list[Node] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
+
+
+def _read(path: Path) -> _Read:
+    one = _Read(path)
     try:
         with path.open("rb") as file:
             documents = read(file.read(MAX_BYTES + 1))
         if not documents:
-            problems.add(1, f"the file is empty: {_WRITE}")
-        for document in documents:
-            slos += _document(str(path), document, problems)
+            one.told.problems.add(1, f"the file is empty: {_WRITE}")
+        # OpenSLO's own files are often one list of objects.
+        one.documents = [item for node in documents for item in (node.items or [node])]
     except YamlFormatError as problem:
-        problems.add(problem.line, problem.text)
+        one.told.problems.add(problem.line, problem.text)
     except OSError as error:
-        problems.add(1, f"cannot be read ({error.strerror}): check its permissions")
-    told = tuple(f"{path}:{line}: {text}" for line, text in sorted(problems.found, key=lambda found: found[0]))
-    return FileReport(path, tuple(slos), told)
+        one.told.problems.add(1, f"cannot be read ({error.strerror}): check its permissions")
+    return one
 
 
-def _document(file: str, document: Node, problems: Problems) -> list[Slo]:
-    """One document, read by the format that its apiVersion names."""
+def _report(one: _Read, objects: openslo.Objects) -> FileReport:
+    slos = [slo for document in one.documents for slo in _document(str(one.path), document, one.told, objects)]
+
+    def told(lines: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+        unique = dict.fromkeys(sorted(lines, key=lambda found: found[0]))
+        return tuple(f"{one.path}:{line}: {text}" for line, text in unique)
+
+    return FileReport(
+        one.path, tuple(slos), told(one.told.problems.found), told(one.told.unsupported), told(one.told.notes)
+    )
+
+
+def _document(file: str, document: Node, told: Told, objects: openslo.Objects) -> list[Slo]:
+    """One document, read by the format that it names."""
+    problems = told.problems
     if document.mapping is None:
         problems.add(document.line, f"not an SLO file: {_WRITE}")
         return []
-    if "apiVersion" not in document.mapping:
+    readers: dict[object, Callable[[Cursor], list[Slo]]] = {
+        sloth.VERSION: lambda cursor: sloth.slos_of(file, cursor),
+        sloth.API_VERSION: lambda cursor: sloth.slos_of(file, cursor),
+        openslo.API_VERSION: lambda cursor: openslo.slos_of(file, cursor, objects),
+        pyrra.API_VERSION: lambda cursor: pyrra.slos_of(file, cursor),
+    }
+    named = "apiVersion" if "apiVersion" in document.mapping else "version"
+    version = document.at(named)
+    if named not in document.mapping:
         problems.add(document.line, f"the document has no apiVersion: add apiVersion: {native.API_VERSION}")
+    elif version.value == native.API_VERSION:
+        return check.slos_of(file, document, problems)
+    elif version.scalar and version.value in readers:
+        return _foreign(document, told, readers[version.value])
+    else:
+        known = ", ".join((native.API_VERSION, *(str(other) for other in readers)))
+        problems.add(version.line, f"{named} {version.text!r} is not supported: known are {known}")
+    return []
+
+
+def _foreign(document: Node, told: Told, slos_of: Callable[[Cursor], list[Slo]]) -> list[Slo]:
+    """The SLOs of a document of another format; what its reader did not take is noted."""
+    cursor = Cursor(document, "", told)
+    try:
+        slos = slos_of(cursor)
+    except RefusedError:
         return []
-    version = document.at("apiVersion")
-    if version.value != native.API_VERSION:
-        problems.add(version.line, f"apiVersion {version.text!r} is not supported: write {native.API_VERSION}")
-        return []
-    return check.slos_of(file, document, problems)
+    for line, path in cursor.unread():
+        told.note(line, f"{path} is not used")
+    return slos

@@ -12,11 +12,12 @@ from msgspec import structs
 
 from slo import windows
 from slo.model import Location, Slo
-from slo.signals import SIGNALS
+from slo.signals import GENERIC, SIGNALS
 from slo.spec import native, selectors
 from slo.spec.decode import MISSING, Problems, decode, suggest
 from slo.spec.objective import Check
-from slo.spec.yaml_lines import Node
+from slo.spec.presets import PRESETS
+from slo.spec.yaml_lines import Entry, Node
 
 _NAME = re.compile(native.NAME)
 
@@ -29,12 +30,46 @@ def slos_of(file: str, document: Node, problems: Problems) -> list[Slo]:
     service = _service(document, problems)
     shared = selectors.read(document.at("selector"), problems) if "selector" in entries else {}
     listed = document.at("slos")
-    if "slos" not in entries or not listed.items:
+    presets = document.at("presets")
+    if "presets" in entries and not presets.items:
+        problems.add(presets.line, "presets must be a list with at least one: write - {preset: …, window: 30d}")
+        return []
+    if ("slos" in entries or "presets" not in entries) and not (listed.items and "slos" in entries):
         problems.add(listed.line, "slos must be a list with at least one SLO: write - {name: …, signal: …}")
         return []
     file_is_sound = len(problems.found) == before
-    found = [_slo(file, service, shared, node, problems) for node in listed.items]
+    written = listed.items if "slos" in entries and listed.items else ()
+    found = [_slo(file, service, shared, node, problems) for node in written]
+    for node in (presets.items or ()) if "presets" in entries else ():
+        source, nodes = _preset(node, problems)
+        made = [_slo(file, service, shared, one, problems) for one in nodes]
+        found += [None if slo is None else replace(slo, source=source) for slo in made]
     return [slo for slo in found if slo is not None and file_is_sound]
+
+
+def _preset(node: Node, problems: Problems) -> tuple[str, list[Node]]:
+    """Where a preset's figures are from, and its SLOs as if they were written out."""
+    before = len(problems.found)
+    use = decode(native.Preset, node, problems, "the preset")
+    if use is MISSING or len(problems.found) > before:
+        return "", []
+    assert isinstance(use, native.Preset)
+    preset = PRESETS.get(use.preset)
+    if preset is None:
+        problems.add(node.at("preset").line, f"preset {use.preset!r} is not known: {suggest(use.preset, PRESETS)}")
+        return "", []
+    entries = {key: entry for key, entry in (node.mapping or {}).items() if key not in ("preset", "name")}
+
+    def written(text: str) -> Entry:
+        return Entry(node.line, Node(node.line, text, text))
+
+    entries.setdefault("objective", written(preset.objective))
+    nodes = []
+    for signal, threshold in preset.targets:
+        name = f"{use.name}-{signal}" if use.name else signal
+        own = {"name": written(name), "signal": written(signal), "threshold": written(threshold)}
+        nodes.append(Node(node.line, {**own, **entries}))
+    return f"{use.preset}: {preset.source}", nodes
 
 
 def _keys(document: Node, problems: Problems) -> None:
@@ -78,7 +113,9 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
     if signal is None:
         problems.add(node.at("signal").line, f"signal {raw.signal!r} is not supported: {suggest(raw.signal, SIGNALS)}")
         return None
-    check.labels_exist(signal, given)
+    if raw.signal not in GENERIC:
+        check.labels_exist(signal, given)
+    indicator = check.indicator(signal)
     method = check.method(signal)
     objective, window = check.objective(), check.value("window", windows.parse_window)
     threshold = check.threshold(signal)
@@ -106,6 +143,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         annotations=annotations,
         page=page,
         ticket=ticket,
+        indicator=indicator,
         location=Location(file, node.line),
     )
     slo = replace(slo, **minutes)

@@ -8,6 +8,11 @@ Selectors, by label:
     model_name: [llama-3.1-8b, qwen3]   is one of
     model_name: {regex: "llama-.*"}     the whole value matches
     model_name: {not: llama-3.1-8b}     does not equal; also {not: [a, b]} and {not: {regex: ".*-canary"}}
+
+Series of your own, as PromQL: selectors of counters, or sums of their rates.
+    signal: ratio       with total, and good or bad
+    signal: latency     with metric, the name and matchers of a histogram, and threshold
+
 An SLO's selector is merged over its file's, label by label. A label value is text, taken as it is written.
 """
 
@@ -20,6 +25,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from slo.model import Edge, Method
 from slo.signals import SIGNALS
+from slo.spec.presets import PRESETS
 
 API_VERSION = "gpufleet/v1"
 NAME = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -34,9 +40,14 @@ def _about(description: str, **schema: Any) -> Meta:
     return Meta(description=description, extra_json_schema=schema or None)
 
 
+_TOTAL = 'http_requests_total{job="api"}'
+_BAD = 'http_requests_total{job="api",code=~"5.."}'
 _REGEX = _about("What the whole value matches, in the syntax that RE2 and Python share.")
 _RATIO = r"^\d+(\.\d+)?%?$"
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h)$"
+
+
+_WINDOW = _about("The rolling window of the budget, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
 
 
 class Regex(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,9 +91,16 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, _about("Short; <service>-<name> is the id.", pattern=f"^{NAME}$", examples=["ttft"])]
     signal: Annotated[str, _about("What is measured.", enum=sorted(SIGNALS))]
     objective: Annotated[str | float, _about("Share of good events.", pattern=_RATIO, examples=["95%", 0.95])]
-    window: Annotated[
-        str, _about("The rolling window of the budget, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
-    ]
+    window: Annotated[str, _WINDOW]
+    good: Annotated[str | UnsetType, _about("Signal ratio: counters of good events; this or bad.", examples=[_BAD])] = (
+        UNSET
+    )
+    bad: Annotated[str | UnsetType, _about("Signal ratio: counters of bad events.", examples=[_BAD])] = UNSET
+    total: Annotated[str | UnsetType, _about("Signal ratio: counters of all events.", examples=[_TOTAL])] = UNSET
+    metric: Annotated[
+        str | UnsetType,
+        _about("Signal latency: the histogram, named without _bucket.", examples=['http_request_seconds{job="api"}']),
+    ] = UNSET
     threshold: Annotated[
         str | UnsetType,
         _about("Latency up to which an event is good.", pattern=_DURATION, examples=["500ms", "2s"]),
@@ -117,10 +135,33 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     alerting: Annotated[Alerts, _about("Its burn-rate alerts, by severity.")] = msgspec.field(default_factory=Alerts)
 
 
+class Preset(msgspec.Struct, forbid_unknown_fields=True):
+    """Published targets as SLOs: one for each figure that the preset has, named like its signal."""
+
+    preset: Annotated[str, _about("Whose targets.", enum=sorted(PRESETS))]
+    window: Annotated[str, _WINDOW]
+    name: Annotated[str, _about("Put before the SLOs' names; nothing unless given.", pattern=f"^{NAME}$")] = ""
+    objective: Annotated[
+        str | float | UnsetType, _about("Share of good events; the source's own unless given.", pattern=_RATIO)
+    ] = UNSET
+    selector: Selector = {}
+    group_by: Annotated[list[str], _about("One budget for each combination of these labels' values.")] = []
+    edge: Annotated[
+        str | UnsetType,
+        _about("What to do with a threshold between two buckets; bounds unless given.", enum=[e.value for e in Edge]),
+    ] = UNSET
+    description: Annotated[str, _about("For people.")] = ""
+    owner: Annotated[str, _about("Who answers for them.")] = ""
+    labels: Annotated[dict[str, Written], _about("Labels of their alerts and of their info series.")] = {}
+    annotations: Annotated[dict[str, Written], _about("Annotations of their alerts.")] = {}
+    alerting: Annotated[Alerts, _about("Their burn-rate alerts, by severity.")] = msgspec.field(default_factory=Alerts)
+
+
 class File(msgspec.Struct, forbid_unknown_fields=True):
     """Service-level objectives of one service."""
 
     api_version: Annotated[str, _about("The format.", const=API_VERSION)] = msgspec.field(name="apiVersion")
     service: Annotated[str, _about("What people call the service.", pattern=f"^{NAME}$", examples=["chat"])]
-    slos: Annotated[list[Objective], _about("Its SLOs.", minItems=1)]
+    slos: Annotated[list[Objective], _about("Its SLOs.", minItems=1)] = []
+    presets: Annotated[list[Preset], _about("SLOs with published targets.", minItems=1)] = []
     selector: Selector = {}
