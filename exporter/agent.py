@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.collector import Collector
+from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
 from exporter.model import InputError, Snapshot, Source
 from exporter.objectives import Objective
 from exporter.server import Server, parse_listen
-from exporter.settings import EngineSettings, Settings, problems, url_problem
+from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
 from exporter.settings_probe import ProbeSettings
 from exporter.simulation.world import ENVIRONMENT
 from exporter.sources.engine import EngineSource
@@ -117,8 +118,11 @@ class Agent:
             )
         elif settings.gpu != "none":
             sources.append(NvmlSource(node=self.node, deadline_seconds=deadline))
+        for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
+            raise InputError(problem)
+        configured = mapping.engines_of(settings.mappings)
         for engine in settings.engines:
-            source = _engine(engine, self.node, deadline)
+            source = _engine(engine, self.node, deadline, configured)
             if any(source.name == other.name for other in sources):
                 raise InputError(f"{engine.url}: this engine is given twice; keep one")
             sources.append(source)
@@ -145,11 +149,13 @@ class Agent:
         return sources
 
 
-def _engine(engine: EngineSettings, node: str, deadline_seconds: float) -> Source:
+def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configured: Sequence[Engine]) -> Source:
     problem = url_problem(engine.url)
     if problem:
         raise InputError(problem)
-    return EngineSource(engine.url, node=node, gpus=engine.gpus, deadline_seconds=deadline_seconds)
+    return EngineSource(
+        engine.url, node=node, gpus=engine.gpus, configured=configured, deadline_seconds=deadline_seconds
+    )
 
 
 def _probe(url: str, probe: ProbeSettings, node: str, objectives: Sequence[Objective]) -> ProbeSource:

@@ -1,7 +1,7 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.settings_probe, exporter.settings_traces and the simulation's scenario. Whatever the
-file tells to be wrong is an InputError `file:line: what, what to do`.
+Imports exporter.model, exporter.settings_probe, exporter.settings_traces, the engines' mappings and the simulation's
+scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import msgspec
 import yaml
 
 from exporter import settings_probe, settings_traces
+from exporter.engines import ENGINES, mapping
+from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
 from exporter.objectives import Objective
 from exporter.settings_probe import ProbeSettings
@@ -28,6 +30,7 @@ GpuMode = Literal["auto", "nvml", "simulated", "none"]
 
 DEFAULT_LISTEN = "127.0.0.1:9400"
 SHORTEST_INTERVAL_SECONDS = 0.5
+KNOWN_ENGINES = tuple(engine.kind for engine in ENGINES)
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60)}
 _DURATIONS = frozenset({"interval", "timeout", "threshold", "ttft", "tpot", "per_1k_prompt_tokens"})
 """Keys whose values are durations, wherever they stand."""
@@ -47,7 +50,8 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an agent does. `node` empty means the NODE_NAME variable, else the host's name.
 
-    `simulation` has fields of exporter.simulation.world.Scenario; its node is this one unless told otherwise.
+    `mappings` describe servers that have no reader of their own, see exporter.engines.mapping. `simulation` has fields
+    of exporter.simulation.world.Scenario; its node is this one unless told otherwise.
     """
 
     node: str = ""
@@ -56,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gpu: GpuMode = "auto"
     engines: tuple[EngineSettings, ...] = ()
     objectives: tuple[Objective, ...] = ()
+    mappings: tuple[EngineMapping, ...] = ()
     traces: TracesSettings | None = None
     simulation: dict[str, str | int | float | bool] = {}
 
@@ -64,6 +69,8 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.engines\[\d+\]", EngineSettings),
     (r"\.engines\[\d+\]\.probe", ProbeSettings),
     (r"\.objectives\[\d+\]", Objective),
+    (r"\.mappings\[\d+\]", EngineMapping),
+    (r"\.mappings\[\d+\]\.families\[\d+\]", FamilyMapping),
     (r"\.traces", TracesSettings),
 )
 """Where which mapping stands."""
@@ -104,6 +111,8 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
         where = f"{path}:{_line(_find(root, '.interval'))}"
         raise InputError(f"{where}: `interval` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
     for steps, problem in problems(settings):
+        raise InputError(f"{path}:{_line(_find(root, steps))}: {problem}")
+    for steps, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
         raise InputError(f"{path}:{_line(_find(root, steps))}: {problem}")
     kinds = get_type_hints(Scenario)
     for key, value in settings.simulation.items():
