@@ -195,7 +195,8 @@ class _Api:
             objects.SourceObject(s.name, s.up, objects.rfc3339(s.since) or "", s.reason)
             for s in service.sources.values()
         ]
-        return _json(objects.Health(status, service.problem, sources), 503 if bad else 200)
+        notices = [objects.NoticeObject(objects.rfc3339(n.time) or "", n.text) for n in service.notices]
+        return _json(objects.Health(status, service.problem, sources, notices), 503 if bad else 200)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         page = web.Response(body=self._exposition.page())

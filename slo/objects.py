@@ -156,12 +156,23 @@ class SourceObject(msgspec.Struct, frozen=True):
     reason: str
 
 
+class NoticeObject(msgspec.Struct, frozen=True):
+    """Something about the counting that people should know, such as a clock that went back."""
+
+    time: str
+    text: str
+
+
 class Health(msgspec.Struct, frozen=True):
-    """Whether the service works: `status` is ok, starting or failing; `problem` says why it fails."""
+    """Whether the service works: `status` is ok, starting or failing; `problem` says why it fails.
+
+    `notices` are the latest since the service started, oldest first; they do not make it unhealthy.
+    """
 
     status: str
     problem: str
     sources: list[SourceObject]
+    notices: list[NoticeObject]
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):

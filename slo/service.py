@@ -17,6 +17,7 @@ import asyncio
 import logging
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ ATTRIBUTION_SLOTS = 72
 """At most this many slots are laid over each other for a lift: five-minute ones up to six hours, longer ones beyond."""
 CULPRITS = 20
 """So many of the worst get their culprit with each minute; of the others it is computed when asked for."""
+NOTICES = 20
+"""So many of the latest are kept to be shown."""
 STANDS_OUT = 0.2
 """A replica stands out when its excess is at least this share of all that was bad."""
 
@@ -54,6 +57,14 @@ class SourceState:
     up: bool
     since: float
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the counting that people should know, and when it was found."""
+
+    time: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,7 @@ class Service:
         self.sources: dict[str, SourceState] = {}
         self.problem = ""
         """Why the ledger could not be written, while it cannot."""
+        self.notices = deque((Notice(clock(), text) for text in ledger.messages), maxlen=NOTICES)
         self.number = 0
         """Grows whenever the statuses change."""
         self.clock = clock
@@ -113,6 +125,7 @@ class Service:
         self._slices: list[Slice] = []
         self._facts: list[Fact] = []
         self._minute = 0.0
+        self._notice()
 
     # What others read
 
@@ -144,8 +157,9 @@ class Service:
     # The loop
 
     async def run(self) -> None:
-        """Poll and count until cancelled."""
+        """Poll and count until cancelled. A source that keeps a past first gives what came since the last count."""
         try:
+            self.source.resume(self._tally.heard())
             await self.refresh()
             while True:
                 started = time.monotonic()
@@ -170,6 +184,14 @@ class Service:
             else:
                 self._tally.feed(one)
                 self._facts.extend(self._watch.feed(one))
+        self._notice()
+
+    def _notice(self) -> None:
+        """Hand on what the tally has to say to people."""
+        for text in self._tally.notices:
+            log.warning("%s", text)
+            self.notices.append(Notice(self.clock(), text))
+        self._tally.notices.clear()
 
     async def close_minutes(self) -> None:
         """Append the minutes that have ended to the ledger; compute the statuses anew once a minute, or with them."""

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ class Silent:
 
     name = "silent"
     interval_seconds = 5.0
+
+    def resume(self, heard: Mapping[str, float]) -> None:
+        """It has no past."""
 
     async def poll(self) -> list[Scrape | Missed]:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,9 @@ class Script:
     def __init__(self) -> None:
         self.next: list[Scrape | Missed] = []
         self.closed = False
+
+    def resume(self, heard: Mapping[str, float]) -> None:
+        """It has no past."""
 
     async def poll(self) -> list[Scrape | Missed]:
         given, self.next = self.next, []
@@ -190,3 +193,19 @@ def incident(world: World) -> World:
     world.say(world.placed("a:1", "n1", ["A0", "A1"]), world.placed("b:1", "n2", ["B0", "B1"]))
     world.say(*(world.throttled(t, "B1", "n2") for t in range(NOON - 1800, NOON, 300)))
     return world
+
+
+@pytest.fixture
+def run_until() -> Callable[[Service, Callable[[], bool]], None]:
+    """Run a service's own loop until something holds, then end it."""
+
+    async def running(service: Service, holds: Callable[[], bool]) -> None:
+        loop = asyncio.create_task(service.run())
+        async with asyncio.timeout(30):
+            while not holds() and not loop.done():
+                await asyncio.sleep(0.01)
+        loop.cancel()
+        with suppress(asyncio.CancelledError):
+            await loop
+
+    return lambda service, holds: asyncio.run(running(service, holds))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from slo.budget import Counts
 from slo.ledger import LedgerError
 from slo.model import Group
-from slo.observed import Missed
+from slo.observed import Missed, Scrape
 from slo.sliding import sliding
 from slo.status import assess
 
@@ -46,6 +47,70 @@ def test_scrapes_become_the_counted_truth(world: Any) -> None:
     assert (status.counts.bad, status.counts.total) == _served(world, status.data_through)
     assert status.counts.total > 800
     assert status.burn_rates["5m"] == pytest.approx(0.08 / 0.05)
+
+
+class Keeper:
+    """A source with a past, as a Prometheus is one: gives all that it kept since it was told to resume."""
+
+    name = "keeper"
+    interval_seconds = 0.01
+
+    def __init__(self) -> None:
+        self.kept: list[Scrape] = []
+        self.since = float("inf")
+
+    def resume(self, heard: Mapping[str, float]) -> None:
+        self.since = min(heard.values(), default=self.since)
+
+    async def poll(self) -> list[Scrape | Missed]:
+        given = [scrape for scrape in self.kept if scrape.time > self.since]
+        self.since = max([self.since, *(scrape.time for scrape in given)])
+        return list(given)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_service_that_was_down_counts_what_its_source_kept(world: Any, run_until: Any) -> None:
+    world.slo()
+    world.now = float(world.noon)
+
+    async def before() -> None:
+        service = world.service()
+        world.script.next = [world.engine.scrape(world.now)]
+        await service.poll()
+        await _minutes(world, service, 3, fast=92, slow=8)
+
+    asyncio.run(before())
+    told = len(world.engine.told)
+    for _ in range(20 * 4):  # nobody listens but the keeper
+        world.now += 15
+        world.engine.serve(23, 2)
+        world.engine.scrape(world.now)
+    world.script = Keeper()
+    world.script.kept = world.engine.told
+    service = world.service()
+    run_until(service, lambda: service.statuses() and service.statuses()[0].counts.total > 2000)
+    status = service.statuses()[0]
+    assert len(world.engine.told) > told
+    assert (status.counts.bad, status.counts.total) == _served(world, status.data_through)
+    assert status.counts.observed_seconds == status.data_through - world.noon
+
+
+def test_what_the_tally_has_to_say_is_logged_once_and_kept(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    world.slo()
+    world.now = float(world.noon)
+
+    async def run() -> Any:
+        service = world.service()
+        for at in (0.0, -3600.0, -3585.0):
+            world.script.next = [world.engine.scrape(world.now + at)]
+            await service.poll()
+        return service
+
+    service = asyncio.run(run())
+    assert [(n.time, "went back by 3600 s" in n.text) for n in service.notices] == [(world.now, True)]
+    assert [record.message for record in caplog.records] == [service.notices[0].text]
 
 
 def test_a_source_that_fails_is_said_and_the_rest_goes_on(world: Any) -> None:
