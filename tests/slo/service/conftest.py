@@ -202,7 +202,7 @@ def run_until() -> Callable[[Service, Callable[[], bool]], None]:
     async def running(service: Service, holds: Callable[[], bool]) -> None:
         loop = asyncio.create_task(service.run())
         async with asyncio.timeout(30):
-            while not holds() and not loop.done():
+            while not holds() and not loop.done():  # noqa: ASYNC110 (what holds is the service's, and sets no event)
                 await asyncio.sleep(0.01)
         loop.cancel()
         with suppress(asyncio.CancelledError):
