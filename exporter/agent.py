@@ -11,18 +11,21 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter import finding
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
-from exporter.model import InputError, Snapshot, Source
+from exporter.model import Finder, InputError, Snapshot, Source
 from exporter.objectives import Objective
 from exporter.server import Server, parse_listen
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
 from exporter.settings_probe import ProbeSettings
 from exporter.simulation.world import ENVIRONMENT
+from exporter.sources.access import Access
 from exporter.sources.engine import EngineSource
 from exporter.sources.nvml import SIMULATED, NvmlSource
 from exporter.sources.probe import ProbeSource
+from exporter.sources.processes import EngineProcesses
 from exporter.sources.trace_counts import Models
 from exporter.sources.traces import TracesSource
 
@@ -46,8 +49,11 @@ class Agent:
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
         self._server = Server(settings.listen, self._latest, interval_seconds=settings.interval_seconds)
+        self._finders: list[Finder] = []
+        sources = self._sources()
         self._collector = Collector(
-            self._sources(),
+            sources,
+            finders=self._finders,
             node=self.node,
             version=_version(),
             interval_seconds=settings.interval_seconds,
@@ -86,7 +92,7 @@ class Agent:
     async def once(self) -> bytes:
         """One page, without a server or probes: two collections, since rates and profiling figures need two."""
         try:
-            if self._settings.gpu != "none":
+            if self._settings.gpu != "none" or self._finders:
                 await self._collector.tick()
                 await asyncio.sleep(BETWEEN_SAMPLES_SECONDS)
             await self._collector.tick()
@@ -104,7 +110,8 @@ class Agent:
     def _sources(self) -> list[Source]:
         settings = self._settings
         deadline = min(DEADLINE_SECONDS, settings.interval_seconds * DEADLINE_SHARE)
-        sources: list[Source] = []
+        pods = finding.pods(settings, deadline_seconds=deadline)
+        sources: list[Source] = [] if pods is None else [pods]
         if settings.gpu == "simulated":
             scenario = {"node": self.node, **settings.simulation}
             sources.append(
@@ -117,10 +124,15 @@ class Agent:
                 )
             )
         elif settings.gpu != "none":
-            sources.append(NvmlSource(node=self.node, deadline_seconds=deadline))
+            by_process = finding.by_process(settings)
+            nvml = NvmlSource(node=self.node, deadline_seconds=deadline, who=pods is not None or by_process)
+            sources.append(nvml)
+            if by_process:
+                sources.append(EngineProcesses(lambda: nvml.processes))
         for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
             raise InputError(problem)
         configured = mapping.engines_of(settings.mappings)
+        self._finders += finding.finders(settings, node=self.node, deadline_seconds=deadline, configured=configured)
         for engine in settings.engines:
             source = _engine(engine, self.node, deadline, configured)
             if any(source.name == other.name for other in sources):
@@ -154,7 +166,12 @@ def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configur
     if problem:
         raise InputError(problem)
     return EngineSource(
-        engine.url, node=node, gpus=engine.gpus, configured=configured, deadline_seconds=deadline_seconds
+        engine.url,
+        node=node,
+        gpus=engine.gpus,
+        access=Access(engine.ca_file, engine.token_file),
+        configured=configured,
+        deadline_seconds=deadline_seconds,
     )
 
 

@@ -1,6 +1,6 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.settings_probe, exporter.settings_traces, the engines' mappings and the simulation's
+Imports exporter.model, exporter.settings_{discovery,probe,traces}, the engines' mappings and the simulation's
 scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
 """
 
@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from exporter import settings_probe, settings_traces
+from exporter import settings_discovery, settings_probe, settings_traces
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
 from exporter.objectives import Objective
+from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, Pods, PodsSettings
 from exporter.settings_probe import ProbeSettings
 from exporter.settings_traces import TracesSettings
 from exporter.simulation.world import Scenario
@@ -40,10 +41,15 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One inference engine: its base URL, the GPUs it runs on, by UUID or index, where known, and its probe if any."""
+    """One inference engine: its base URL, the GPUs it runs on, by UUID or index, where known, and its probe if any.
+
+    `token_file` and `ca_file` are for its metrics page; empty means none, and the CAs of this machine.
+    """
 
     url: str
     gpus: tuple[str | int, ...] = ()
+    token_file: str = ""
+    ca_file: str = ""
     probe: ProbeSettings | None = None
 
 
@@ -62,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     objectives: tuple[Objective, ...] = ()
     mappings: tuple[EngineMapping, ...] = ()
     traces: TracesSettings | None = None
+    pods: Pods = "auto"
+    discovery: DiscoverySettings = DiscoverySettings()
     simulation: dict[str, str | int | float | bool] = {}
 
 
@@ -72,6 +80,9 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.mappings\[\d+\]", EngineMapping),
     (r"\.mappings\[\d+\]\.families\[\d+\]", FamilyMapping),
     (r"\.traces", TracesSettings),
+    (r"\.pods", PodsSettings),
+    (r"\.discovery", DiscoverySettings),
+    (r"\.discovery\.kubernetes", KubernetesSettings),
 )
 """Where which mapping stands."""
 
@@ -135,9 +146,13 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
 
 
 def problems(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is wrong with probes, objectives and traces: where, as `.objectives[0].id`, and what, with what to do."""
+    """What is wrong beyond the types: where, as `.objectives[0].id`, and what, with what to do."""
     yield from settings_probe.problems([engine.probe for engine in settings.engines], settings.objectives)
     yield from settings_traces.problems(settings.traces, settings.listen)
+    yield from settings_discovery.problems(settings.pods, settings.discovery)
+    for place, engine in enumerate(settings.engines):
+        if engine.ca_file and not engine.url.startswith("https:"):
+            yield f".engines[{place}].ca_file", "ca_file is of no use without TLS; write the url with https"
 
 
 def url_problem(url: str) -> str:

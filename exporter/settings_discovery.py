@@ -1,0 +1,98 @@
+"""The settings of what the agent finds by itself, pods and engines, and what can be wrong with them beyond their types.
+
+Imports the defaults of exporter.sources. Pods are asked for where the kubelet's socket is; engines are looked for only
+where `discovery` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from exporter.sources.kubernetes import CREDENTIALS
+from exporter.sources.pod_resources import RESOURCES
+from exporter.sources.pods import SOCKET
+
+_PORTS = range(1, 65536)
+
+
+class PodsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the kubelet tells which pod has which GPU, and under which resource names, as shell patterns."""
+
+    socket: str = SOCKET
+    resources: tuple[str, ...] = RESOURCES
+
+
+Pods = Literal["auto", "none"] | PodsSettings
+"""auto asks the kubelet where its socket is at its usual place."""
+
+
+class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which pods of this node are engines, besides those with the annotation gpufleet.io/engine-port.
+
+    `path`, `scheme` and the files are for the engines' pages; `server` and `credentials` are the API's, and empty or
+    as every pod has them.
+    """
+
+    label_selector: str = ""
+    port: int | None = None
+    port_name: str = ""
+    path: str = ""
+    scheme: Literal["http", "https"] = "http"
+    token_file: str = ""
+    ca_file: str = ""
+    server_name: str = ""
+    server: str = ""
+    credentials: str = CREDENTIALS
+
+
+class DiscoverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where engines are looked for. `local` true means this machine's usual ports; or a list of ports."""
+
+    kubernetes: KubernetesSettings | None = None
+    local: bool | tuple[int, ...] = False
+
+
+def problems(pods: Pods, discovery: DiscoverySettings) -> Iterator[tuple[str, str]]:
+    """(where, what is wrong and what to do); where is as `.discovery.kubernetes.port`."""
+    if isinstance(pods, PodsSettings):
+        if not pods.socket.startswith("/"):
+            yield ".pods.socket", f"`{pods.socket}` is no absolute path; write it as in {SOCKET}"
+        if not pods.resources or not all(pods.resources):
+            yield ".pods.resources", f"names no resource; write them as in [{', '.join(RESOURCES)}]"
+    if discovery.kubernetes is not None:
+        for key, problem in _of_kubernetes(discovery.kubernetes):
+            yield f".discovery.kubernetes.{key}", problem
+    if not isinstance(discovery.local, bool):
+        for place, port in enumerate(discovery.local):
+            if port not in _PORTS:
+                yield f".discovery.local[{place}]", f"{port} is no port; write one from 1 to 65535"
+
+
+def _of_kubernetes(given: KubernetesSettings) -> Iterator[tuple[str, str]]:
+    if given.port is not None:
+        if given.port not in _PORTS:
+            yield "port", f"{given.port} is no port; write one from 1 to 65535"
+        if given.port_name:
+            yield "port", "a port and a port_name are given; keep one"
+        if not given.label_selector:
+            yield "port", "would take every pod of the node for an engine; add a label_selector, or use port_name"
+    if given.path and not given.path.startswith("/"):
+        yield "path", f"`{given.path}` is no path; write it as in /metrics"
+    if given.scheme == "http":
+        for key, value in (("ca_file", given.ca_file), ("server_name", given.server_name)):
+            if value:
+                yield key, f"{key} is of no use without TLS; write scheme: https too"
+    if given.server and not _is_server(given.server):
+        yield "server", f"`{given.server}` is not the URL of an API server; write it as in https://10.0.0.1:6443"
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.query
+    except ValueError:
+        return False
