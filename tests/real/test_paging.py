@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from exporter.simulation.vllm_page import VllmPage
 from slo import names
 from slo.model import Matcher, Method, Slo
 from slo.windows import parse_window
+from tests.real.serving import listening, running
 
 TTFT = "time_to_first_token_seconds"
 SLO = Slo(
@@ -55,31 +56,6 @@ class Traffic:
 
     async def answer(self, _request: web.Request) -> web.Response:
         return web.Response(body=self.page.render(), content_type="text/plain")
-
-
-@contextlib.asynccontextmanager
-async def listening(method: str, path: str, handler: Any) -> AsyncIterator[str]:
-    """A server with one route; its base URL."""
-    app = web.Application()
-    app.router.add_route(method, path, handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.contextmanager
-def running(*command: str) -> Iterator[None]:
-    """A server of its own process, ended with the block."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
 
 
 def backfill(promtool: str, folder: Path, now: float) -> Path:
