@@ -22,6 +22,9 @@ def objectives_of(slos: Sequence[Slo]) -> tuple[Objective, ...]:
             id=slo.id,
             signal=slo.signal,
             threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
+            ttft_seconds=None if slo.goodput is None else float(slo.goodput.ttft),
+            tpot_seconds=None if slo.goodput is None else float(slo.goodput.tpot),
+            per_1k_prompt_tokens_seconds=0.0 if slo.goodput is None else float(slo.goodput.per_1k_prompt_tokens),
         )
         for slo in slos
         if slo.signal in SIGNALS

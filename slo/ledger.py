@@ -185,4 +185,6 @@ def definition(slo: Slo) -> str:
         parts += [f"{slo.max_error_ratio.normalize():f}", slo.scale_to_zero, slo.start_grace_seconds]
     if slo.indicator is not None:
         parts.append(str(slo.indicator))
+    if slo.goodput is not None:
+        parts.append(str(slo.goodput))
     return dump(parts)

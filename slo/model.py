@@ -146,6 +146,19 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class Goodput:
+    """Bounds of one request, in seconds. Its bound on TTFT grows with every 1,000 tokens of its prompt."""
+
+    ttft: Decimal
+    tpot: Decimal
+    per_1k_prompt_tokens: Decimal = Decimal(0)
+
+    def __str__(self) -> str:
+        figures = (self.ttft, self.tpot, self.per_1k_prompt_tokens)
+        return " ".join(f"{figure.normalize():f}" for figure in figures)
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
     """One objective. `id` is "<service>-<name>", unique over all files.
 
@@ -175,6 +188,7 @@ class Slo:
     ticket: Alerting = Alerting()
     indicator: Indicator | None = None
     source: str = ""
+    goodput: Goodput | None = None
     location: Location = Location("", 0)
 
     @property

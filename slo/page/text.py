@@ -68,10 +68,12 @@ def clock(time: float, now: float) -> str:
 
 def threshold(slo: Slo) -> str:
     """ "500 ms", "2 s"."""
-    seconds = slo.threshold_seconds
-    if seconds is None:
-        return ""
-    return f"{(seconds * 1000).normalize():f} ms" if seconds < 1 else f"{seconds.normalize():f} s"
+    return "" if slo.threshold_seconds is None else seconds(slo.threshold_seconds)
+
+
+def seconds(value: Decimal) -> str:
+    """ "500 ms", "2 s"."""
+    return f"{(value * 1000).normalize():f} ms" if value < 1 else f"{value.normalize():f} s"
 
 
 def promise(slo: Slo) -> str:
@@ -80,4 +82,8 @@ def promise(slo: Slo) -> str:
     if slo.threshold_seconds is not None:
         title = signal_of(slo).title
         return f"{part}: {title[0].lower()}{title[1:]} within {threshold(slo)}"
+    if slo.goodput is not None:
+        longer = f" and {seconds(slo.goodput.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
+        first = f"first token within {seconds(slo.goodput.ttft)}{longer if slo.goodput.per_1k_prompt_tokens else ''}"
+        return f"{part}: {first}, then at most {seconds(slo.goodput.tpot)} a token"
     return f"{part} {'available' if slo.method is Method.TIMESLICES else 'answered'}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slo.model import Slo
-from slo.signals import availability, probe_availability, probe_tpot, probe_ttft, ratio, series_latency, tpot, ttft
+from slo.signals import availability, goodput, probe_availability, probe_tpot, probe_ttft, ratio, series_latency, tpot, ttft
 from slo.signals.base import Signal
 
-_MODULES = (ttft, tpot, availability, probe_ttft, probe_tpot, probe_availability, ratio, series_latency)
+_MODULES = (ttft, tpot, availability, goodput, probe_ttft, probe_tpot, probe_availability, ratio, series_latency)
 GENERIC = frozenset({ratio.SIGNAL.name, series_latency.SIGNAL.name})
 """Signals over series of the author's own: what they count stands in the SLO."""
 SIGNALS: Mapping[str, Signal] = {module.SIGNAL.name: module.SIGNAL for module in _MODULES}

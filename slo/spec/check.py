@@ -119,6 +119,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
     method = check.method(signal)
     objective, window = check.objective(), check.value("window", windows.parse_window)
     threshold = check.threshold(signal)
+    goodput = check.goodput(signal)
     minutes = check.minutes(signal, method)
     group_by = check.group_by()
     labels, annotations = check.labels(raw.labels, "labels"), check.labels(raw.annotations, "annotations")
@@ -134,6 +135,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         window=window,
         method=method,
         threshold_seconds=threshold,
+        goodput=goodput,
         selector=tuple(matcher for label in sorted(given) for matcher in given[label]),
         group_by=group_by,
         edge=edge,

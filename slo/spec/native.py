@@ -106,6 +106,22 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
         _about("Latency up to which an event is good.", pattern=_DURATION, examples=["500ms", "2s"]),
     ] = UNSET
     selector: Selector = {}
+    ttft: Annotated[
+        str | UnsetType,
+        _about("Goodput: the first token comes within this.", pattern=_DURATION, examples=["500ms"]),
+    ] = UNSET
+    tpot: Annotated[
+        str | UnsetType,
+        _about("Goodput: mean time per token after the first.", pattern=_DURATION, examples=["50ms"]),
+    ] = UNSET
+    per_1k_prompt_tokens: Annotated[
+        str | UnsetType,
+        _about(
+            "Goodput: what ttft grows by for every 1,000 tokens of the prompt; nothing unless given.",
+            pattern=_DURATION,
+            examples=["200ms"],
+        ),
+    ] = UNSET
     method: Annotated[
         str | UnsetType, _about("What is counted; the signal's usual one unless given.", enum=[m.value for m in Method])
     ] = UNSET

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from exporter.metrics import llm
 from slo import names, windows
-from slo.model import Alerting, Edge, Indicator, Method, Slo
+from slo.model import Alerting, Edge, Goodput, Indicator, Method, Slo
 from slo.signals.base import Signal
 from slo.spec import native, selectors
 from slo.spec.decode import Problems, suggest
@@ -98,6 +98,23 @@ class Check:
             self.fault(f"signal {signal.name!r} has no threshold: remove it", "threshold")
             return None
         return self.value("threshold", windows.parse_threshold)
+
+    def goodput(self, signal: Signal) -> Goodput | None:
+        """The bounds of a goodput SLO; there exactly where its signal is goodput."""
+        given = {k: getattr(self.raw, k) for k in ("ttft", "tpot", "per_1k_prompt_tokens")}
+        given = {key: text for key, text in given.items() if text is not UNSET}
+        if signal.name != "goodput":
+            for key in given:
+                self.fault(f"{key} is for signal goodput: remove it", key)
+            return None
+        for key in ("ttft", "tpot"):
+            if key not in given:
+                self.fault(f"signal 'goodput' needs {key}: add one, like {key}: 500ms")
+        found = {key: self.value(key, windows.parse_threshold) for key in given}
+        ttft, tpot = found.get("ttft"), found.get("tpot")
+        if ttft is None or tpot is None:
+            return None
+        return Goodput(ttft, tpot, found.get("per_1k_prompt_tokens") or Decimal(0))
 
     def edge(self, signal: Signal) -> Edge:
         """What to do between two buckets."""
