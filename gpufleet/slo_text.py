@@ -15,7 +15,7 @@ from typing import Any
 from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
-from slo.model import Edge, Method, Slo
+from slo.model import Edge, Indicator, Method, Slo
 from slo.signals import probe_availability, signal_of
 from slo.signals.base import Bounds
 from slo.signals.latency import AGENT, Latency
@@ -94,10 +94,15 @@ def _slo(slo: Slo) -> list[str]:
     what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window}"
     lines = [f"{slo.id}  ({slo.location})"]
     lines += _entry("objective", [what])
-    lines += _entry("selects", _selects(slo))
+    if slo.indicator is None or slo.selector:
+        lines += _entry("selects", _selects(slo))
     if slo.group_by:
         lines += _entry("groups", [f"one budget for each {', '.join(slo.group_by)}"])
-    if signal is probe_availability.SIGNAL:
+    if slo.source:
+        lines += _entry("targets", [slo.source])
+    if slo.indicator is not None:
+        lines += _entry("counts", _own_series(slo, slo.indicator))
+    elif signal is probe_availability.SIGNAL:
         bad = [result for result in probe.RESULTS if result != probe.OK]
         lines += _entry("counts", [f"a probe is bad when its result is {', '.join(bad[:-1])} or {bad[-1]}"])
     elif isinstance(signal, Latency):
@@ -109,6 +114,8 @@ def _slo(slo: Slo) -> list[str]:
 
 def _selects(slo: Slo) -> list[str]:
     lines = [str(matcher) for matcher in slo.selector] or ["everything"]
+    if slo.indicator is not None:
+        return lines
     ours = {*llm.MODEL_LABELS, *(label for family in signal_of(slo).families for label in family.labels)}
     foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in ours)
     return lines + [f"the agent sets no label {label}: it must come from your Prometheus" for label in foreign]
@@ -120,6 +127,18 @@ def _availability(slo: Slo) -> str:
     bad = f"no replica answers or more than {percent_exact(slo.max_error_ratio)} of its requests fail"
     start = f"a replica may take {duration(slo.start_grace_seconds)} to start"
     return f"a minute is bad when {bad}; {start}" + ("; having no replica is fine" if slo.scale_to_zero else "")
+
+
+def _own_series(slo: Slo, indicator: Indicator) -> list[str]:
+    lines = [str(indicator)]
+    if indicator.native and slo.threshold_seconds is not None:
+        lines.append(f"within {duration(slo.threshold_seconds)}, estimated inside native buckets")
+    elif indicator.histogram is not None and slo.threshold_seconds is not None:
+        edge = duration(slo.threshold_seconds)
+        lines.append(f"rules count it where {edge} is an edge of its buckets; the service has bounds where it is none")
+    if indicator.rules_only:
+        lines.append("by rules alone: the service has no raw counters of it")
+    return lines
 
 
 def _entry(title: str, lines: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ class SeriesSelector:
         return name == self.name and all(matcher.matches(labels) for matcher in self.matchers)
 
     def __str__(self) -> str:
-        return f"{self.name}{{{','.join(str(matcher) for matcher in self.matchers)}}}"
+        return f"{self.name}{{{','.join(str(matcher) for matcher in self.matchers)}}}" if self.matchers else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,30 @@
-"""`gpufleet slo`: validate, show and serve SLO files, and ask a running service for its budgets."""
+"""`gpufleet slo`: validate, show, compare and serve SLO files, and ask a running service for its budgets."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.model import InputError
 from gpufleet import slo_text
 from gpufleet.listen import Address, address, http_url
 from slo import spec
+from slo.model import Slo
 
 _EPILOG = """examples:
   gpufleet slo validate slos/                                     exit 1 where a file is at fault
   gpufleet slo show slos/                                         buckets, windows, detection times
+  gpufleet slo diff slos/ new/                                    which budgets and alerts change
   gpufleet slo serve --slos slos/ --agent http://node-1:9400      budgets, API and page
   gpufleet slo budget chat-ttft                                   what is left, from a running service"""
 _PAGE = "http://127.0.0.1:9490"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add validate, show, serve and budget."""
+    """Add validate, show, serve, diff and budget."""
     parser.epilog = _EPILOG
     commands = parser.add_subparsers(dest="slo_command", metavar="command", required=True)
 
@@ -40,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_serve(
         add("serve", "keep budgets and serve API and page", "serve --slos slos/ --agent http://node-1:9400", _serve)
     )
+    diff = add("diff", "show which budgets and alerts change between two sets of SLO files", "diff slos/ new/", _diff)
+    for name in ("old", "new"):
+        diff.add_argument(name, type=Path, metavar=name.upper(), help="a file, or a directory of *.yaml files")
     budget = add("budget", "print the budgets of a running service", f"budget --url {_PAGE} chat-ttft", _budget)
     budget.add_argument("--url", type=http_url, default=_PAGE, help="address of the service (default: %(default)s)")
     budget.add_argument("id", nargs="?", metavar="ID", help="one SLO, as <service>-<name>; all unless given")
@@ -61,7 +66,11 @@ def _configure_serve(sub: argparse.ArgumentParser) -> None:
 def _validate(args: argparse.Namespace) -> int:
     reports = spec.reports_of(args.paths)
     for report in reports:
-        print(f"{report.path}: {_count(len(report.slos), 'usable SLO')}, {_count(len(report.problems), 'fault')}")
+        unsupported = f"{len(report.unsupported)} unsupported, " if report.unsupported else ""
+        usable = _count(len(report.slos), "usable SLO")
+        print(f"{report.path}: {usable}, {unsupported}{_count(len(report.problems), 'fault')}")
+        for line in (*report.unsupported, *report.notes):
+            print(f"  {line}")
         for problem in report.problems:
             print(problem, file=sys.stderr)
     return 1 if any(report.problems for report in reports) else 0
@@ -80,10 +89,34 @@ def _serve(args: argparse.Namespace) -> int:
     from gpufleet.serving import open_and_serve  # noqa: PLC0415 (validate and show need no server and no database)
 
     slos = spec.load([args.slos])
+    _tell_what_cannot_be_counted(slos, agents=bool(args.agent))
     print(f"{_count(len(slos), 'SLO')} from {args.slos}", flush=True)
     asyncio.run(
         open_and_serve(slos, agents=args.agent or (), prometheus=args.prometheus, data=args.data, listen=args.listen)
     )
+    return 0
+
+
+def _tell_what_cannot_be_counted(slos: Sequence[Slo], *, agents: bool) -> None:
+    """Say what rules alone can count. Raises InputError where only Prometheus has the series."""
+    own = [slo for slo in slos if slo.indicator is not None]
+    if own and agents:
+        raise InputError(
+            "\n".join(
+                f"{slo.location}: {slo.id} counts series of your own, which agents do not have: "
+                "serve it with --prometheus, or move it to another directory"
+                for slo in own
+            )
+        )
+    for slo in own:
+        if slo.indicator is not None and slo.indicator.rules_only:
+            print(f"{slo.location}: {slo.id} is watched by rules alone: no budget of it is kept here", file=sys.stderr)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from gpufleet import slo_diff  # noqa: PLC0415 (only this command compares)
+
+    print(slo_diff.diff(spec.load([args.old]), spec.load([args.new])))
     return 0
 
 

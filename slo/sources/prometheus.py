@@ -1,7 +1,7 @@
 """Counts from a Prometheus-compatible API: raw range vectors, put together again as the scrapes that they came from.
 
-Imports slo.sources.query, slo.model, slo.observed, slo.facts, slo.plan, slo.signals, the catalogue and the page
-reader's sample type.
+Imports slo.sources.query and series, slo.model, slo.observed, slo.facts, slo.plan, slo.signals, the catalogue and the
+page reader's sample type.
 
 Decision (accepted). Context: increase() extrapolates and rate() needs two samples in a range; a ledger must be exact.
 Decision: ask for the raw samples (`selector[300s]` at a time) behind a watermark and group those of one target and
@@ -30,6 +30,7 @@ from slo.plan import PLACE_LABELS
 from slo.signals import signal_of
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
 from slo.sources.query import QueryApi, QueryError
+from slo.sources.series import SeriesTargets
 
 CHUNK_SECONDS = 300
 CHUNKS_PER_POLL = 12
@@ -79,6 +80,7 @@ class PrometheusSource:
         self._settle = settle_seconds
         self._clock = clock
         self._selectors = selectors_for(slos)
+        self._own_series = SeriesTargets(self._query, slos, lambda source: self._heard.get(source, self._begin))
         self._watermark: float | None = None
         self._begin = 0.0
         self._heard: dict[str, float] = {}
@@ -107,6 +109,7 @@ class PrometheusSource:
             for _ in range(CHUNKS_PER_POLL):
                 end = min(now, self._watermark + CHUNK_SECONDS)
                 found += await self._chunk(self._watermark - OVERLAP_SECONDS, end)
+                found += await self._own_series.chunk(self._watermark - OVERLAP_SECONDS, end - self._settle)
                 self._watermark = end
                 if end >= now:
                     break

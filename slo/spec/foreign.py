@@ -69,7 +69,7 @@ class Cursor:
             return ""
         node = self.node.at(key)
         if not node.scalar:
-            raise self.refuse(f"{self._at(key)} must be a single value", key)
+            raise self.refuse(f"{self.at(key)} must be a single value", key)
         return node.text.strip()
 
     def needed(self, key: str) -> str:
@@ -83,7 +83,7 @@ class Cursor:
         """true or false."""
         text = self.text(key)
         if text not in ("", "true", "false"):
-            raise self.refuse(f"{self._at(key)} must be true or false, not {text!r}", key)
+            raise self.refuse(f"{self.at(key)} must be true or false, not {text!r}", key)
         return text == "true" if text else default
 
     def child(self, key: str) -> Cursor | None:
@@ -91,7 +91,7 @@ class Cursor:
         if key not in self:
             self._taken.setdefault(key, [])
             return None
-        found = Cursor(self.node.at(key), self._at(key), self.told)
+        found = Cursor(self.node.at(key), self.at(key), self.told)
         self._taken.setdefault(key, []).append(found)
         return found
 
@@ -105,7 +105,7 @@ class Cursor:
     def list(self, key: str) -> Sequence[Cursor]:
         """Mappings in a list below it; none where it is not there."""
         nodes = self._items(key)
-        found = [Cursor(node, f"{self._at(key)}[{at}]", self.told) for at, node in enumerate(nodes)]
+        found = [Cursor(node, f"{self.at(key)}[{at}]", self.told) for at, node in enumerate(nodes)]
         self._taken[key] = list(found)
         return found
 
@@ -129,7 +129,7 @@ class Cursor:
     def ignore(self, key: str, why: str) -> None:
         """Note a key that is there as not used, with the reason."""
         if key in self:
-            self.told.note(self.line_of(key), f"{self._at(key)} is not used: {why}")
+            self.told.note(self.line_of(key), f"{self.at(key)} is not used: {why}")
         self._taken.setdefault(key, [])
 
     def unread(self) -> Iterator[tuple[int, str]]:
@@ -137,7 +137,7 @@ class Cursor:
         for key, entry in (self.node.mapping or {}).items():
             if key not in self._taken:
                 if entry.node.value is not None:
-                    yield entry.line, self._at(key)
+                    yield entry.line, self.at(key)
                 continue
             for child in self._taken[key]:
                 yield from child.unread()
@@ -147,8 +147,9 @@ class Cursor:
             return ()
         items = self.node.at(key).items
         if items is None:
-            raise self.refuse(f"{self._at(key)} must be a list", key)
+            raise self.refuse(f"{self.at(key)} must be a list", key)
         return items
 
-    def _at(self, key: str) -> str:
+    def at(self, key: str) -> str:
+        """The path of a key, for messages."""
         return f"{self.path}.{key}" if self.path else key

@@ -81,7 +81,7 @@ def labels(cursor: Cursor, key: str, by: tuple[str, ...] = ()) -> dict[str, str]
         else:
             found[label] = value
             continue
-        cursor.told.note(cursor.node.at(key, label).line, f"{cursor.path}.{key}.{label} is not used: {why}")
+        cursor.told.note(cursor.node.at(key, label).line, f"{cursor.at(key)}.{label} is not used: {why}")
     return found
 
 
