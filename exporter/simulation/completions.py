@@ -8,6 +8,7 @@ tells of the simulated users alone. Every answer says that it is simulated.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import random
@@ -48,14 +49,15 @@ def add_routes(app: web.Application, scenario: Scenario, plan: EnginePlan) -> No
         first, each = latencies(scenario, plan, time.time())
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
         await response.prepare(request)
-        for number in range(tokens):
-            await asyncio.sleep(each if number else first)
-            said: dict[str, object] = {"delta": {"content": " simulated"}} if chat else {"text": " simulated"}
-            end = "length" if number == tokens - 1 else None
-            await _send(response, {"model": model, "choices": [{"index": 0, **said, "finish_reason": end}]})
-        if (asked.get("stream_options") or {}).get("include_usage"):
-            await _send(response, {"model": model, "choices": [], "usage": {"completion_tokens": tokens}})
-        await response.write(b"data: [DONE]\n\n")
+        with contextlib.suppress(ConnectionResetError):  # whoever asked has gone, as clients do
+            for number in range(tokens):
+                await asyncio.sleep(each if number else first)
+                said: dict[str, object] = {"delta": {"content": " simulated"}} if chat else {"text": " simulated"}
+                end = "length" if number == tokens - 1 else None
+                await _send(response, {"model": model, "choices": [{"index": 0, **said, "finish_reason": end}]})
+            if (asked.get("stream_options") or {}).get("include_usage"):
+                await _send(response, {"model": model, "choices": [], "usage": {"completion_tokens": tokens}})
+            await response.write(b"data: [DONE]\n\n")
         return response
 
     app.router.add_get("/v1/models", models)

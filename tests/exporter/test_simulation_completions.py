@@ -90,3 +90,24 @@ def test_what_it_cannot_answer_is_refused_before_the_stream(body: bytes, status:
             assert response.headers[probe.SIMULATED_HEADER] == "1"
 
     asyncio.run(scenario())
+
+
+def test_a_client_that_goes_away_in_mid_stream_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with served() as url:
+            asked = {"model": HOT.work.model, "stream": True, "max_tokens": 64, "prompt": "x"}
+            async with aiohttp.ClientSession() as session:
+                response = await session.post(f"{url}/v1/completions", json=asked)
+                while response.status == 500:  # a simulated failure
+                    response = await session.post(f"{url}/v1/completions", json=asked)
+                await response.content.readline()
+                response.close()
+            async with (  # whole: until the stream before it has noticed
+                asyncio.timeout(30),
+                aiohttp.ClientSession() as session,
+                session.post(f"{url}/v1/completions", json=asked) as whole,
+            ):
+                await whole.read()
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
