@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME...]`: run the benchmarks, print their tables, write JSON to build/bench (`make bench`).
 
-Each is a script `bench_<name>.py` here that takes `--json FILE`. Figures are this machine's, of this run: compare ratios.
+Each is a script `bench_<name>.py` here that takes `--json FILE`. Figures are this machine's of this run: compare
+ratios.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -60,11 +59,8 @@ def free_port():
 
 
 @pytest.fixture
-def prometheus(tmp_path):
+def prometheus(tmp_path, binary):
     """Starts a real Prometheus that scrapes a target every second; ends it by its process id."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("no prometheus on this machine: apt-get install prometheus")
     started = []
 
     def start(target):
@@ -75,7 +71,7 @@ def prometheus(tmp_path):
             f"[{{targets: ['{target}'], labels: {{pod: agent-0}}}}]}}]\n"
         )
         log = (tmp_path / "p.log").open("w")
-        command = [binary, f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
+        command = [binary("prometheus"), f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
                    f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
         started.append((subprocess.Popen(command, stdout=log, stderr=log), log))
         return f"http://127.0.0.1:{port}"
