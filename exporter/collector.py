@@ -90,7 +90,8 @@ class Collector:
         """Close every source, whatever one of them does."""
         for task in self._overdue.values():
             task.cancel()
-        for source in (*self._found, *self._given):
+        found = (source for finder in self._finders for source in finder.found)
+        for source in dict.fromkeys((*self._found, *found, *self._given)):
             await self._let_go(source)
 
     async def _look_around(self) -> list[Source]:
