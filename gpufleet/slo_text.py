@@ -15,7 +15,7 @@ from typing import Any
 from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
-from slo.model import Edge, Indicator, Method, Slo
+from slo.model import Edge, Goodput, Indicator, Method, Slo
 from slo.signals import probe_availability, signal_of
 from slo.signals.base import Bounds
 from slo.signals.latency import AGENT, Latency
@@ -105,6 +105,8 @@ def _slo(slo: Slo) -> list[str]:
     elif signal is probe_availability.SIGNAL:
         bad = [result for result in probe.RESULTS if result != probe.OK]
         lines += _entry("counts", [f"a probe is bad when its result is {', '.join(bad[:-1])} or {bad[-1]}"])
+    elif slo.goodput is not None:
+        lines += _entry("counts", [_goodput(slo.goodput)])
     elif isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
     else:
@@ -119,6 +121,12 @@ def _selects(slo: Slo) -> list[str]:
     ours = {*llm.MODEL_LABELS, *(label for family in signal_of(slo).families for label in family.labels)}
     foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in ours)
     return lines + [f"the agent sets no label {label}: it must come from your Prometheus" for label in foreign]
+
+
+def _goodput(bounds: Goodput) -> str:
+    more = f" and {duration(bounds.per_1k_prompt_tokens)} for every 1,000 tokens of its prompt"
+    first = f"its first token within {duration(bounds.ttft)}{more if bounds.per_1k_prompt_tokens else ''}"
+    return f"a request is good when it went well, had {first}, and then took at most {duration(bounds.tpot)} a token"
 
 
 def _availability(slo: Slo) -> str:

@@ -6,6 +6,8 @@ Status: accepted. Context: a probe must see what a user sees, cost little, and b
 - Each prompt begins with text never sent before: a prefix cache finds nothing of it, apart from what a chat template
   puts in front. It is short; TTFT of long prompts is for traces to tell.
 - An engine that refuses `stream_options` (an old one) is asked again at once without, and no more with it.
+- Each says by its `traceparent` that it is not sampled, so that an engine that traces makes no span of it: otherwise it
+  would count among the users' requests (seen with vLLM 0.32).
 - Whatever is wrong with the answer has one result. refused: no connection. http_error: no answer, or not a 200.
   stream_error: a 200 whose stream broke, carried an error, or was no stream. timeout: not over in time.
 Consequences: bounded in bytes, tokens and time; what an engine sends beyond the bounds is not read.
@@ -149,6 +151,7 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The head of an answer. Raises FailedError where there is none."""
         headers = {"Accept": "application/json, text/event-stream", "Accept-Encoding": "identity"}
+        headers["traceparent"] = f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00"
         if token:
             headers["Authorization"] = f"Bearer {token}"
             url = url.with_user(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,12 +39,14 @@ class Stub:
         self.asked: list[dict[str, object]] = []
         self.paths: list[str] = []
         self.tokens: list[str | None] = []
+        self.parents: list[str] = []
         self.in_flight = self.most_in_flight = 0
         self.port = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.path)
         self.tokens.append(request.headers.get("Authorization"))
+        self.parents.append(request.headers.get("traceparent", ""))
         if request.path.endswith("/metrics"):
             return web.Response(status=404)
         headers = {"gpufleet-simulated": "1"} if self.simulated else {}
@@ -483,6 +486,8 @@ def test_the_token_is_read_each_time_and_told_to_nobody_else(
                 seen = await after(source, int(Seen.of(collected).total) + 1)
             assert seen.results == {"http_error": seen.total}, "a probe that could not be sent is none"
             assert set(server.tokens) == {"Bearer first-secret", "Bearer second-secret"}
+            unsampled = [one for one in server.parents if re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", one)]
+            assert len(set(unsampled)) == len(server.parents)
             page = "".join(f"{series.labels}" for series, _ in (await source.collect()).readings)
             assert "secret" not in page
             assert "secret" not in repr(vars(source))
