@@ -1,6 +1,6 @@
 """Per-series deltas of one source: what each counter gained since it was last seen. Exact over resets and births.
 
-Pure: imports slo.plan and the catalogue. Decision (accepted):
+Pure: imports slo.plan, slo.signals.base and the catalogue. Decision (accepted):
 
 - A counter that fell was reset, and with it all counters of the same metric and replica; where the page tells when the
   process started, a new process resets all counters of its replica, even those that did not fall.
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from exporter.metrics.llm import TARGET_LABEL
 from slo.plan import Key, Plan, Target
+from slo.signals.base import INSTANCE_LABEL
 
 FORGET_SECONDS = 6 * 3600.0
 """How long the last value of a vanished series is kept."""
@@ -178,8 +179,9 @@ class Track:
             gained[first:stop] = [
                 0.0 if math.isnan(n) else n if math.isnan(w) else n - w for n, w in zip(now, was, strict=True)
             ]
+        own = {(TARGET_LABEL, name), (INSTANCE_LABEL, name)}
         if fell and self.old:  # a series that went with the old process comes back from 0
-            self.old = {key: old for key, old in self.old.items() if (TARGET_LABEL, name) not in key[1]}
+            self.old = {key: old for key, old in self.old.items() if not own & {*key[1]}}
 
 
 def first_sight(plan: Plan, time: float, page: Sequence[float]) -> Track:

@@ -32,9 +32,10 @@ _Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Target:
-    """One target: the times of the last scrape handed out and the last failed one, its page shapes."""
+    """One target: the times of the last scrape handed out (if any was) and the last failed one, its page shapes."""
 
     last: float
+    scraped: bool = False
     missed: float = 0.0
     layouts: dict[tuple[int, ...], tuple[PageSample, ...]] = field(default_factory=dict)
 
@@ -93,14 +94,14 @@ class SeriesTargets:
                     found.append(Missed(_source(_key(result)), at, "Prometheus could not scrape it"))
         newest = max(heard.values(), default=0.0)
         for key, target in list(self._targets.items()):
-            if key not in heard and newest - max(target.last, target.missed) > GONE_SECONDS:
+            if target.scraped and key not in heard and newest - max(target.last, target.missed) > GONE_SECONDS:
                 found.append(Scrape(_source(key), target.last + 1, _NO_SERIES, [], _NO_SERIES))
                 del self._targets[key]
         return stamps, found
 
     def _scrape(self, key: _Key, at: float, samples: Mapping[int, tuple[PageSample, float]]) -> Scrape:
         target = self._targets[key]
-        target.last = at
+        target.last, target.scraped = at, True
         shape = tuple(sorted(samples))
         layout = target.layouts.get(shape)
         if layout is None:
