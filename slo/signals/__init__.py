@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slo.model import Slo
-from slo.signals import availability, goodput, probe_availability, probe_tpot, probe_ttft, ratio, series_latency, tpot, ttft
+from slo.signals import (
+    availability,
+    goodput,
+    probe_availability,
+    probe_tpot,
+    probe_ttft,
+    ratio,
+    series_latency,
+    tpot,
+    ttft,
+)
 from slo.signals.base import Signal
 
 _MODULES = (ttft, tpot, availability, goodput, probe_ttft, probe_tpot, probe_availability, ratio, series_latency)
