@@ -24,10 +24,8 @@ from dashboards.panels import (
 from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
 from exporter.metrics import health
 
-IDLE_CAUSES = ("gpu_idle", "clocks_setting", "display_clocks")
-"""Causes of lower clocks that hold no work up, as the catalogue's `cause` names them."""
-EXPECTED_CAUSES = (*IDLE_CAUSES, "power_cap", "sync_boost")
-"""Those and what a GPU under full load is meant to have."""
+EXPECTED_CAUSES = (*health.ORDINARY_CLOCK_CAUSES, "power_cap")
+"""Causes of lower clocks that are no fault, and what a GPU under full load is meant to have."""
 
 _GPU = "cluster, node, gpu"
 _LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
@@ -54,7 +52,8 @@ def health_timeline() -> grafana.Panel:
 
 def clock_events() -> grafana.Panel:
     """When what held the clocks of which GPU down."""
-    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, but(IDLE_CAUSES))}) == 1"
+    faults = but(health.ORDINARY_CLOCK_CAUSES)
+    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults)}) == 1"
     return state_timeline(
         title="Clocks held down, by cause",
         unit="none",

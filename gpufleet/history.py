@@ -21,7 +21,7 @@ from exporter.model import SIMULATED_LABEL
 from exporter.simulation import driver, fleet
 from exporter.simulation.fleet import FAILURE_RATIO, EnginePlan, Workload
 from exporter.simulation.world import Scenario, daily
-from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, Fact
+from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, Fact, clock_event_text, replica_text
 from slo.ledger import Ledger
 from slo.model import Group, Method, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -229,10 +229,12 @@ class _History:
         """Where every replica has been since the beginning, and what the incident's GPU did in the build-up."""
         for plan, labels in self.labels.items():
             scenario = Scenario(plan.node, self._scenario.seed)
-            gpus = ",".join(sorted(driver.gpu_uuid(scenario, gpu) for gpu in plan.gpus))
-            said = {name: value for name, value in labels.items() if name != "dp_rank"} | {"gpus": gpus}
-            text = f"{labels[TARGET_LABEL]} on {plan.node}, GPUs {gpus}"
-            yield Fact(float(self._first), REPLICA, said, 1.0, text)
+            gpus = sorted((driver.gpu_uuid(scenario, gpu), str(gpu)) for gpu in plan.gpus)
+            said = {name: value for name, value in labels.items() if name != "dp_rank"} | {
+                "gpus": ",".join(uuid for uuid, _ in gpus),
+                "gpu_indices": ",".join(index for _, index in gpus),
+            }
+            yield Fact(float(self._first), REPLICA, said, 1.0, replica_text(said))
         tiles: dict[int, tuple[str, int]] = {}
         for span in self._scenario.hot_spans:
             if span.start < self._end:
@@ -269,5 +271,5 @@ def _heat_facts(time: float, node: str, gpu: int, seed: int) -> Iterable[Fact]:
         SIMULATED_LABEL: "true",
     }
     yield Fact(time, UNHEALTHY, labels | {"check": "thermal"}, 1.0, f"GPU {gpu} on {node}: check thermal failed")
-    text = f"GPU {gpu} on {node}: clocks held down by {driver.HOT_CAUSE}"
-    yield Fact(time, CLOCK_EVENT, labels | {"cause": driver.HOT_CAUSE}, 1.0, text)
+    held = labels | {"cause": driver.HOT_CAUSE}
+    yield Fact(time, CLOCK_EVENT, held, 1.0, clock_event_text(held))

@@ -18,6 +18,7 @@ from slo import objects, openapi
 from slo.attribution import BY
 from slo.exposition import Exposition
 from slo.model import Slo, Window
+from slo.names import TILE_SECONDS
 from slo.page.views import Page
 from slo.service import Service
 from slo.status import SloStatus
@@ -124,12 +125,12 @@ def _listed(groups: list[Any]) -> str:
 
 
 def window_of(request: web.Request, slo: Slo) -> Window:
-    """The `window` parameter; the SLO's own where it is absent."""
+    """The `window` parameter, from five minutes up; the SLO's own where it is absent."""
     text = request.query.get("window")
     if text is None:
         return slo.window
     try:
-        return parse_window(text)
+        return parse_window(text, least=TILE_SECONDS)
     except ValueError as error:
         raise RequestError(400, f"window: {error}") from None
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID, Fact
@@ -32,20 +33,29 @@ Spenders = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as people know it: what its node calls it, and the node; empty strings are unknown."""
+
+    uuid: str
+    index: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a replica runs, as last told. `gpus` are UUIDs; empty strings are unknown."""
+    """Where a replica runs, as last told. Empty strings are unknown."""
 
     replica: str
     node: str = ""
     namespace: str = ""
     pod: str = ""
     model: str = ""
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
 
     def keys(self, by: str) -> tuple[str, ...]:
         """What the replica is counted under; ("",) where that is unknown."""
         if by == "gpu":
-            return self.gpus or ("",)
+            return tuple(gpu.uuid for gpu in self.gpus) or ("",)
         if by == "pod":
             return (f"{self.namespace}/{self.pod}" if self.namespace and self.pod else self.pod,)
         return (str(getattr(self, by)),)
@@ -80,8 +90,8 @@ class Spender:
     """One line of the table. `key` is "" where who it was is not known.
 
     `share` is of the bad events (None where nothing was bad), `traffic` of all events; `excess` is None where there is
-    no rest. `shared` is the number of GPUs that
-    the events belong to together; above 1 the figures of those GPUs must not be added.
+    no rest. `shared` is the number of GPUs that the events belong to together; above 1 the figures of those GPUs must
+    not be added. `gpus` has those with evidence first.
     """
 
     key: str
@@ -93,7 +103,7 @@ class Spender:
     shared: int = 1
     replicas: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -111,10 +121,11 @@ def places(facts: Iterable[Fact]) -> dict[str, Place]:
     for fact in facts:
         if fact.kind == REPLICA:
             at = fact.labels
-            gpus = tuple(uuid for uuid in at.get("gpus", "").split(",") if uuid)
-            target = at.get("target", "")
+            target, node = at.get("target", ""), at.get("node", "")
+            named = zip_longest(at.get("gpus", "").split(","), at.get("gpu_indices", "").split(","), fillvalue="")
+            gpus = tuple(Gpu(uuid, index, node) for uuid, index in named if uuid)
             found[target] = Place(
-                target, at.get("node", ""), at.get("namespace", ""), at.get("pod", ""), at.get("model_name", ""), gpus
+                target, node, at.get("namespace", ""), at.get("pod", ""), at.get("model_name", ""), gpus
             )
     return found
 
@@ -139,11 +150,12 @@ def attribute(
     found = []
     for key, one in sums.items():
         nodes = tuple(sorted({p.node for p in one.places.values() if p.node}))
-        gpus = (key,) if by == "gpu" and key else tuple(dict.fromkeys(g for p in one.places.values() for g in p.gpus))
+        gpus = {g.uuid: g for p in one.places.values() for g in p.gpus if by != "gpu" or g.uuid == key}
         # Where the engine does not tell its GPUs, what was seen on its node is the nearest that is known.
         seen = (
             [f for gpu in gpus for f in by_gpu.get(gpu, ())] if gpus else [f for n in nodes for f in by_node.get(n, ())]
         )
+        evidence = _evidence(seen, one.places.keys(), slots)
         found.append(
             Spender(
                 key,
@@ -155,8 +167,8 @@ def attribute(
                 one.shared,
                 tuple(sorted(one.places)),
                 nodes,
-                gpus,
-                _evidence(seen, one.places.keys(), slots),
+                _by_evidence(gpus, evidence),
+                evidence,
             )
         )
     return sorted(found, key=_rank)
@@ -170,11 +182,22 @@ def excess(bad: float, total: float, all_bad: float, all_total: float) -> float 
     return bad - total * (all_bad - bad) / rest
 
 
-def _rank(one: Spender) -> tuple[float, float, float, str]:
-    """By excess, then share; equal ones (the GPUs of one replica) by what was seen on them."""
+def _rank(one: Spender) -> tuple[float, float, float, tuple[str, int, str, str], str]:
+    """By excess, then share; equal ones (the GPUs of one replica) by what was seen on them, then as nodes count."""
     weight = sum((e.lift or 1.0) * e.events for e in one.evidence)
     # Rounded, so that the dust of adding in another order does not decide before the evidence does.
-    return (-round(one.excess or 0.0, 6), -round(one.share or 0.0, 9), -weight, one.key)
+    return (
+        -round(one.excess or 0.0, 6),
+        -round(one.share or 0.0, 9),
+        -weight,
+        _counting(next(iter(one.gpus), Gpu(""))),
+        one.key,
+    )
+
+
+def _counting(gpu: Gpu) -> tuple[str, int, str, str]:
+    """Sort key: by node, then by number."""
+    return (gpu.node, len(gpu.index), gpu.index, gpu.uuid)
 
 
 def _by_hardware(events: Iterable[Fact]) -> tuple[dict[str, list[Fact]], dict[str, list[Fact]]]:
@@ -212,6 +235,14 @@ def _evidence(facts: Iterable[Fact], replicas: Iterable[str], slots: Sequence[Sl
             )
         )
     return tuple(sorted(found, key=lambda e: (-(e.lift or 0.0), -e.events, e.gpu, e.name)))
+
+
+def _by_evidence(gpus: Mapping[str, Gpu], evidence: Sequence[Evidence]) -> tuple[Gpu, ...]:
+    """Those that something was seen on first, which also tells what their nodes call them; then as nodes count."""
+    seen = {e.gpu: Gpu(e.gpu, e.gpu_index, e.node) for e in reversed(evidence) if e.gpu in gpus}
+    first = [seen[uuid] for uuid in dict.fromkeys(e.gpu for e in evidence) if uuid in seen]
+    rest = [gpu for uuid, gpu in gpus.items() if uuid not in seen]
+    return (*first, *sorted(rest, key=_counting))
 
 
 def _name(fact: Fact) -> str:

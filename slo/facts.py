@@ -15,13 +15,18 @@ from slo.observed import Scrape
 from slo.signals.base import PageSeries
 
 REPLICA = "replica"
-"""A replica and where it runs: target, model_name, engine, node, namespace, pod, gpus (UUIDs joined by a comma)."""
+"""A replica and where it runs: target, model_name, engine, node, namespace, pod, gpus (UUIDs joined by a comma), and
+gpu_indices (beside them, each what its node calls it; empty where the page does not tell)."""
 XID = "xid"
 """XID errors: value is how many, labels xid, class and the GPU's."""
 UNHEALTHY = "unhealthy"
 """A check that found a GPU unhealthy in the five minutes from `time`: labels check and the GPU's."""
 CLOCK_EVENT = "clock_event"
-"""A cause that held a GPU's clocks down in the five minutes from `time`: labels cause and the GPU's."""
+"""A cause that held a GPU's clocks down in the five minutes from `time`: labels cause and the GPU's. Causes that are
+no fault make no fact."""
+
+POWER_CAP = "power_cap"
+"""The cause that a GPU under full load is meant to have: told, and worded so."""
 
 FAMILIES: tuple[Family, ...] = (
     llm.ENGINE_UP,
@@ -76,7 +81,7 @@ class FactWatch:
             shape = _shape(scrape.series)
             self._shapes[scrape.source] = scrape.layout, shape
         facts = [
-            Fact(scrape.time, REPLICA, labels, 1.0, _where(labels))
+            Fact(scrape.time, REPLICA, labels, 1.0, replica_text(labels))
             for labels in shape.replicas
             if self._replicas.get(labels["target"]) != labels
         ]
@@ -91,8 +96,7 @@ class FactWatch:
         for at, labels in shape.causes:
             if scrape.values[at] == 1 and self._first_in(tile, CLOCK_EVENT, labels):
                 said = dict(labels)
-                text = f"GPU {_gpu(said)}: clocks held down by {said.get('cause')}"
-                facts.append(Fact(float(tile * TILE_SECONDS), CLOCK_EVENT, said, 1.0, text))
+                facts.append(Fact(float(tile * TILE_SECONDS), CLOCK_EVENT, said, 1.0, clock_event_text(said)))
         return facts
 
     def _xid_steps(self, scrape: Scrape, shape: _Shape) -> list[Fact]:
@@ -129,26 +133,47 @@ def _shape(series: Sequence[PageSeries]) -> _Shape:
         wanted = {*more, *_GPU_LABELS}
         return tuple((at, tuple(p for p in labels if p[0] in wanted)) for at, labels in found[family.name])
 
-    gpus: dict[str, list[str]] = {}
+    # An engine tells its GPUs by UUID; what the node calls them stands on the GPUs' own series.
+    indices = {
+        said.get("UUID", ""): said.get("gpu", "")
+        for family in (health.HEALTH, health.CLOCK_EVENT_ACTIVE)
+        for said in (dict(labels) for _, labels in found[family.name])
+    }
+    gpus: dict[str, set[str]] = {}
     for _, labels in found[llm.ENGINE_GPU_INFO.name]:
         said = dict(labels)
-        gpus.setdefault(said.get("target", ""), []).append(said.get("UUID", ""))
+        gpus.setdefault(said.get("target", ""), set()).add(said.get("UUID", ""))
     replicas = []
     for _, labels in found[llm.ENGINE_UP.name]:
         said = {name: value for name, value in labels if name in _REPLICA_LABELS}
         if "target" in said:
-            replicas.append({**said, "gpus": ",".join(sorted(gpus.get(said["target"], [])))})
+            uuids = sorted(gpus.get(said["target"], ()))
+            told = {"gpus": ",".join(uuids), "gpu_indices": ",".join(indices.get(uuid, "") for uuid in uuids)}
+            replicas.append({**said, **told})
     return _Shape(
         of_gpu(health.XID_ERRORS, "xid", "class"),
         of_gpu(health.HEALTH, "check"),
-        of_gpu(health.CLOCK_EVENT_ACTIVE, "cause"),
+        tuple(
+            (at, labels)
+            for at, labels in of_gpu(health.CLOCK_EVENT_ACTIVE, "cause")
+            if dict(labels).get("cause") not in health.ORDINARY_CLOCK_CAUSES
+        ),
         tuple(replicas),
     )
+
+
+def clock_event_text(labels: Mapping[str, str]) -> str:
+    """A clock event in words; a power cap with what is to be thought of it."""
+    cause = labels.get("cause", "")
+    return f"GPU {_gpu(labels)}: clocks held down by {cause}{', normal under load' if cause == POWER_CAP else ''}"
 
 
 def _gpu(labels: Mapping[str, str]) -> str:
     return f"{labels.get('gpu') or labels.get('UUID', '?')} on {labels.get('node') or labels.get('hostname', '?')}"
 
 
-def _where(labels: Mapping[str, str]) -> str:
-    return f"{labels['target']} on {labels.get('node', '?')}, GPUs {labels.get('gpus') or 'unknown'}"
+def replica_text(labels: Mapping[str, str]) -> str:
+    """Where a replica runs, in words."""
+    pairs = zip(labels["gpus"].split(","), labels["gpu_indices"].split(","), strict=True)
+    gpus = ", ".join(index or uuid for uuid, index in pairs)
+    return f"{labels['target']} on {labels.get('node', '?')}, GPUs {gpus or 'unknown'}"

@@ -110,11 +110,20 @@ class EvidenceObject(msgspec.Struct, frozen=True):
     text: str
 
 
+class GpuObject(msgspec.Struct, frozen=True):
+    """One GPU: its UUID, and what its node calls it; null where the page did not tell."""
+
+    uuid: str
+    index: str | None
+    node: str | None
+
+
 class SpenderObject(msgspec.Struct, frozen=True):
     """One spender. `key` is null where unknown; `shared` above 1: the figures of that many GPUs are the same events.
 
     `share` is of all that was bad, `traffic` of all events. `excess` is bad events beyond its own traffic at the error
-    rate of the rest; null where there is no rest.
+    rate of the rest; null where there is no rest. `gpus` are UUIDs, those with evidence first; `gpu_names` are the same
+    with index and node.
     """
 
     key: str | None
@@ -128,11 +137,12 @@ class SpenderObject(msgspec.Struct, frozen=True):
     replicas: list[str]
     nodes: list[str]
     gpus: list[str]
+    gpu_names: list[GpuObject]
     evidence: list[EvidenceObject]
 
 
 class AttributionObject(msgspec.Struct, frozen=True):
-    """Who spent the budget in the window, by excess."""
+    """Who spent the budget in the window, by excess. Spenders are kept by five minutes: `since` is on one of them."""
 
     id: str
     group: dict[str, str]
@@ -288,7 +298,8 @@ def _spender(one: Spender) -> SpenderObject:
         additive=one.shared == 1,
         replicas=list(one.replicas),
         nodes=list(one.nodes),
-        gpus=list(one.gpus),
+        gpus=[gpu.uuid for gpu in one.gpus],
+        gpu_names=[GpuObject(gpu.uuid, gpu.index or None, gpu.node or None) for gpu in one.gpus],
         evidence=[_evidence(e) for e in one.evidence],
     )
 

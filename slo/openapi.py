@@ -27,7 +27,10 @@ _GROUP = {
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
 }
 _WINDOW = _param(
-    "window", "query", "How far back, like 1h or 30d; the SLO's own window unless told otherwise.", {"type": "string"}
+    "window",
+    "query",
+    "How far back, like 5m, 1h or 30d; the SLO's own window unless told otherwise.",
+    {"type": "string"},
 )
 
 

@@ -79,7 +79,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who spent in [since, until): spenders by excess, and everything bad and total of the window."""
+    """Who spent in [since, until): spenders by excess, and everything bad and total of the window.
+
+    `since` is rounded down to five minutes, by which spenders are kept.
+    """
 
     by: str
     since: float
@@ -269,7 +272,7 @@ class Service:
 
     def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
         until = status.until
-        since = max(0.0, until - seconds)
+        since = max(0.0, until - seconds) // SLOT_SECONDS * SLOT_SECONDS
         key = (status.slo.id, status.group)
         spenders = self.ledger.spenders(*key, since, until)
         step = SLOT_SECONDS

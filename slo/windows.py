@@ -70,14 +70,17 @@ _BASE = (  # severity, share of the budget, long window in hours for a 30 d SLO
 _BASE_WINDOW = 30 * 86400
 
 
-def parse_window(text: str) -> Window:
-    """Read "30d", "4w", "12h". Raises ValueError with what is wrong and what to write."""
+def parse_window(text: str, *, least: int = HOUR) -> Window:
+    """Read "30d", "4w", "12h"; `least` is the shortest in seconds. Raises ValueError with what is wrong and what to do.
+
+    An SLO's own window lasts an hour at least; what is asked about the past may be shorter.
+    """
     match = re.fullmatch(r"([1-9]\d{0,8})([mhdw])", text, re.ASCII)
     if not match:
         raise ValueError(f"{text!r} is not a window: write a whole number and a unit, like 30d, 4w or 12h")
     seconds = int(match[1]) * _UNITS[match[2]]
-    if not HOUR <= seconds <= 400 * 86400:
-        raise ValueError(f"{text!r} is out of range: a window lasts from 1h to 400d")
+    if not least <= seconds <= 400 * 86400:
+        raise ValueError(f"{text!r} is out of range: a window lasts from {format_window(least)} to 400d")
     return Window(text, seconds)
 
 

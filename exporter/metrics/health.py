@@ -46,3 +46,5 @@ CLOCK_EVENT_ACTIVE = Family(
     "1 while the cause holds the clocks down; else 0.",
     ("cause", *GPU_LABELS),
 )
+ORDINARY_CLOCK_CAUSES = ("gpu_idle", "clocks_setting", "sync_boost", "display_clocks")
+"""Causes of `CLOCK_EVENT_ACTIVE` that are no fault: idleness, or clocks that someone set. Never evidence of trouble."""

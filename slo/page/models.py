@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from slo.attribution import SLOT_SECONDS, Evidence
-from slo.facts import CLOCK_EVENT, UNHEALTHY, XID
+from slo.attribution import SLOT_SECONDS, Evidence, Gpu
+from slo.facts import CLOCK_EVENT, POWER_CAP, UNHEALTHY, XID
 from slo.objects import rfc3339
 from slo.page import drawing, text
 from slo.status import AT_RISK, AlertStatus, SloStatus, pace_window
@@ -74,8 +74,8 @@ class Banner:
     factor: str
     lasts: str
     who: str
-    where: str
-    evidence: tuple[str, ...]
+    where: Markup
+    evidence: tuple[Markup, ...]
 
 
 def row_of(status: SloStatus) -> Row:
@@ -153,49 +153,79 @@ def _lasts(status: SloStatus, alert: AlertStatus) -> str:
     return f"{text.duration(left / pace * status.slo.window.seconds)} at the pace of the last {alert.window.short}"
 
 
-def _culprit(status: SloStatus) -> tuple[str, str, tuple[str, ...]]:
+def _culprit(status: SloStatus) -> tuple[str, Markup, tuple[Markup, ...]]:
     """(who spent, where it runs, what was seen there) in words."""
     culprit = status.culprit
     if culprit is None:
-        return "", "", ()
+        return "", Markup(), ()
     top = culprit.spender
     if top is None:
-        return "No replica stands out: all spend alike, so load, prompts or a change to all is likelier.", "", ()
+        who = "No replica stands out: all spend alike, so load, prompts or a change to all is likelier."
+        return who, Markup(), ()
     share, traffic = text.percent(top.share, 0), text.percent(top.traffic, 0)
     who = f"{top.key or 'A replica that is not known'} spent {share} of it with {traffic} of the traffic"
     telling = [e for e in top.evidence if e.lift is None or e.lift >= TELLING_LIFT]
-    # Those that something was seen on first: they are what to look at.
-    index = {e.gpu: e.gpu_index for e in telling}
-    gpus = ", ".join(gpu_name(gpu, index.get(gpu, "")) for gpu in sorted(top.gpus[:8], key=lambda g: g not in index))
-    parts = [f"node {', '.join(top.nodes)}" if top.nodes else "", gpus]
     if telling:
         seen = tuple(evidence_lines(telling, status.until)[:3])
     elif top.gpus or top.nodes:
-        seen = ("Nothing was seen on its hardware that goes with the burn.",)
+        seen = (Markup("Nothing was seen on its hardware that goes with the burn."),)
     else:
-        seen = ("Where it runs is not known, so its hardware could not be looked at.",)
-    return who, " · ".join(p for p in parts if p), seen
+        seen = (Markup("Where it runs is not known, so its hardware could not be looked at."),)
+    return who, gpu_names(top.gpus[:8]) or Markup(", ").join(f"node {node}" for node in top.nodes), seen
 
 
-def gpu_name(gpu: str, index: str = "") -> str:
+def gpu_names(gpus: Iterable[Gpu]) -> Markup:
+    """GPUs by what their nodes call them, the node once for those on it; the UUID as a title."""
+    on: dict[str, list[Markup]] = {}
+    for gpu in gpus:
+        on.setdefault(gpu.node, []).append(_titled(gpu.uuid, _called(gpu)))
+    parts = (Markup(", ").join(names) + (f" on {node}" if node else "") for node, names in on.items())
+    return Markup("; ").join(parts)
+
+
+def _called(gpu: Gpu) -> str:
     """By its index where that is known, else by the first part of its UUID."""
-    return f"GPU {index}" if index else gpu if len(gpu) <= SHORT_UUID else f"{gpu[:SHORT_UUID]}\u2026"
+    if gpu.index:
+        return f"GPU {gpu.index}"
+    return gpu.uuid if len(gpu.uuid) <= SHORT_UUID else f"{gpu.uuid[:SHORT_UUID]}\u2026"
 
 
-def evidence_lines(evidence: Iterable[Evidence], now: float, *, name_gpu: bool = True) -> list[str]:
-    """Hardware events in words, one line per GPU and kind: a coincidence, with its lift. Strongest first."""
-    kinds: dict[tuple[str, str], list[Evidence]] = {}
+def _titled(title: str, name: str) -> Markup:
+    return Markup('<span title="{}">{}</span>').format(title, name)
+
+
+def evidence_lines(evidence: Iterable[Evidence], now: float, *, name_gpu: bool = True) -> list[Markup]:
+    """Hardware events in words, one line per GPU and stretch of time: a coincidence, with its lift. Strongest first.
+
+    What throttled a GPU is often told by several causes and a check at once; XIDs have a line of their own.
+    """
+    lines: dict[tuple[str, str, bool], list[Evidence]] = {}
     for one in evidence:
-        kinds.setdefault((one.gpu, one.kind), []).append(one)
-    return [_evidence_line(same, now, name_gpu=name_gpu) for same in kinds.values()]
+        lines.setdefault((one.node, one.gpu, one.kind == XID), []).append(one)
+    return [
+        _evidence_line(same, now, name_gpu=name_gpu) for together in lines.values() for same in _at_one_time(together)
+    ]
 
 
-def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> str:
+def _at_one_time(evidence: list[Evidence]) -> list[list[Evidence]]:
+    """Those whose times overlap, together."""
+    found: list[list[Evidence]] = []
+    for one in evidence:
+        same = next((f for f in found if any(one.first <= o.last and o.first <= one.last for o in f)), None)
+        if same is None:
+            found.append([one])
+        else:
+            same.append(one)
+    return found
+
+
+def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> Markup:
     one = same[0]
-    names = ", ".join(
-        e.name.replace("_", " ") + (f" {text.TIMES}{e.events}" if e.kind == XID and e.events > 1 else "") for e in same
+    what = "; ".join(
+        words.format(text.listed(_event(e) for e in same if e.kind == kind))
+        for kind, words in _EVENT_WORDS.items()
+        if any(e.kind == kind for e in same)
     )
-    what = {XID: "XID {}", UNHEALTHY: "health check failed: {}", CLOCK_EVENT: "clocks held down by {}"}[one.kind]
     first, last = min(e.first for e in same), max(e.last for e in same)
     when = text.clock(first, now)
     if last - first >= SLOT_SECONDS:
@@ -205,9 +235,21 @@ def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> str:
     if lifts:
         much = text.rate(max(lifts)) if max(lifts) <= MOST_LIFT else f"more than {text.rate(MOST_LIFT)}"
         lift = f"; errors {much} as frequent as without it"
-    where = f"{gpu_name(one.gpu, one.gpu_index)}: " if name_gpu else ""
-    line = f"{where}{what.format(names)}, {when}{lift}"
-    return line[0].upper() + line[1:]
+    line = f"{what}, {when}{lift}"
+    if not name_gpu:
+        return Markup.escape(line[0].upper() + line[1:])
+    gpu = Gpu(one.gpu, one.gpu_index, one.node)
+    return _titled(gpu.uuid, _called(gpu) + (f" on {gpu.node}" if gpu.node else "")) + f": {line}"
+
+
+_EVENT_WORDS = {XID: "XID {}", CLOCK_EVENT: "clocks held down by {}", UNHEALTHY: "health check failed: {}"}
+
+
+def _event(one: Evidence) -> str:
+    name = one.name.replace("_", " ")
+    if one.kind == XID and one.events > 1:
+        return f"{name} {text.TIMES}{one.events}"
+    return f"{name} (normal under load)" if one.kind == CLOCK_EVENT and one.name == POWER_CAP else name
 
 
 def burns_of(status: SloStatus) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -45,6 +46,12 @@ def count(value: float) -> str:
     """12345 → "12 345", with narrow spaces."""
     text = f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
     return text.replace(",", "\u202f").replace("-", MINUS)
+
+
+def listed(words: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last
 
 
 def duration(seconds: float) -> str:

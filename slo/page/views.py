@@ -14,10 +14,11 @@ from aiohttp import web
 from markupsafe import Markup
 
 from slo.attribution import BY
-from slo.objects import attribution_object, history_object, rfc3339, slo_object
+from slo.names import TILE_SECONDS
+from slo.objects import history_object, rfc3339, slo_object
 from slo.page import text
 from slo.page.files import static_files
-from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_name, row_of
+from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_names, row_of
 from slo.service import Service
 from slo.status import SloStatus, pace_window
 from slo.windows import parse_window
@@ -42,7 +43,11 @@ class Page:
             undefined=jinja2.StrictUndefined,
         )
         self._jinja.globals.update(
-            asset=lambda name: f"/static/{name}?v={self._files[name][0]}", text=text, states=STATES, rfc3339=rfc3339
+            asset=lambda name: f"/static/{name}?v={self._files[name][0]}",
+            text=text,
+            states=STATES,
+            rfc3339=rfc3339,
+            gpu_names=gpu_names,
         )
         self._overview: tuple[str, bytes, bytes] = ("", b"", b"")
 
@@ -69,7 +74,7 @@ class Page:
         by = request.query.get("by", "replica")
         window = request.query.get("window") or self._default_window(status)
         try:
-            seconds = parse_window(window).seconds
+            seconds = parse_window(window, least=TILE_SECONDS).seconds
         except ValueError:
             window, seconds = status.slo.window.text, status.slo.window.seconds
         by = by if by in BY else "replica"
@@ -89,7 +94,6 @@ class Page:
             "factors": [[a.window.long, float(a.window.factor), a.window.severity] for a in status.alerts],
             "bounds": status.slo.method.unit == "requests" and status.counts.good != status.counts.good_upper,
         }
-        spenders = attribution_object(status, window, who).spenders
         group = {f"group.{label}": value for label, value in status.group}
 
         def link(**change: str) -> str:
@@ -111,10 +115,7 @@ class Page:
             + [status.slo.window.text],
             link=link,
             who=who,
-            spenders=spenders,
             evidence=[evidence_lines(s.evidence, status.until, name_gpu=by != "gpu") for s in who.spenders],
-            names={g: gpu_name(g) for s in who.spenders for g in s.gpus}
-            | {e.gpu: gpu_name(e.gpu, e.gpu_index) for s in who.spenders for e in s.evidence},
             history=history,
             rows=_table_rows(history.points),
             chart=Markup(json.dumps(chart, allow_nan=False).replace("<", "\\u003c")),  # noqa: S704 - JSON, no markup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.health import CLOCK_EVENTS
 from exporter.metrics import health, llm
 from exporter.model import labels_of
 from exporter.page import PageSample
@@ -34,6 +35,8 @@ def test_where_a_replica_runs_is_told_when_it_changes():
     watch = FactWatch()
     [first] = watch.feed(page(START))
     assert (first.kind, first.labels["gpus"], first.labels["node"]) == (REPLICA, "GPU-1,GPU-2", "n1")
+    assert first.labels["gpu_indices"] == "0,", "what the node calls it stands on the GPU's own series"
+    assert first.text == "e:1 on n1, GPUs 0, GPU-2"
     assert watch.feed(page(START + 5)) == []
     [moved] = watch.feed(page(START + 10, node="n2"))
     assert (moved.time, moved.labels["node"]) == (START + 10, "n2")
@@ -56,3 +59,14 @@ def test_hardware_events_are_told_as_they_happen():
 def test_counters_that_were_there_before_the_watch_are_no_events():
     watch = FactWatch()
     assert [fact.kind for fact in watch.feed(page(START, xid=7.0))] == [REPLICA]
+
+
+def test_clocks_held_down_by_what_is_no_fault_are_no_events():
+    def held(time, value):
+        return scrape(time, [(health.CLOCK_EVENT_ACTIVE, {"cause": cause, **GPU}, value) for cause in CLOCK_EVENTS])
+
+    told = FactWatch().feed(held(START, 1.0))
+    causes = {fact.labels["cause"]: fact.text for fact in told}
+    assert causes.keys() == {"hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "power_cap"}
+    assert causes["power_cap"] == "GPU 0 on n1: clocks held down by power_cap, normal under load"
+    assert set(health.ORDINARY_CLOCK_CAUSES) == CLOCK_EVENTS.keys() - causes.keys()

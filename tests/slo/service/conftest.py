@@ -116,8 +116,9 @@ class World:
         self.ledger.append((), None, facts)
 
     def placed(self, target: str, node: str, gpus: Sequence[str]) -> Fact:
-        labels = {"target": target, "node": node, "gpus": ",".join(gpus), "pod": f"pod-{target}", "model_name": "m"}
-        return Fact(NOON - 86400, REPLICA, labels)
+        labels = {"target": target, "node": node, "pod": f"pod-{target}", "model_name": "m"}
+        indices = ",".join(str(3 + at) for at in range(len(gpus)))
+        return Fact(NOON - 86400, REPLICA, labels | {"gpus": ",".join(gpus), "gpu_indices": indices})
 
     def throttled(self, at: float, gpu: str, node: str) -> Fact:
         return Fact(at, CLOCK_EVENT, {"UUID": gpu, "gpu": "4", "node": node, "cause": "hw_thermal"}, 0.9)

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slo import names
 from slo.api import make_app
+from slo.objects import rfc3339
 from slo.openapi import document
+from slo.windows import parse_window
 
 
 def get(url: str, **headers: str) -> tuple[int, Any, Any]:
@@ -101,6 +103,7 @@ def test_every_answer_has_the_shape_that_openapi_tells_and_every_route_is_told(i
         ("/api/v1/slos?size=5", 400, "it takes cursor, limit"),
         ("/api/v1/slos/chat-ttft/history?window=5y", 400, "like 30d, 4w or 12h"),
         ("/api/v1/slos/chat-ttft/attribution?by=rack", 400, "node, gpu, pod, model, replica"),
+        ("/api/v1/slos/chat-ttft/attribution?by=pod&window=4m", 400, "from 5m to 400d"),
         ("/api/v1/slos/chat-ttft?group.node=a", 400, "it is not grouped"),
         ("/api/v2/slos", 404, "/openapi.json lists what is"),
     ],
@@ -138,6 +141,17 @@ def test_history_and_attribution_agree_with_what_was_counted(incident: Any, serv
     assert [(s["key"], s["shared"], s["additive"]) for s in who["spenders"][:2]] == [("B1", 2, False), ("B0", 2, False)]
     assert who["spenders"][0]["excess"] == 1500
     assert who["spenders"][0]["evidence"][0]["name"] == "hw_thermal"
+    assert who["spenders"][0]["gpu_names"] == [{"uuid": "B1", "index": "4", "node": "n2"}]
+
+
+def test_attribution_takes_every_window_that_burn_rates_are_told_for(incident: Any, serve: Any) -> None:
+    with serve(incident.service()) as url:
+        windows = [*get(f"{url}/api/v1/slos/chat-ttft")[2]["burn_rates"], "10m"]
+        for window in windows:
+            status, _, who = get(f"{url}/api/v1/slos/chat-ttft/attribution?by=replica&window={window}")
+            seconds = parse_window(window, least=300).seconds
+            assert (status, who["since"]) == (200, rfc3339(incident.noon - seconds))
+            assert who["bad"] == min(50 * seconds / 60, 1500)
 
 
 def test_an_unchanged_answer_is_not_sent_twice_and_headers_are_strict(incident: Any, serve: Any) -> None:

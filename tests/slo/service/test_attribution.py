@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo.attribution import BY, Place, Slot, attribute, excess, lift, places
+from slo.attribution import BY, Gpu, Place, Slot, attribute, excess, lift, places
 from slo.facts import CLOCK_EVENT, REPLICA, XID, Fact
 
 SPENDERS = st.dictionaries(
@@ -14,7 +14,9 @@ SPENDERS = st.dictionaries(
     st.tuples(st.integers(0, 500), st.integers(0, 500)).map(lambda p: (float(p[0]), float(p[0] + p[1]))),
     min_size=1,
 )
-WHERE = {f"10.0.0.{i}:8000": Place(f"10.0.0.{i}:8000", f"n{i % 3}", "ns", f"p{i}", "m", (f"G{i}",)) for i in range(9)}
+WHERE = {
+    f"10.0.0.{i}:8000": Place(f"10.0.0.{i}:8000", f"n{i % 3}", "ns", f"p{i}", "m", (Gpu(f"G{i}"),)) for i in range(9)
+}
 
 
 @given(SPENDERS, st.sampled_from(BY))
@@ -47,7 +49,7 @@ def test_a_single_spender_has_no_excess_since_there_is_no_rest() -> None:
 
 
 def test_gpus_of_one_replica_are_shared_not_additive_and_ordered_by_what_was_seen() -> None:
-    where = {"a": Place("a", "n1", gpus=("G0", "G1", "G2", "G3"))}
+    where = {"a": Place("a", "n1", gpus=tuple(Gpu(f"G{i}") for i in range(4)))}
     seen = [Fact(10, XID, {"UUID": "G2", "gpu": "2", "node": "n1", "xid": "94"})]
     found = attribute("gpu", {"a": (8.0, 10.0), "b": (0.0, 10.0)}, where, (), seen)
     assert [s.key for s in found] == ["G2", "G0", "G1", "G3", ""]
@@ -67,12 +69,20 @@ def test_lift_is_the_error_rate_with_the_event_over_that_without() -> None:
 
 
 def test_the_latest_place_counts() -> None:
-    told = [Fact(t, REPLICA, {"target": "a", "node": n, "gpus": "G0,G1"}) for t, n in ((1, "old"), (2, "new"))]
-    assert places(told)["a"] == Place("a", "new", gpus=("G0", "G1"))
+    said = {"target": "a", "gpus": "G0,G1", "gpu_indices": "2,"}
+    told = [Fact(t, REPLICA, said | {"node": n}) for t, n in ((1, "old"), (2, "new"))]
+    assert places(told)["a"] == Place("a", "new", gpus=(Gpu("G0", "2", "new"), Gpu("G1", "", "new")))
+
+
+def test_gpus_are_listed_by_evidence_then_by_number() -> None:
+    where = {"a": Place("a", "n1", gpus=tuple(Gpu(f"G{9 - i}", str(i), "n1") for i in (10, 9, 0, 1)))}
+    seen = [Fact(10, CLOCK_EVENT, {"UUID": "G8", "gpu": "1", "node": "n1", "cause": "hw_thermal"})]
+    [found] = attribute("replica", {"a": (1.0, 2.0)}, where, (), seen)
+    assert [gpu.index for gpu in found.gpus] == ["1", "0", "9", "10"]
 
 
 def test_evidence_on_another_gpu_of_the_node_is_not_the_spenders_where_its_gpus_are_known() -> None:
-    where = {"a": Place("a", "n1", gpus=("G0",))}
+    where = {"a": Place("a", "n1", gpus=(Gpu("G0"),))}
     seen = [Fact(10, CLOCK_EVENT, {"UUID": "G7", "gpu": "7", "node": "n1", "cause": "hw_thermal"})]
     assert attribute("replica", {"a": (1.0, 2.0)}, where, (), seen)[0].evidence == ()
     unknown = {"a": Place("a", "n1")}

@@ -62,7 +62,9 @@ def test_the_overview_says_what_burns_since_when_and_who(incident: Any, serve: A
         said = burns.inner_text()
         for words in ("chat ttft", "since 11:48 UTC", "burning since 11:30", "b:1 spent 100 % of it with 50 % of"):
             assert words in said
-        assert "GPU 4: clocks held down by hw thermal" in said
+        assert "GPU 4, GPU 3 on n2" in said
+        assert "GPU 4 on n2: clocks held down by hw thermal" in said
+        assert {one.get_attribute("title") for one in burns.get_by_text("GPU 4").all()} == {"B1"}
         assert "coincidence" in said
         rows = page.locator("#rows tr")
         assert rows.count() == 2
@@ -95,7 +97,7 @@ def test_one_slo_in_depth_draws_its_budget_and_names_its_spenders(incident: Any,
         page.wait_for_selector("#charts path.budget")
         assert page.locator("#charts rect.burn.hot").count() == 30
         first = page.locator("table.spenders tbody").first.inner_text()
-        assert "GPU 4" in first
+        assert "GPU 4 on n2" in first
         assert "shared: 2" in first
         assert "hw thermal" in first
         page.get_by_role("link", name="node", exact=True).click()

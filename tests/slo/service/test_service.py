@@ -110,7 +110,7 @@ def test_what_the_tally_has_to_say_is_logged_once_and_kept(world: Any, caplog: p
         return service
 
     service = asyncio.run(run())
-    assert [(n.time, "went back by 3600 s" in n.text) for n in service.notices] == [(world.now, True)]
+    assert [(n.time, "went back by 3570 s" in n.text) for n in service.notices] == [(world.now, True)]
     assert [record.message for record in caplog.records] == [service.notices[0].text]
 
 
