@@ -50,7 +50,7 @@ $(VENV)/.up: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.test: $(VENV)/.up tests/tools.sh
 	@echo "installing the test tools …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[slo,otlp]' --group test
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[slo,otlp,kubernetes]' --group test
 	@bash tests/tools.sh $(VENV)/tools
 	@touch $@
 
