@@ -3,7 +3,8 @@
 State file (path in FAKE_NVML): gpus, hang ("init", "handle 1", "gpu 1" or "events"), lost [indexes], no_handle
 [indexes], refused {function or field id: NVML error code}, fields {id: value}, gpm {metric id: value or null; absent:
 no GPM}, clock_events, xids [[index, code]], events (false: none), library (false: no libnvidia-ml), crash, chatter,
-busy_ms (processor time a call takes), frozen (the file is read once, and a wait for events lasts as long as it may).
+busy_ms (processor time a call takes), frozen (the file is read once, and a wait for events lasts as long as it may),
+pids {index: [process ids]}, mig {index: [UUIDs of instances]}.
 """
 
 # ruff: noqa: N802  the functions carry NVML's own names
@@ -18,6 +19,7 @@ from pynvml import *  # noqa: F403  the worker uses its structures and constants
 from pynvml import (
     NVML_ERROR_GPU_IS_LOST,
     NVML_ERROR_LIBRARY_NOT_FOUND,
+    NVML_ERROR_NOT_FOUND,
     NVML_ERROR_NOT_SUPPORTED,
     NVML_ERROR_TIMEOUT,
     NVMLError,
@@ -104,7 +106,7 @@ def nvmlDeviceGetMinorNumber(handle):
 
 
 def nvmlDeviceGetUUID(handle):
-    return f"GPU-{handle:08d}"
+    return f"GPU-{handle:08d}" if isinstance(handle, int) else handle  # an instance's handle is its UUID
 
 
 def nvmlDeviceGetName(handle):
@@ -216,3 +218,26 @@ def nvmlEventSetWait_v2(event_set, timeout_ms):
             return SimpleNamespace(device=index, eventType=8, eventData=code)
         time.sleep(0.01)
     raise NVMLError(NVML_ERROR_TIMEOUT)
+
+
+def nvmlDeviceGetComputeRunningProcesses(handle):
+    now = called("nvmlDeviceGetComputeRunningProcesses", handle)
+    return [SimpleNamespace(pid=pid) for pid in now.get("pids", {}).get(str(handle), [])]
+
+
+def nvmlDeviceGetMigMode(handle):
+    now = called("nvmlDeviceGetMigMode", handle)
+    enabled = int(str(handle) in now.get("mig", {}))
+    return [enabled, enabled]
+
+
+def nvmlDeviceGetMaxMigDeviceCount(handle):
+    called("nvmlDeviceGetMaxMigDeviceCount", handle)
+    return 7
+
+
+def nvmlDeviceGetMigDeviceHandleByIndex(handle, place):
+    instances = called("nvmlDeviceGetMigDeviceHandleByIndex", handle).get("mig", {})[str(handle)]
+    if place >= len(instances):
+        raise NVMLError(NVML_ERROR_NOT_FOUND)
+    return instances[place]
