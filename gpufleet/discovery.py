@@ -17,10 +17,9 @@ from exporter.engines import Replica, recognise
 from exporter.metrics.gpu import SM_CLOCK
 from exporter.metrics.health import SEEN
 from exporter.page import PageError, PageReader
+from exporter.sources.local import USUAL_PORTS
 from exporter.sources.nvml import NvmlSource
 
-USUAL_PORTS = (8000, 8001, 8002, 8003, 8080, 8081, 30000, 30001)
-"""Where vLLM and its kin listen unless told otherwise."""
 _DEADLINE_SECONDS = 2.0
 _MAX_BYTES = 16 << 20
 

@@ -130,3 +130,60 @@ def test_it_goes_on_ticking_whatever_a_source_does():
             await task
 
     asyncio.run(whole())
+
+
+class Finds(Scripted):
+    """A finder of what a test puts into `found`."""
+
+    def __init__(self, *found: Scripted) -> None:
+        super().__init__("finder", at_once)
+        self.found = found
+
+
+def test_found_sources_come_with_the_next_tick_and_go_with_this_one():
+    one, two = Scripted("one", at_once), Scripted("two", never)
+    finder = Finds(one, two)
+
+    async def body() -> None:
+        watched = Collector((), finders=[finder], node="n1", version="1.2.3", interval_seconds=0.1)
+        assert set(health(await watched.tick())) == {"finder"}
+        assert set(health(await watched.tick())) == {"finder", "one", "two"}
+        again = Scripted("two", at_once)
+        finder.found = (again,)
+        assert set(health(await watched.tick())) == {"finder"}, "what is gone is gone from the tick that told so"
+        assert (one.closed, two.closed, again.closed) == (True, True, False)
+        assert health(await watched.tick())["two"] == (True, ""), "another source of the name owes nothing"
+        await watched.close()
+        assert (again.closed, finder.closed) == (True, True)
+
+    asyncio.run(body())
+
+
+def test_a_given_source_stands_before_a_found_one_of_its_name():
+    given, found = Scripted("engine", at_once), Scripted("engine", at_once)
+
+    async def body() -> None:
+        watched = Collector([given], finders=[Finds(found)], node="n1", version="1.2.3", interval_seconds=0.1)
+        await watched.tick()
+        snapshot = await watched.tick()
+        assert [one.source for one in snapshot.health] == ["engine", "finder"]
+        await watched.close()
+        assert found.closed
+
+    asyncio.run(body())
+
+
+def test_a_finder_that_hangs_keeps_what_it_found():
+    one = Scripted("one", at_once)
+    finder = Finds(one)
+
+    async def body() -> None:
+        watched = Collector((), finders=[finder], node="n1", version="1.2.3", interval_seconds=0.1)
+        await watched.tick()
+        finder.script = never
+        snapshot = await watched.tick()
+        assert health(snapshot)["one"] == (True, "")
+        assert not health(snapshot)["finder"][0]
+        await watched.close()
+
+    asyncio.run(body())
