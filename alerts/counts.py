@@ -150,25 +150,36 @@ class Counts:
             case MinuteShare():
                 return self.recorded(names.GOOD_MINUTE)
             case NativeSelectors(histogram=histogram):
-                return histogram
+                return self._renamed(histogram)
             case Selectors(total=total, good=good, whole=whole):
-                return " or ".join(good if whole else total)
+                return self._renamed(" or ".join(good if whole else total))
 
     def _increase(self, selectors: tuple[str, ...], seconds: int) -> str:
         assert isinstance(self.selectors, Selectors)
         of = summed_rates if self.selectors.summed else rates
-        return f"{total_by(self.by, of(selectors, seconds + self.scrape_seconds))} * {seconds}"
+        return f"{total_by(self.by, self._renamed(of(selectors, seconds + self.scrape_seconds)))} * {seconds}"
 
     def _native(self, seconds: int) -> str:
         assert isinstance(self.selectors, NativeSelectors)
-        return total_by(self.by, rates((self.selectors.histogram,), seconds + self.scrape_seconds))
+        rate = rates((self.selectors.histogram,), seconds + self.scrape_seconds)
+        return total_by(self.by, self._renamed(rate))
 
     def _share(self, good: str) -> str:
         """The good share of the last minute, by the SLO's labels; what is no number is no minute."""
         span = duration((names.MINUTE_SECONDS + self.scrape_seconds) * 1000)
-        by = ", ".join(self.by)
-        expr = good.replace("$window", span).replace("$by", by)
-        return f"avg by ({by}) (clamp({expr}, 0, 1) >= 0)"
+        old = dict(self._renames)
+        expr = good.replace("$window", span).replace("$by", ", ".join(old.get(label, label) for label in self.by))
+        return f"avg by ({', '.join(self.by)}) ({self._renamed(f'clamp({expr}, 0, 1) >= 0')})"
+
+    @property
+    def _renames(self) -> tuple[tuple[str, str], ...]:
+        """Labels that the SLO's author groups by under another name than the series have."""
+        return () if self.slo.indicator is None else self.slo.indicator.renamed
+
+    def _renamed(self, expr: str) -> str:
+        for new, old in self._renames:
+            expr = f'label_replace({expr}, "{new}", "$1", "{old}", "(.*)")'
+        return expr
 
     def _minutes(self, function: str, seconds: int) -> str:
         minutes = self.recorded(names.GOOD_MINUTE)

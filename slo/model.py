@@ -79,7 +79,8 @@ class Indicator:
     - `histogram`, by its name without a suffix; `native` where its series are native histograms.
     - `minute`: PromQL of the good share, 0 to 1, of the last minute; `$window` stands for its range, `$by` for labels.
 
-    Native histograms and minutes are for rules alone: no raw counters of theirs can be asked for.
+    Native histograms and minutes are for rules alone: no raw counters of theirs can be asked for. `renamed` has the
+    group_by labels whose names recorded series need for themselves, as (name in group_by, name on the series).
     """
 
     total: tuple[SeriesSelector, ...] = ()
@@ -88,6 +89,7 @@ class Indicator:
     histogram: SeriesSelector | None = None
     native: bool = False
     minute: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @property
     def rules_only(self) -> bool:
@@ -102,6 +104,10 @@ class Indicator:
         if self.histogram is not None:
             return (SeriesSelector(f"{self.histogram.name}_bucket", self.histogram.matchers),)
         return tuple(dict.fromkeys((*self.total, *self.good, *self.bad)))
+
+    def named(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Labels of a series, those that group_by renames under their new names too."""
+        return {**labels, **{new: labels.get(old, "") for new, old in self.renamed}}
 
     def __str__(self) -> str:
         if self.minute:

@@ -45,7 +45,7 @@ class Ratio:
             labels = dict(one.labels)
             if not slo.selects(labels):
                 continue
-            replica, group = labels.get(INSTANCE_LABEL, ""), slo.group_of(labels)
+            replica, group = labels.get(INSTANCE_LABEL, ""), slo.group_of(indicator.named(labels))
             slots += [
                 slot
                 for role, wanted in roles

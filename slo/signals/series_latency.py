@@ -54,8 +54,12 @@ class SeriesLatency:
         histogram = _histogram(slo)
         narrow = replace(slo, selector=(*histogram.matchers, *slo.selector))
         latency = Latency(self.name, self.title, Family(histogram.name, MetricType.HISTOGRAM, self.title))
-        slots = latency.bind(narrow, series)
-        return [slot._replace(replica=dict(series[slot.at].labels).get(INSTANCE_LABEL, "")) for slot in slots]
+        slots: list[Slot] = []
+        for slot in latency.bind(narrow, series):
+            labels = dict(series[slot.at].labels)
+            group = slo.group_of(indicator.named(labels))
+            slots.append(slot._replace(replica=labels.get(INSTANCE_LABEL, ""), group=group))
+        return slots
 
     def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selectors | NativeSelectors:
         """The bucket at the threshold, which must be an edge. `edges` play no part."""

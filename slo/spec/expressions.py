@@ -157,7 +157,7 @@ def _selector(node: Any) -> SeriesSelector:
     for matcher in rest:
         if matcher.op in ("=~", "!~") and (wrong := regex_fault(matcher.value)):
             raise NotCountersError(f"its regular expression {matcher.value!r} {wrong}")
-    return SeriesSelector(names[0], tuple(_edge(matcher) for matcher in rest))
+    return SeriesSelector(names[0], tuple(sorted(map(_edge, rest), key=str)))
 
 
 def _edge(matcher: Matcher) -> Matcher:

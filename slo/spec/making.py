@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -110,11 +110,11 @@ def of_events(total: str, *, good: str = "", bad: str = "", bare: bool = False) 
 def of_ratio(text: str, *, bad: bool) -> Measured:
     """What a query for a ratio of good or bad events measures: counters where it divides some, else minutes."""
     try:
-        node = _bare(parse(text))
+        node, divides_bad = _bare(parse(text)), bad
         if str(getattr(node, "op", "")) == "-" and type(node.lhs).__name__ == "NumberLiteral" and node.lhs.val == 1:
-            node, bad = _bare(node.rhs), not bad
+            node, divides_bad = _bare(node.rhs), not bad
         if str(getattr(node, "op", "")) == "/":
-            kind = {"bad" if bad else "good": node.lhs.prettify()}
+            kind = {"bad" if divides_bad else "good": node.lhs.prettify()}
             found = of_events(node.rhs.prettify(), **kind)
             if not found.indicator.minute:
                 return found
@@ -159,9 +159,19 @@ def of_gauge(selector: SeriesSelector, by: tuple[str, ...]) -> Measured:
 
 
 def finished(cursor: Cursor, slo: Slo, measured: Measured) -> Slo:
-    """The SLO, with notes on how it is measured. Raises UnsupportedError where no alert of it could ever fire."""
-    if taken := sorted(set(measured.by) & names.RESERVED_LABELS):
-        raise UnsupportedError(f"one budget for each {', '.join(taken)}: that label is reserved")
+    """The SLO with its indicator and groups, and notes on how it is measured.
+
+    Raises UnsupportedError where no alert of it could ever fire.
+    """
+    renamed = tuple((f"exported_{label}", label) for label in measured.by if label in names.RESERVED_LABELS)
+    for new, old in renamed:
+        cursor.told.note(slo.location.line, f"{slo.id} has a budget for each {old}, here as label {new}")
+    new_names = {old: new for new, old in renamed}
+    slo = replace(
+        slo,
+        group_by=tuple(new_names.get(label, label) for label in measured.by),
+        indicator=replace(measured.indicator, renamed=renamed),
+    )
     if measured.note:
         cursor.told.note(slo.location.line, f"{slo.id} is {measured.note}")
     if measured.indicator.rules_only:

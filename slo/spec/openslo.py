@@ -80,6 +80,8 @@ def slos_of(file: str, document: Cursor, objects: Objects) -> list[Slo]:
     found = []
     for number, objective in enumerate(objectives, 1):
         own = name
+        if len(objectives) == 1:
+            objective.ignore("displayName", "an SLO with one objective has its name from metadata")
         if len(objectives) > 1:
             own = f"{name}-{slug(objective, 'displayName') if 'displayName' in objective else number}"
         try:
@@ -95,8 +97,6 @@ def _slo(file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor, Curs
     metadata, spec, objective = parts
     spec.ignore("alertPolicies", _OTHERS["AlertPolicy"])
     share = ratio(objective, "targetPercent", 100) if "targetPercent" in objective else ratio(objective, "target", 1)
-    if "displayName" in objective:
-        objective.skip("displayName")
     if "indicator" in objective or "indicatorRef" in objective:
         raise UnsupportedError("a composite of several indicators")
     over, title = _window(spec), metadata.text("displayName")
@@ -109,11 +109,9 @@ def _slo(file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor, Curs
         objective=share,
         window=over,
         method=measured.method,
-        group_by=measured.by,
         description=spec.text("description") or title,
         labels=labels(metadata, "labels", measured.by),
         annotations=metadata.texts("annotations"),
-        indicator=measured.indicator,
         location=Location(file, objective.line),
     )
     return finished(objective, slo, measured)
@@ -223,6 +221,8 @@ def _query(metric: Cursor, objects: Objects) -> str:
         if node is None:
             raise UnsupportedError(f"its source is not known: DataSource {reference!r} is in none of the files")
         kind = node.at("spec", "type").text
+    elif reference:
+        source.ignore("metricSourceRef", _OTHERS["DataSource"])
     spec = source.one("spec")
     if kind.lower() not in _PROMQL:
         for key in spec.node.mapping or {}:

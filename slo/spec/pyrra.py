@@ -58,13 +58,11 @@ def _slo(file: str, service: str, name: str, metadata: Cursor, spec: Cursor) -> 
         window=window,
         method=measured.method,
         threshold_seconds=threshold,
-        group_by=measured.by,
         description=description,
         labels=_labels(metadata, measured.by),
         annotations=metadata.texts("annotations"),
         page=page,
         ticket=ticket,
-        indicator=measured.indicator,
         location=Location(file, metadata.line_of("name")),
     )
     return finished(spec, slo, measured)

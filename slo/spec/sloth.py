@@ -67,13 +67,11 @@ def _slo(file: str, service: str, shared: dict[str, str], cursor: Cursor) -> Slo
         objective=objective,
         window=MONTH,
         method=measured.method,
-        group_by=measured.by,
         description=description,
         labels=own,
         annotations=annotations,
         page=page,
         ticket=ticket,
-        indicator=measured.indicator,
         location=Location(file, cursor.line),
     )
     return finished(cursor, slo, measured)

@@ -114,7 +114,8 @@ FILES = [
     ("", 1, f"the file is empty: write one like {EXAMPLE}"),
     ("just text\n", 1, f"not an SLO file: write one like {EXAMPLE}"),
     ("service: chat\n", 1, "the document has no apiVersion: add apiVersion: gpufleet/v1"),
-    ("apiVersion: v2\n", 1, "apiVersion 'v2' is not supported: known are gpufleet/v1, prometheus/v1, sloth.slok.dev/v1, openslo/v1, pyrra.dev/v1alpha1"),
+    ("apiVersion: v2\n", 1, "apiVersion 'v2' is not supported: known are gpufleet/v1, prometheus/v1, "
+        "sloth.slok.dev/v1, openslo/v1, pyrra.dev/v1alpha1"),
     (HEAD, 1, "slos must be a list with at least one SLO: write - {name: …, signal: …}"),
     (HEAD + "slos: []\n", 3, "slos must be a list with at least one SLO: write - {name: …, signal: …}"),
     (HEAD + "slos: [ttft]\n", 3, "the SLO must be a mapping of keys to values, not ttft"),
