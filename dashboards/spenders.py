@@ -11,6 +11,7 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
+from dashboards.links import INFERENCE_BOARD, MODEL_BOARD, NODE_BOARD
 from dashboards.panels import GREEN, RED, Look, Query, state_timeline, text, timeseries, value_mapping
 from exporter.metrics import llm
 from slo.model import Slo
@@ -21,10 +22,10 @@ LIMIT = 24
 
 
 def spenders(slos: Sequence[Slo]) -> list[Cell]:
-    """The panels for these SLOs, or a note where they are too many; none for series that are not the agent's."""
+    """The panels for these SLOs, or a note where they are too many, or where all count series that are no agent's."""
     slos = [slo for slo in slos if slo.indicator is None]
     if not slos:
-        return []
+        return [Cell(_not_ours(), 24, 4)]
     if len(slos) > LIMIT:
         return [Cell(_too_many(len(slos)), 24, 4)]
     cells = [Cell(_by(slos, label, title), 8, 9) for label, title in _DIMENSIONS]
@@ -33,6 +34,9 @@ def spenders(slos: Sequence[Slo]) -> list[Cell]:
 
 
 _DIMENSIONS = ((q.NODE_LABEL, "node"), (llm.MODEL_NAME_LABEL, "model"), (llm.TARGET_LABEL, "replica"))
+
+_LINKS = {q.NODE_LABEL: NODE_BOARD, llm.MODEL_NAME_LABEL: MODEL_BOARD, llm.TARGET_LABEL: INFERENCE_BOARD}
+"""The board that tells more of each."""
 
 
 def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
@@ -45,7 +49,7 @@ def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
         f"same time. Where every {word} grows alike, look at load and queues instead. Thresholds between "
         "two buckets count on the bad side.",
         queries=[Query(q.if_chosen(slo, q.bad_requests(slo, label)), f"{slo.id} {legend}") for slo in slos],
-        look=Look(color="palette-classic", minimum=0),
+        look=Look(color="palette-classic", minimum=0, links=[_LINKS[label]]),
         stacked=True,
     )
 
@@ -63,7 +67,17 @@ def _replicas(slos: Sequence[Slo]) -> grafana.Panel:
             thresholds=((None, GREEN), (1.0, RED)),
             mappings=[value_mapping({"1": ("not answering", RED)})],
             no_value="Every replica answers",
+            links=[NODE_BOARD, MODEL_BOARD],
         ),
+    )
+
+
+def _not_ours() -> grafana.Panel:
+    return text(
+        title="Budget spent by node, model and replica",
+        description="Why these panels are not here.",
+        markdown="These SLOs count series of your own, which name no node, model or replica that an agent knows. "
+        "The page of each SLO (link at the top) ranks the places that Prometheus scraped.",
     )
 
 

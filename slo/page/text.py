@@ -93,4 +93,6 @@ def promise(slo: Slo) -> str:
         longer = f" and {seconds(slo.goodput.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
         first = f"first token within {seconds(slo.goodput.ttft)}{longer if slo.goodput.per_1k_prompt_tokens else ''}"
         return f"{part}: {first}, then at most {seconds(slo.goodput.tpot)} a token"
+    if slo.indicator is not None:
+        return f"{part} good"
     return f"{part} {'available' if slo.method is Method.TIMESLICES else 'answered'}"

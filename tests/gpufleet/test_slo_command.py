@@ -120,3 +120,60 @@ def test_budgets_as_a_table():
 )
 def test_durations_in_two_units(seconds, text):
     assert duration(Decimal(seconds)) == text
+
+
+def test_validate_says_what_is_unsupported_and_what_is_not_used(capsys):
+    specs = ROOT / "tests" / "captures" / "specs" / "sloth"
+    file = specs / "plugin-k8s-getting-started.yml"
+    assert main(["slo", "validate", str(file), str(specs / "no-alerts.yml")]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == f"{file}: 0 usable SLOs, 1 unsupported, 0 faults"
+    assert lines[1].startswith(f"  {file}:23: myservice-requests-availability is unsupported: the plugin")
+    assert lines[-1] == f"{specs / 'no-alerts.yml'}: 1 usable SLO, 0 faults"
+    assert any(" is not used: " in line for line in lines[2:-1])
+    assert err == ""
+
+
+def test_show_says_what_generic_slos_count_and_where_presets_are_from(tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "apiVersion: gpufleet/v1\nservice: api\n"
+        "presets: [{preset: distserve-opt-13b-chat, window: 30d, name: opt, owner: search}]\n"
+        "slos: [{name: fast, signal: latency, metric: http_seconds, threshold: 1s, objective: 99%, window: 30d}]\n"
+    )
+    assert main(["slo", "show", str(file)]) == 0
+    own, ttft, tpot = capsys.readouterr().out.split("\n\n")
+    assert "counts     http_seconds\n" in own
+    assert ttft.splitlines()[:2] == [
+        f"api-opt-ttft  ({file}:3)",
+        "  objective  Time to first token within 250ms: 90% of requests over 30d",
+    ]
+    assert "targets    distserve-opt-13b-chat: DistServe, OSDI 2024, table 1 (90 % of requests)\n" in ttft
+    assert "Time per output token within 100ms" in tpot
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("{preset: mlperf, window: 30d}", "preset 'mlperf' is not known: known are"),
+        ("{preset: guidellm-chat}", "the preset has no 'window': add it"),
+        ("{preset: guidellm-chat, window: 30d, threshold: 1s}", "unknown key 'threshold' in the preset"),
+        ("{preset: guidellm-chat, window: 30q}", "'30q' is not a window"),
+    ],
+)
+def test_a_fault_in_a_preset_is_told_with_its_line(tmp_path, capsys, preset, words):
+    file = tmp_path / "a.yaml"
+    file.write_text(f"apiVersion: gpufleet/v1\nservice: api\npresets:\n  - {preset}\n")
+    assert main(["slo", "validate", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}:4: ")
+    assert words in err
+
+
+def test_agents_cannot_serve_series_of_ones_own(tmp_path, capsys):
+    file = ROOT / "tests" / "captures" / "specs" / "pyrra" / "caddy-response-latency.yaml"
+    assert main(["slo", "serve", "--slos", str(file), "--agent", "http://127.0.0.1:1", "--data", str(tmp_path)]) == 1
+    assert (
+        "default-caddy-response-latency counts series of your own, which agents do not have" in capsys.readouterr().err
+    )

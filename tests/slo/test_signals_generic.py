@@ -1,13 +1,17 @@
 """Ratio and latency over any series: from expressions to counters, in the ledger's counting and from Prometheus."""
 
 import asyncio
+import subprocess
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.rules import render
 from exporter.metrics import llm
 from exporter.model import InputError, labels_of
 from exporter.page import PageSample
@@ -31,6 +35,7 @@ slos:
      window: 30d}
   - {name: native, signal: ttft, threshold: 500ms, objective: 99%, window: 30d}
 """
+CAPTURES = Path(__file__).parents[1] / "captures"
 T0 = 1_800_000_000
 
 
@@ -123,7 +128,7 @@ def test_what_two_summed_selectors_both_select_counts_twice(slos):
     total = SeriesSelector("http_total")
     both = Indicator(total=(total, total), bad=(total,))
     slo = slos["bad"]
-    changed = type(slo)(**{f: getattr(slo, f) for f in slo.__slots__} | {"indicator": both})
+    changed = replace(slo, indicator=both)
     series, _ = page({"http_total{code=200}": 1})
     assert [slot.role for slot in signal_of(changed).bind(changed, series)] == [Role.TOTAL, Role.TOTAL, Role.BAD]
 
@@ -271,3 +276,61 @@ def test_targets_that_are_no_agents_are_read_as_they_were_scraped(slos):
     assert (
         sum(one.total for one in tally.close(now)) == 525 - 15
     )  # up to the scrape at -75 s, in the last closed minute
+
+
+RULES_TEST = """\
+rule_files: [rules.yaml]
+evaluation_interval: 1m
+tests:
+  - interval: 15s
+    input_series:
+      - {series: 'http_total{code="200"}', values: 0+9x60}
+      - {series: 'http_total{code="500"}', values: 0+1x60}
+      - {series: 'http_seconds_count{job="api"}', values: 0+4x60}
+      - {series: 'http_seconds_bucket{job="api",le="0.5"}', values: 0+3x60}
+      - {series: 'probe_success{instance="a",target="x"}', values: 1x60}
+      - {series: 'probe_success{instance="b",target="x"}', values: 1x20 0x40}
+      - {series: 'probe_success{instance="c",target="y"}', values: 0x60}
+    promql_expr_test:
+      - {expr: 'round(gpufleet_slo:total:increase5m{service="api"}, 0.01)', eval_time: 10m, exp_samples: [
+          {labels: '{slo="bad",slo_id="api-bad",service="api"}', value: 200},
+          {labels: '{slo="good",slo_id="api-good",service="api"}', value: 200},
+          {labels: '{slo="twice",slo_id="api-twice",service="api"}', value: 400},
+          {labels: '{slo="fast",slo_id="api-fast",service="api"}', value: 80},
+          {labels: '{slo="slow",slo_id="api-slow",service="api"}', value: 80},
+          {labels: '{slo="edge",slo_id="api-edge",service="api"}', value: 80}]}
+      - {expr: 'round(gpufleet_slo:good:increase5m{service="api"}, 0.01)', eval_time: 10m, exp_samples: [
+          {labels: '{slo="bad",slo_id="api-bad",service="api"}', value: 180},
+          {labels: '{slo="good",slo_id="api-good",service="api"}', value: 180},
+          {labels: '{slo="twice",slo_id="api-twice",service="api"}', value: 380},
+          {labels: '{slo="fast",slo_id="api-fast",service="api"}', value: 60}]}
+      - {expr: 'gpufleet_slo:error:ratio{slo=~"edge|slow"}', eval_time: 10m, exp_samples: []}
+      - {expr: 'ALERTS{alertname="SloNoData",alertstate="firing",slo=~"edge|slow|fast"}', eval_time: 10m, exp_samples: [
+          {labels: 'ALERTS{alertname="SloNoData",alertstate="firing",slo="edge",slo_id="api-edge",service="api",
+                    severity="ticket"}', value: 1},
+          {labels: 'ALERTS{alertname="SloNoData",alertstate="firing",slo="slow",slo_id="api-slow",service="api",
+                    severity="ticket"}', value: 1}]}
+      - {expr: 'gpufleet_slo:good:minute', eval_time: 4m, exp_samples: [
+          {labels: 'gpufleet_slo:good:minute{slo="prometheus-blackbox-probe-success",service="default",target="x",
+                    slo_id="default-prometheus-blackbox-probe-success"}', value: 1},
+          {labels: 'gpufleet_slo:good:minute{slo="prometheus-blackbox-probe-success",service="default",target="y",
+                    slo_id="default-prometheus-blackbox-probe-success"}', value: 0}]}
+      - {expr: 'gpufleet_slo:good:minute{target="x"}', eval_time: 9m, exp_samples: [
+          {labels: 'gpufleet_slo:good:minute{slo="prometheus-blackbox-probe-success",service="default",target="x",
+                    slo_id="default-prometheus-blackbox-probe-success"}', value: 0.5}]}
+"""
+
+
+def test_rules_count_what_the_ledger_counts(slos, binary, tmp_path):
+    """Tiles of counters; two terms of one sum; no tile where the threshold is no edge, and an alert that says so."""
+    slos.pop("native")
+    twice = Indicator(total=(SeriesSelector("http_total"),) * 2, bad=slos["bad"].indicator.bad)
+    probes = load([CAPTURES / "specs" / "pyrra" / "prometheus-probe-success.yaml"])
+    (tmp_path / "rules.yaml").write_text(
+        render([*slos.values(), replace(slos["bad"], name="twice", indicator=twice), *probes])
+    )
+    (tmp_path / "test.yaml").write_text(RULES_TEST)
+    done = subprocess.run(
+        [binary("promtool"), "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -73,7 +73,7 @@ def test_every_usable_one_becomes_rules_that_prometheus_takes(binary, tmp_path):
     slos = {slo.id: slo for name in FILES for slo in reports_of([SPECS / name])[0].slos}
     (tmp_path / "rules.yaml").write_text(render(list(slos.values())))
     done = subprocess.run(
-        [binary("promtool"), "check", "rules", str(tmp_path / "rules.yaml")],
+        [binary("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(tmp_path / "rules.yaml")],
         capture_output=True,
         text=True,
         check=False,
