@@ -74,8 +74,9 @@ def _burning(counts: Counts, side: Side, window: AlertWindow) -> str:
 def _exhausted(counts: Counts) -> str:
     """The value is how many budgets were spent."""
     whole = Matcher(names.LABEL_WINDOW, "=", counts.slo.window.text)
+    spent, one_budget = counts.spent(counts.certain)
     return (
-        f"{_recent(counts, counts.certain.ratio, whole)} / {counts.slo.budget_ratio} >= 1\n"
+        f"{_recent(counts, spent, whole)} / {one_budget} >= 1\n"
         f"and\n{_recent(counts, counts.certain.bad, whole)} >= {evidence(counts.slo, 'ticket')}"
     )
 

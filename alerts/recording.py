@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.counts import Counts
+from alerts.counts import PESSIMISTIC, Counts
 from alerts.promql import duration, either, labelled, total_by
 from slo import names
 from slo.model import Matcher, Method, Slo
@@ -40,8 +40,8 @@ def tile_rules(counts: Counts) -> list[Rule]:
         rules.append(_record(slo, side.bad, _bad(counts.recorded(names.TOTAL_SUM, here), good)))
     rules += _ratios(counts, here)
     whole = Matcher(names.LABEL_WINDOW, "=", slo.window.text)
-    remaining = f"1 - {counts.recorded(names.ERROR_RATIO, whole)} / {slo.budget_ratio}"
-    rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, remaining))
+    spent, one_budget = counts.spent(PESSIMISTIC)
+    rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.recorded(spent, whole)} / {one_budget}"))
     observed = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(slo.window.seconds)}])"
     coverage = f"clamp_max({observed} * {names.TILE_SECONDS} / {slo.window.seconds}, 1)"
     rules.append(_record(slo, names.COVERAGE, coverage, {names.LABEL_WINDOW: slo.window.text}))
