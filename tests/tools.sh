@@ -24,18 +24,23 @@ unpack() { # PACKAGE...: download with apt and unpack under $dir
   rm -rf "$tmp"
 }
 
-missing prometheus promtool && unpack prometheus
-missing prometheus-alertmanager amtool && unpack prometheus-alertmanager
-if missing chromium; then
+install() { # PACKAGE COMMAND: install with apt where this is root
+  missing "$2" || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt_update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
-      || echo "skipping chromium: apt-get could not install it"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null \
+      || echo "skipping $1: apt-get could not install it"
   else
-    echo "skipping chromium: it takes root to install it (apt-get install chromium)"
+    echo "skipping $1: it takes root to install it (apt-get install $1)"
   fi
-fi
-for name in prometheus promtool prometheus-alertmanager amtool chromium; do
+}
+
+missing prometheus promtool && unpack prometheus
+missing prometheus-alertmanager amtool && unpack prometheus-alertmanager
+install chromium chromium
+install openssl openssl
+install gcc cc
+for name in prometheus promtool prometheus-alertmanager amtool openssl cc chromium; do
   missing "$name" && echo "not on this machine: $name (the tests that need it will say so)"
 done
 exit 0
