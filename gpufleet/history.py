@@ -157,7 +157,7 @@ class _History:
             (self.labels[plan][TARGET_LABEL], traffic[plan], self._bad_ratios(slo, plan, since, until))
             for plan in engines
         ]
-        chance = self._draw.random
+        chance, slo_id = self._draw.random, slo.id
         for at, start in enumerate(range(since, until, MINUTE_SECONDS)):
             bads = possible = total = 0
             spenders: dict[str, tuple[float, float]] = {}
@@ -165,12 +165,13 @@ class _History:
                 count = requests[at]
                 ratio, least = special.get(start, (usual, usual_least))
                 luck = chance()
-                bad = min(count, int(count * ratio + luck))
+                bad = int(count * ratio + luck)
+                bad = min(bad, count)
                 spenders[target] = (bad, count)
                 bads += bad
                 possible += bad if least == ratio else min(bad, int(count * least + luck))
                 total += count
-            yield Slice(slo.id, revision, group, start, total - bads, total - possible, total, 60.0, spenders, True)
+            yield Slice(slo_id, revision, group, start, total - bads, total - possible, total, 60.0, spenders, True)
 
     def _availability(self, one: _Counted, since: int, until: int) -> Iterator[Slice]:
         """Minutes, good but for the past outages of a model whose engines are all in the selection's group."""

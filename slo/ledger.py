@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from slo.facts import Fact
 from slo.ledger_file import LedgerError
 from slo.ledger_reader import HOUR, RECENT_SECONDS, LedgerReader, dump
-from slo.model import Method, Slo
+from slo.model import Group, Method, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.observed import Slice
 
@@ -70,32 +70,86 @@ class Ledger(LedgerReader):
         self._state = changed
 
     def _append(self, slices: Iterable[Slice]) -> None:
-        hours: dict[tuple[int, int], list[float]] = {}
-        spend: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        keys: dict[tuple[str, int, Group, bool], int] = {}
+        by_group: dict[int, list[Slice]] = {}
         for one in slices:
-            grp = self._group(one)
-            minute = one.start // MINUTE_SECONDS
-            row = (one.total - one.good, one.total - one.good_upper, one.total, one.observed_seconds)
-            if (
-                self._db.execute("INSERT OR IGNORE INTO minutes VALUES (?,?,?,?,?,?)", (grp, minute, *row)).rowcount
-                == 0
-            ):
-                continue
-            sums = hours.setdefault((grp, one.start // HOUR), [0.0, 0.0, 0.0, 0.0])
-            for i in range(4):
-                sums[i] += row[i]
-            for replica, (bad, total) in one.spenders.items():
-                if total or bad:
-                    pair = spend[(grp, one.start // TILE_SECONDS, self._replica(replica))]
-                    pair[0] += bad
-                    pair[1] += total
-            self._newest = max(self._newest, one.start)
+            wanted = (one.slo_id, one.revision, one.group, one.simulated)
+            grp = keys.get(wanted)
+            if grp is None:
+                grp = keys[wanted] = self._group(one)
+            by_group.setdefault(grp, []).append(one)
+        hours: list[tuple[float, ...]] = []
+        spend: dict[tuple[int, int, int], list[float]] = {}
+        for grp, many in by_group.items():
+            hours += self._add_minutes(grp, self._only_new(grp, many), spend)
         self._db.executemany(
             "INSERT INTO hours VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, bad_lower = "
             "bad_lower + excluded.bad_lower, total = total + excluded.total, observed = observed + excluded.observed",
-            [(*key, *sums) for key, sums in hours.items()],
+            hours,
         )
         self._spend(spend)
+
+    def _only_new(self, grp: int, slices: list[Slice]) -> list[Slice]:
+        """Those whose minute is not there yet, each minute once."""
+        numbers = [one.start // MINUTE_SECONDS for one in slices]
+        there: set[int] = set()
+        younger = min(numbers) > self._last.get(grp, -1)
+        if younger and len(set(numbers)) == len(numbers):
+            return slices
+        if not younger:
+            span = (grp, min(numbers), max(numbers))
+            rows = self._db.execute("SELECT minute FROM minutes WHERE grp = ? AND minute BETWEEN ? AND ?", span)
+            there = {minute for (minute,) in rows}
+        fresh = []
+        for minute, one in zip(numbers, slices, strict=True):
+            if minute not in there:
+                there.add(minute)
+                fresh.append(one)
+        return fresh
+
+    def _add_minutes(
+        self, grp: int, slices: list[Slice], spend: dict[tuple[int, int, int], list[float]]
+    ) -> list[tuple[float, ...]]:
+        """Write minutes that are new, add what they spent to `spend`, and give what their hours gain."""
+        rows: list[tuple[float, ...]] = []
+        hours: dict[int, list[float]] = {}
+        tiles: dict[int, dict[str, list[float]]] = {}
+        hour, tile = -1, -1  # slices come in order of time: most are of the hour and tile of the one before
+        for one in slices:
+            start, total, observed = one.start, one.total, one.observed_seconds
+            bad, bad_lower = total - one.good, total - one.good_upper
+            rows.append((grp, start // MINUTE_SECONDS, bad, bad_lower, total, observed))
+            if start // HOUR != hour:
+                hour = start // HOUR
+                sums = hours.setdefault(hour, [0.0, 0.0, 0.0, 0.0])
+            sums[0] += bad
+            sums[1] += bad_lower
+            sums[2] += total
+            sums[3] += observed
+            if start // TILE_SECONDS != tile:
+                tile = start // TILE_SECONDS
+                spent = tiles.setdefault(tile, {})
+            for replica, (its_bad, its_total) in one.spenders.items():
+                if its_total or its_bad:
+                    pair = spent.get(replica)
+                    if pair is None:
+                        spent[replica] = [its_bad, its_total]
+                    else:
+                        pair[0] += its_bad
+                        pair[1] += its_total
+        self._db.executemany("INSERT INTO minutes VALUES (?,?,?,?,?,?)", rows)
+        for tile, spent in tiles.items():
+            for replica, pair in spent.items():
+                spend[(grp, tile, self._replica(replica))] = pair
+        if rows:
+            newest = max(one.start for one in slices)
+            self._newest = max(self._newest, newest)
+            self._last[grp] = max(self._last.get(grp, -1), newest // MINUTE_SECONDS)
+        rolling = self._rolling.get(grp)
+        if rolling is not None:
+            for _, minute, *sums in rows:
+                rolling.add(int(minute), sums)
+        return [(grp, hour, *sums) for hour, sums in hours.items()]
 
     def _spend(self, spend: Mapping[tuple[int, int, int], Sequence[float]]) -> None:
         keep = (self._newest - RECENT_SECONDS) // HOUR * HOUR // TILE_SECONDS
@@ -148,6 +202,7 @@ class Ledger(LedgerReader):
             cursor = self._db.execute("INSERT INTO groups (slo, labels) VALUES (?, ?)", (key, dump(one.group)))
             assert cursor.lastrowid is not None
             found = self._groups[wanted] = cursor.lastrowid
+            self._groups_of.setdefault((one.slo_id, one.revision), []).append(one.group)
         return found
 
     def _replica(self, name: str) -> int:

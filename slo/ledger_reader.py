@@ -1,7 +1,7 @@
 """Reading the ledger: exact sums over any window, history, spenders, facts.
 
-Imports slo.budget, slo.model, slo.facts, slo.names and slo.ledger_file. Counts are always those of an SLO's present
-revision.
+Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling and slo.ledger_file. Counts are always those of an SLO's
+present revision.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 from slo.budget import Counts
 from slo.facts import Fact
-from slo.ledger_file import LedgerError, open_store
+from slo.ledger_file import LAST_MINUTES, LedgerError, open_store
 from slo.model import Group
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
+from slo.rolling import Rolling
 
 HOUR = 3600
 RECENT_SECONDS = 26 * HOUR
@@ -31,6 +32,10 @@ _SUM_MINUTES = (
 _SUM_HOURS = (
     "SELECT total(bad), total(bad_lower), total(total), total(observed) FROM hours "
     "WHERE grp = ? AND hour >= ? AND hour < ?"
+)
+_SOME_MINUTES = (
+    "SELECT minute, bad, bad_lower, total, observed FROM minutes "
+    "WHERE grp = ? AND minute IN (SELECT value FROM json_each(?))"
 )
 _HISTORY_MINUTES = (
     "SELECT minute * ? / ? AS step, total(bad), total(bad_lower), total(total), total(observed) FROM minutes "
@@ -55,6 +60,9 @@ class LedgerReader:
         self._db, self.messages = open_store(path)
         self._lock = threading.RLock()
         self._groups: dict[tuple[str, int, Group], int] = {}
+        self._groups_of: dict[tuple[str, int], list[Group]] = {}
+        self._last: dict[int, int] = {}
+        self._rolling: dict[int, Rolling] = {}
         self._replicas: dict[str, int] = {}
         self._slos: dict[tuple[str, int], tuple[int, bool | None]] = {}
         self._active: dict[str, int] = {}
@@ -66,8 +74,7 @@ class LedgerReader:
     def groups(self, slo_id: str) -> list[Group]:
         """Groups of the SLO's present revision, sorted."""
         with self._lock:
-            revision = self._active.get(slo_id)
-            return sorted(g for (i, r, g) in self._groups if i == slo_id and r == revision)
+            return sorted(self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ()))
 
     def counts(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
         """Exact counts over the whole minutes of [since, until), both rounded down to the minute."""
@@ -83,6 +90,29 @@ class LedgerReader:
         rows += self._all(_SUM_HOURS, (grp, first_hour, end_hour))
         rows += self._all(_SUM_MINUTES, (grp, end_hour * 60, end))
         return _counts(rows, span)
+
+    def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
+        """`counts` of the windows of `spans` (seconds, whole minutes) that end at `until`.
+
+        Cheap where the same is asked again as time goes on (slo.rolling).
+        """
+        end, lengths = int(until // MINUTE_SECONDS), [span // MINUTE_SECONDS for span in spans]
+        with self._lock:
+            grp = self._find(slo_id, group)
+            if grp is None:
+                return [Counts(span_seconds=span) for span in spans]
+            held = self._rolling.get(grp)
+            if held is None or not held.reaches(end, lengths):
+                fresh = {
+                    length: self.counts(slo_id, group, (end - length) * MINUTE_SECONDS, end * MINUTE_SECONDS)
+                    for length in lengths
+                }
+                sums = {n: (c.bad, c.bad_lower, c.total, c.observed_seconds) for n, c in fresh.items()}
+                held = self._rolling[grp] = Rolling(end, sums)
+            elif held.end < end:
+                rows = self._all(_SOME_MINUTES, (grp, dump(held.edges(end))))
+                held.advance(end, {minute: row for minute, *row in rows})
+            return [held.counts(length) for length in lengths]
 
     def history(
         self, slo_id: str, group: Group, since: float, until: float, step_seconds: int
@@ -171,13 +201,10 @@ class LedgerReader:
 
     def data_through(self, slo_id: str) -> float | None:
         """End of the last minute that was counted for the SLO; None where there is none."""
-        ends = []
-        for group in self.groups(slo_id):
-            rows = self._all(
-                "SELECT minute FROM minutes WHERE grp = ? ORDER BY minute DESC LIMIT 1", (self._find(slo_id, group),)
-            )
-            ends += [float((minute + 1) * MINUTE_SECONDS) for (minute,) in rows]
-        return max(ends, default=None)
+        with self._lock:
+            groups = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
+            ends = [self._last[grp] for group in groups if (grp := self._find(slo_id, group)) in self._last]
+        return float((max(ends) + 1) * MINUTE_SECONDS) if ends else None
 
     def simulated(self, slo_id: str) -> bool:
         """Whether the SLO's counts come from simulated replicas."""
@@ -212,6 +239,11 @@ class LedgerReader:
                 "SELECT groups.key, slo_id, revision, labels FROM groups JOIN slos ON slos.key = slo"
             )
         }
+        self._groups_of = {}
+        for slo_id, revision, group in self._groups:
+            self._groups_of.setdefault((slo_id, revision), []).append(group)
+        self._last = dict(self._db.execute(LAST_MINUTES).fetchall())
+        self._rolling = {}
         self._replicas = dict(self._db.execute("SELECT name, key FROM replicas").fetchall())
         self._state = dict(self._db.execute("SELECT part, body FROM state").fetchall())
         (newest,) = self._db.execute("SELECT max(tile) FROM spend").fetchone()

@@ -6,7 +6,9 @@ Imports slo.model and slo.signals.base alone. Times are unix seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from slo.model import Group
 from slo.signals.base import PageSeries
@@ -36,12 +38,12 @@ class Missed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """What one minute held for one SLO and group. `start` is a multiple of 60; counts are of the SLO's unit.
 
     `good` is certain, `good_upper` possible, both of `total`. `spenders` is replica (its `target`) to (bad, total),
-    bad on the pessimistic side; their sums are the slice's. `revision` is stamped by the ledger's `register`.
+    bad on the pessimistic side; their sums are the slice's. `revision` is stamped by the ledger's `register`. A tuple,
+    since a month of history is made of hundreds of thousands.
     """
 
     slo_id: str
@@ -52,5 +54,5 @@ class Slice:
     good_upper: float
     total: float
     observed_seconds: float
-    spenders: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    spenders: Mapping[str, tuple[float, float]] = MappingProxyType({})
     simulated: bool = False

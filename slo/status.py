@@ -6,8 +6,9 @@ the open minute is never shown, so that what the page says is what the ledger ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 from slo.attribution import Spender
@@ -27,6 +28,9 @@ TREND_POINTS = 60
 
 class Ledger(Rows, Protocol):
     """What is asked of a ledger here."""
+
+    def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
+        """Exact counts of several windows that end at `until`, each of so many seconds."""
 
     def data_through(self, slo_id: str) -> float | None:
         """End of the last minute counted."""
@@ -114,8 +118,9 @@ def assess(
     through = ledger.data_through(slo.id)
     until = window_end(through, now)
     spans = dict(burn_windows(slo))
-    counts = {text: ledger.counts(slo.id, group, until - seconds, until) for text, seconds in spans.items()}
-    rates = {text: burn_rate(slo, held) for text, held in counts.items()}
+    held = ledger.windows(slo.id, group, list(spans.values()), until)
+    counts = dict(zip(spans, held, strict=True))
+    rates = {text: burn_rate(slo, one) for text, one in counts.items()}
     whole = replace(counts[slo.window.text], span_seconds=slo.window.seconds)
     known = {(a.window.severity, a.window.long): a.since for a in last.alerts} if last else {}
     alerts = []
@@ -142,7 +147,13 @@ def assess(
 
 def pace_window(slo: Slo) -> str:
     """The window whose burn rate is the present pace: the one nearest to a thirtieth of the SLO's own (1d of 30d)."""
-    return min(burn_windows(slo), key=lambda w: abs(w[1] - slo.window.seconds / 30))[0]
+    return _pace_window(burn_windows(slo))
+
+
+@cache
+def _pace_window(windows: tuple[tuple[str, int], ...]) -> str:
+    own = windows[-1][1]
+    return min(windows, key=lambda w: abs(w[1] - own / 30))[0]
 
 
 def _is_exhausted(left: Budget) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
+from functools import cache
 
 from slo.model import Slo, Window
 
@@ -108,7 +109,7 @@ def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
     faster than allowed.
     """
     disabled = {"page": slo.page.disabled, "ticket": slo.ticket.disabled}
-    return tuple(row for row in _rows(slo) if not disabled[row.severity])
+    return tuple(row for row in _rows(slo.window.seconds, slo.budget_ratio) if not disabled[row.severity])
 
 
 def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
@@ -116,22 +117,29 @@ def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
 
     Disabled alerts take none away: the rates are for people too.
     """
-    seconds = {w for row in _rows(slo) for w in (row.long_seconds, row.short_seconds)} - {slo.window.seconds}
-    return (*((format_window(s), s) for s in sorted(seconds)), (slo.window.text, slo.window.seconds))
+    return _burn_windows(slo.window, slo.budget_ratio)
 
 
-def _rows(slo: Slo) -> tuple[AlertWindow, ...]:
-    scale = Decimal(slo.window.seconds) / _BASE_WINDOW
+@cache
+def _burn_windows(window: Window, budget_ratio: Decimal) -> tuple[tuple[str, int], ...]:
+    rows = _rows(window.seconds, budget_ratio)
+    seconds = {w for row in rows for w in (row.long_seconds, row.short_seconds)} - {window.seconds}
+    return (*((format_window(s), s) for s in sorted(seconds)), (window.text, window.seconds))
+
+
+@cache
+def _rows(window_seconds: int, budget_ratio: Decimal) -> tuple[AlertWindow, ...]:
+    scale = Decimal(window_seconds) / _BASE_WINDOW
     found: list[AlertWindow] = []
     for severity, share, hours in _BASE:
         long = max(1, int((hours * scale).to_integral_value())) * HOUR
-        while share * slo.window.seconds / long * slo.budget_ratio > MAX_FIRING_RATIO:
+        while share * window_seconds / long * budget_ratio > MAX_FIRING_RATIO:
             long *= 2
-        if share * slo.window.seconds < long:  # a factor below 1: rounding the hours up, or doubling, went too far
-            long = int(share * slo.window.seconds) // HOUR * HOUR or HOUR
-        factor = _tidy(share * slo.window.seconds / long)
+        if share * window_seconds < long:  # a factor below 1: rounding the hours up, or doubling, went too far
+            long = int(share * window_seconds) // HOUR * HOUR or HOUR
+        factor = _tidy(share * window_seconds / long)
         dominated = any(a.severity == severity and a.long_seconds <= long and a.factor <= factor for a in found)
-        fires = factor >= 1 and factor * slo.budget_ratio <= MAX_FIRING_RATIO and long <= slo.window.seconds // 2
+        fires = factor >= 1 and factor * budget_ratio <= MAX_FIRING_RATIO and long <= window_seconds // 2
         if dominated or not fires:
             continue
         found.append(AlertWindow(severity, long, long // 12, factor, share))
