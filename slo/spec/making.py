@@ -127,7 +127,7 @@ def of_minutes(share: str, why: str) -> Measured:
     """The good share of each minute, as PromQL. Raises UnsupportedError where it is none."""
     text = " ".join(templated(share).split())
     try:
-        parse(text.replace("$by", "cluster"))
+        parse(f"clamp({text.replace('$by', 'cluster')}, 0, 1)")  # as rules have it: it must be an instant vector
     except NotPromqlError as error:
         raise UnsupportedError(f"not PromQL of Prometheus: {error}") from error
     return Measured(Indicator(minute=text), Method.TIMESLICES, note=f"counted in minutes that weigh alike: {why}")

@@ -19,7 +19,9 @@ PATH = Path(__file__).with_name("schema.json")
 def render() -> str:
     """The schema as it must stand in schema.json."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gpufleet SLO file"}
-    return json.dumps(schema | msgspec.json.schema(native.File), indent=2, ensure_ascii=False) + "\n"
+    found = schema | msgspec.json.schema(native.File)
+    found["$defs"]["File"]["anyOf"] = [{"required": ["slos"]}, {"required": ["presets"]}]
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
 def generate() -> dict[str, str]:

@@ -125,6 +125,9 @@ def test_schema_agrees_with_the_reader():
     ):
         changed = {**good, "slos": [{**good["slos"][0], key: value}]}
         assert not validator.is_valid(changed), key
+    presets = {key: value for key, value in good.items() if key != "slos"}
+    assert not validator.is_valid(presets)
+    assert validator.is_valid({**presets, "presets": [{"preset": "guidellm-chat", "window": "30d"}]})
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -87,6 +87,8 @@ def test_a_gauge_is_compared_minute_by_minute(tmp_path, op, sign):
          "a calendar window of 1w"),
         ({"timeWindow": [{"duration": "1M", "isRolling": True}]}, "months have no fixed length"),
         ({"indicator": threshold("sum(")}, "not PromQL"),
+        ({"indicator": threshold("lag[5m]")}, "not PromQL"),
+        ({"indicator": threshold("5")}, "not PromQL"),
         ({"objectives": [{"target": 0.9, "indicatorRef": "x"}]}, "a composite"),
         ({"indicator": threshold("a", "Datadog")}, "its source is Datadog"),
         ({"objectives": [{"target": 0.1}]}, "no alert could ever fire at 10% over 28d"),

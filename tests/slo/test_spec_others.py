@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alerts.rules import render
 from slo.model import Location
@@ -156,3 +158,20 @@ kind: DataSource
 metadata: {name: here}
 spec: {type: Prometheus}
 """
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_broken_file_is_told_of_and_never_brings_a_traceback(tmp_path, data):
+    """Published files with a piece cut out, and with YAML's and PromQL's own characters put in."""
+    text = (SPECS / data.draw(st.sampled_from([name for name in FILES if sum(FILES[name])]))).read_text()
+    at = data.draw(st.integers(0, len(text)))
+    to = data.draw(st.integers(at, min(len(text), at + 30)))
+    word = data.draw(st.text(st.sampled_from("[]{}:,#&*!|>'\"%@`- \n\tab019.?<=~()$\\"), max_size=6))
+    file = tmp_path / "fuzz.yaml"
+    file.write_text(text[:at] + word + text[to:])
+    (report,) = reports_of([file])
+    for told in (*report.problems, *report.unsupported, *report.notes):
+        assert told.startswith(f"{file}:")
+        assert "\n" not in told
+    render(report.slos)
