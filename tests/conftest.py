@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is not what is asked, and a busy machine takes its time.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 TOOLS = Path(__file__).parent.parent / ".venv" / "tools" / "usr" / "bin"
 

@@ -122,7 +122,7 @@ def samples_a_day(slo: Slo, *, series: int, scrape: int) -> float:
 
 
 @pytest.mark.real
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     objective=st.sampled_from(OBJECTIVES),
     window=st.sampled_from(WINDOWS),

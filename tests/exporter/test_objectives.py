@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics import probe
@@ -55,7 +55,6 @@ def test_objectives_on_what_a_source_cannot_count_are_not_its_series() -> None:
     assert objectives.readings() == []
 
 
-@settings(deadline=None)  # how long it takes is not what is asked
 @given(
     st.lists(THRESHOLDS, min_size=1, max_size=4, unique=True),
     st.lists(st.floats(0, 120) | THRESHOLDS, max_size=30),
@@ -93,7 +92,6 @@ STREAM = (
 )
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(1, len(STREAM) - 1)))
 def test_a_stream_means_the_same_however_it_is_cut_into_pieces(places: set[int]) -> None:
     cuts = [0, *sorted(places), len(STREAM)]
@@ -130,7 +128,6 @@ def test_without_usage_time_per_token_is_between_chunks() -> None:
     assert answer.per_token() == (1.0, "chunks")
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_no_bytes_are_too_odd_to_be_judged(pieces: list[bytes]) -> None:
     answer = Answer()

@@ -72,7 +72,7 @@ def edges(of: Page, family: str) -> list[str]:
 
 
 @given(st.lists(st.floats(0, 90), max_size=8))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_counts_do_not_depend_on_when_the_page_is_read(moments: list[float]) -> None:
     once, often = engine(), engine()
     once.advance(START + 90)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import promql_parser
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics import probe
@@ -60,7 +60,6 @@ def queried(selectors: tuple[str, ...], readings: list[Reading]) -> float:
     return total
 
 
-@settings(deadline=None)  # how long it takes is not what is asked
 @given(st.floats(0.001, 90), st.lists(st.floats(0, 100), max_size=20), st.booleans())
 def test_with_its_threshold_in_the_agent_a_budget_is_exact_and_rules_enclose_it(
     threshold: float, values: list[float], usage: bool

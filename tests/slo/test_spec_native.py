@@ -130,7 +130,7 @@ def test_schema_agrees_with_the_reader():
     assert validator.is_valid({**presets, "presets": [{"preset": "guidellm-chat", "window": "30d"}]})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 @example(None)
 def test_no_input_brings_anything_but_an_input_error(tmp_path, data):

@@ -215,7 +215,7 @@ _PODS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pods=_PODS)
 def test_whatever_pods_there_are_every_device_is_read_as_protobuf_wrote_it(pods_answer: Answer, pods: Any) -> None:
     answer = pods_answer(
@@ -244,7 +244,7 @@ def test_whatever_pods_there_are_every_device_is_read_as_protobuf_wrote_it(pods_
     assert set(Reader().read(answer)) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cut=st.integers(0, 10_000), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_damaged_answer_is_refused_or_read_and_never_anything_else(
     pods_answer: Answer, a_pod: Any, cut: int, flip: int, bit: int

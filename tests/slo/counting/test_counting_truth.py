@@ -205,7 +205,6 @@ def test_the_ledger_holds_what_happened(machine):
         settings=settings(
             max_examples=100,
             stateful_step_count=40,
-            deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
