@@ -20,6 +20,7 @@ from pathlib import Path
 
 from exporter.model import InputError
 from exporter.settings import DEFAULT_LISTEN
+from exporter.sources.local import USUAL_PORTS
 from gpufleet import discovery
 from gpufleet.listen import address
 from gpufleet.serving import data_directory
@@ -92,7 +93,7 @@ async def _gpus() -> Check:
 async def _engines() -> list[Check]:
     found = await discovery.usual_engines()
     if not found:
-        ports = ", ".join(map(str, discovery.USUAL_PORTS))
+        ports = ", ".join(map(str, USUAL_PORTS))
         return [Check("engines", Verdict.HINT, f"none on ports {ports}", "start one, or name it with --engine URL")]
     return [Check("engine", Verdict.FINE, f"{one.url}: {one.kind}, {', '.join(one.models)}") for one in found]
 
