@@ -55,6 +55,28 @@ def test_a_name_that_nothing_emits_is_named(written: Path, capsys: pytest.Captur
     assert "reads llm_engine_upp, which nothing emits or records" in capsys.readouterr().err
 
 
+def test_series_of_an_slos_own_are_no_fault_beside_those_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slos.yaml").write_text(
+        "apiVersion: gpufleet/v1\nservice: api\nslos:\n"
+        "  - {name: own, signal: ratio, total: http_total, bad: http_failed_total, objective: 99%, window: 30d}\n"
+        "  - {name: ttft, signal: ttft, threshold: 500ms, objective: 99%, window: 30d}\n"
+    )
+    assert main(["alerts", "write", "--slos", str(tmp_path / "slos.yaml"), "--out", str(tmp_path / "out")]) == 0
+    assert main(["alerts", "check", str(tmp_path / "out")]) == 0
+    rules = tmp_path / "out" / "rules.yaml"
+    text = rules.read_text()
+    rules.write_text(text.replace("gpufleet_slo:bad:sum{", "gpufleet_slo:bat:sum{"))
+    assert main(["alerts", "check", str(tmp_path / "out")]) == 1
+    assert "api-own-alerts: SloErrorBudgetBurn: reads gpufleet_slo:bat:sum" in capsys.readouterr().err
+    rules.write_text(text.replace("llm_time_to_first_token_seconds_count{", "http_total{"))
+    assert main(["alerts", "check", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert "api-ttft-tiles: gpufleet_slo:total:increase5m: reads http_total" in err
+    assert "api-own" not in err
+
+
 @pytest.mark.parametrize(
     ("text", "told"), [("groups: [", "not YAML"), ("groups: 1", "not a rule file"), ("[]", "not a rule file")]
 )
