@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from dashboards.fleet import fleet_board
+from dashboards.inference import inference_board
 from dashboards.normalise import Json, normalise
 from dashboards.slo import slo_board
 from slo.model import Slo
@@ -19,7 +20,11 @@ PAGE_URL = "http://127.0.0.1:9490"
 
 def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL) -> dict[str, Json]:
     """Grafana's JSON of every board by its uid, the same for the same SLOs. `page_url` is the SLO service's address."""
-    boards = [fleet_board(page_url=page_url), slo_board(slos, page_url=page_url)]
+    boards = [
+        fleet_board(page_url=page_url),
+        slo_board(slos, page_url=page_url),
+        inference_board(slos, page_url=page_url),
+    ]
     return {board.uid: normalise(board) for board in boards}
 
 

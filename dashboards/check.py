@@ -68,6 +68,10 @@ def expressions(board: Json) -> Iterator[tuple[str, str]]:
     for panel in all_panels(board):
         for target in panel.get("targets", ()):
             yield _title(panel), str(target.get("expr", ""))
+    yield from _annotations(board)
+
+
+def _annotations(board: Json) -> Iterator[tuple[str, str]]:
     for annotation in board.get("annotations", {}).get("list", ()):
         if "expr" in annotation:
             yield f"annotation {annotation.get('name')}", str(annotation["expr"])
@@ -148,7 +152,13 @@ def _no_value(board: Json) -> Iterator[Fault]:
 
 
 def _target_promql(board: Json) -> Iterator[Fault]:
-    for title, expr in expressions(board):
+    for title, panel in _data_panels(board):
+        heatmap = panel.get("type") == "heatmap"
+        for target in panel.get("targets", ()):
+            instant = target.get("instant") is True
+            for what in promql.faults(str(target.get("expr", "")), instant=instant, heatmap=heatmap):
+                yield title, what
+    for title, expr in _annotations(board):
         for what in promql.faults(expr):
             yield title, what
 

@@ -1,4 +1,4 @@
-"""The fleet board: are we all right, and where not? Worst first, everywhere a way down to the SLO board.
+"""The fleet board: are we all right, and where not? Worst first, everywhere a way down to the board that tells more.
 
 Imports slo, the catalogue and the tools beside it. It needs no SLO to be drawn: hardware has its say without any.
 """
@@ -9,19 +9,16 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards import variables
+from dashboards.framing import framed
 from dashboards.hardware import EXPECTED_CAUSES, but, clock_events, hardware_annotations, health_timeline, xid_errors
-from dashboards.layout import Cell, Section, flow
-from dashboards.links import TAG, links
-from dashboards.panels import GREEN, ORANGE, RED, Look, Query, bar_gauge, link, stat, table
+from dashboards.layout import Cell, Section
+from dashboards.links import FLEET_UID, INFERENCE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
+from dashboards.panels import GREEN, RED, Look, Query, bar_gauge, stat, table
 from dashboards.simulated import simulated
+from dashboards.watching import agents_gone, oldest_readings, silent_sources
 from dashboards.wording import BUDGET_COLORS, WORST
-from exporter.metrics import agent, health, llm
+from exporter.metrics import health, llm
 from slo import names
-
-UID = "gpufleet-fleet"
-STALE_SECONDS = 30
-"""Readings older than six of the agent's usual intervals."""
-SLO_BOARD = link("SLO board", "/d/gpufleet-slo?var-slo_id=${__field.labels.slo_id}&${cluster:queryparam}")
 
 _NODE = "cluster, node"
 _OURS = 'alertname=~"(Slo|Gpu|Llm|Gpufleet).+"'
@@ -46,28 +43,24 @@ def fleet_board(*, page_url: str) -> grafana.Dashboard:
             "What is wrong with the hardware?",
             [Cell(health_timeline(), 24, 8), Cell(clock_events(), 12, 8), Cell(xid_errors(), 12, 8)],
         ),
-        Section("Do we see everything?", [Cell(_gone(), 6, 8), Cell(_stale(), 8, 8), Cell(_silent_sources(), 10, 8)]),
-    ]
-    return grafana.Dashboard(
-        title="gpufleet / Fleet",
-        uid=UID,
-        description="Budgets, nodes and agents of the whole fleet, worst first.",
-        tags=[TAG, "fleet"],
-        time=grafana.Time("now-6h", "now"),
-        refresh="1m",
-        timezone="browser",
-        graphTooltip=1,
-        templating=grafana.Templating(
-            list=[
-                variables.datasource(),
-                variables.cluster(str(health.SEEN)),
-                variables.node(),
-                variables.page(page_url),
-            ]
+        Section(
+            "Do we see everything?",
+            [Cell(agents_gone(), 6, 8), Cell(oldest_readings(), 8, 8), Cell(silent_sources(), 10, 8)],
         ),
-        annotations=grafana.Annotations(list=hardware_annotations()),
-        links=links(),
-        panels=flow(sections),
+    ]
+    return framed(
+        title="Fleet",
+        uid=FLEET_UID,
+        description="Budgets, nodes and agents of the whole fleet, worst first.",
+        hours=6,
+        variables=[
+            variables.datasource(),
+            variables.cluster(str(health.SEEN)),
+            variables.node(),
+            variables.page(page_url),
+        ],
+        annotations=hardware_annotations(),
+        sections=sections,
     )
 
 
@@ -122,7 +115,7 @@ def _replicas() -> grafana.Panel:
         description="Engine replicas that answer, and all there are. Where they differ, the table below names the "
         "node; look at the replica's log, then at its GPUs.",
         queries=[Query(f"sum({up})", "answering", instant=True), Query(f"count({up})", "all", instant=True)],
-        look=Look(no_value="No engine in sight"),
+        look=Look(no_value="No engine in sight", links=[INFERENCE_BOARD]),
     )
 
 
@@ -149,49 +142,6 @@ def _nodes() -> grafana.Panel:
         "Take the first node out of service if its replicas spend budget, and only then look for the "
         "cause.",
         columns={"Trouble": trouble, **columns},
-        look=Look(_ALL_WELL, no_value="No node in trouble"),
+        look=Look(_ALL_WELL, no_value="No node in trouble", links=[NODE_BOARD_OF_ROW]),
         sort_by=("Trouble", True),
-    )
-
-
-def _gone() -> grafana.Panel:
-    known = q.select(agent.BUILD_INFO, q.CLUSTER, q.NODE)
-    by = f"group by ({_NODE})"
-    return table(
-        title="Agents gone",
-        unit="none",
-        description=f"Nodes whose agent was scraped in the last {q.REMEMBERED} and is not now: the node is down, or "
-        "its agent is, or Prometheus no longer finds it. Until it is back nothing is known about the "
-        "node.",
-        columns={"Gone": f"{by} (last_over_time({known}[{q.REMEMBERED}])) unless {by} ({known})"},
-        look=Look(((None, RED),), no_value="Every agent answers"),
-        sort_by=("node", False),
-    )
-
-
-def _stale() -> grafana.Panel:
-    age = f"max by ({_NODE}) ({q.select(agent.SNAPSHOT_AGE, q.CLUSTER, q.NODE)})"
-    return bar_gauge(
-        title=f"Oldest readings, the {WORST} oldest",
-        unit="s",
-        description=f"Age of what an agent hands out. Above {STALE_SECONDS} s its collection hangs or starves: read "
-        "the agent's log, and whether the node is out of CPU.",
-        queries=[Query(f"topk({WORST}, {age})", "{{node}} {{cluster}}", instant=True)],
-        look=Look(
-            ((None, GREEN), (float(STALE_SECONDS), ORANGE), (120.0, RED)), minimum=0, no_value="No agent in sight"
-        ),
-    )
-
-
-def _silent_sources() -> grafana.Panel:
-    down = f"max by ({_NODE}, source, reason) ({q.select(agent.SOURCE_UP, q.CLUSTER, q.NODE)}) == 0"
-    return table(
-        title="Sources that do not answer",
-        unit="none",
-        description="What an agent cannot read at the moment, with the reason it gives: a driver, an engine's page. "
-        "Figures of that source are absent, not old. Mend the reason; `gpufleet doctor` on the node says "
-        "more.",
-        columns={"Up": down},
-        look=Look(((None, RED),), no_value="Every source answers"),
-        sort_by=("node", False),
     )

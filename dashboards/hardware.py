@@ -10,6 +10,7 @@ from typing import Any
 
 from grafanalib import core as grafana
 
+from dashboards.links import NODE_BOARD
 from dashboards.panels import (
     DATASOURCE,
     GREEN,
@@ -31,9 +32,10 @@ _GPU = "cluster, node, gpu"
 _LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
 
 
-def health_timeline() -> grafana.Panel:
-    """When which check of which GPU failed."""
-    failing = f"min by ({_GPU}, check, namespace, pod) ({owning_pod(select(health.HEALTH, CLUSTER, NODE))}) == 0"
+def health_timeline(*more: str) -> grafana.Panel:
+    """When which check of which GPU failed. `more`: matchers beside cluster and node, here and below."""
+    checks = owning_pod(select(health.HEALTH, CLUSTER, NODE, *more))
+    failing = f"min by ({_GPU}, check, namespace, pod) ({checks}) == 0"
     return state_timeline(
         title="GPU health: failing checks",
         unit="none",
@@ -46,14 +48,15 @@ def health_timeline() -> grafana.Panel:
             thresholds=((None, RED), (1.0, GREEN)),
             mappings=[value_mapping({"0": ("failing", RED)})],
             no_value="No failing check",
+            links=[NODE_BOARD],
         ),
     )
 
 
-def clock_events() -> grafana.Panel:
+def clock_events(*more: str) -> grafana.Panel:
     """When what held the clocks of which GPU down."""
     faults = but(health.ORDINARY_CLOCK_CAUSES)
-    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults)}) == 1"
+    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults, *more)}) == 1"
     return state_timeline(
         title="Clocks held down, by cause",
         unit="none",
@@ -65,11 +68,12 @@ def clock_events() -> grafana.Panel:
             thresholds=((None, ORANGE),),
             mappings=[value_mapping({"1": ("held down", ORANGE)})],
             no_value="Nothing holds clocks down",
+            links=[NODE_BOARD],
         ),
     )
 
 
-def xid_errors() -> grafana.Panel:
+def xid_errors(*more: str) -> grafana.Panel:
     """New XID errors by GPU and code."""
     return timeseries(
         title="XID errors",
@@ -77,20 +81,20 @@ def xid_errors() -> grafana.Panel:
         description="New XID errors by GPU, code and class. Classes that name the application point to its code; "
         "hardware and fatal ones to the GPU: look the code up in NVIDIA's XID catalogue, drain the GPU "
         "where it asks for a reset, and open a case when it comes back.",
-        queries=[Query(_new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
-        look=Look(color="palette-classic", no_value="No XID errors", minimum=0),
+        queries=[Query(_new_xids(*more), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
+        look=Look(color="palette-classic", no_value="No XID errors", minimum=0, links=[NODE_BOARD]),
         stacked=True,
     )
 
 
 def hardware_annotations() -> list[dict[str, Any]]:
     """XIDs on every panel of a board."""
-    return [_annotation("XID errors", "red", _new_xids(), "XID {{xid}} on {{node}} GPU {{gpu}}", "node,gpu,xid")]
+    return [annotation("XID errors", "red", _new_xids(), "XID {{xid}} on {{node}} GPU {{gpu}}", "node,gpu,xid")]
 
 
 def alert_annotations() -> list[dict[str, Any]]:
     """Firing alerts of the chosen SLOs on every panel."""
-    return [_annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
+    return [annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
 
 
 def but(causes: Sequence[str]) -> str:
@@ -98,12 +102,13 @@ def but(causes: Sequence[str]) -> str:
     return f'cause!~"{"|".join(causes)}"'
 
 
-def _new_xids() -> str:
-    selector = select(health.XID_ERRORS, CLUSTER, NODE)
+def _new_xids(*more: str) -> str:
+    selector = select(health.XID_ERRORS, CLUSTER, NODE, *more)
     return f"sum by ({_GPU}, xid, class) (increase({selector}[$__rate_interval])) > 0"
 
 
-def _annotation(name: str, color: str, expr: str, title: str, tags: str) -> dict[str, Any]:
+def annotation(name: str, color: str, expr: str, title: str, tags: str) -> dict[str, Any]:
+    """Marks on every panel of a board, where the expression has a value."""
     return {
         "name": name,
         "datasource": DATASOURCE,

@@ -1,11 +1,34 @@
-"""Links at the top of every board: to the SLO service's page and to the other boards."""
+"""Links: from any board to the SLO service's page and the other boards, from a series to what tells more of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dashboards.panels import link
+
 TAG = "gpufleet"
 """Every board carries it; the list of boards is made from it."""
+SLO_UID = "gpufleet-slo"
+FLEET_UID = "gpufleet-fleet"
+INFERENCE_UID = "gpufleet-inference"
+GPU_UID = "gpufleet-gpu"
+AGENTS_UID = "gpufleet-agents"
+COST_UID = "gpufleet-cost"
+
+_HERE = "${cluster:queryparam}&${__url_time_range}"
+_NODE = "Node and GPU board"
+SLO_BOARD = link("SLO board", f"/d/{SLO_UID}?var-slo_id=${{__field.labels.slo_id}}&{_HERE}")
+"""From a series with an SLO's id."""
+NODE_BOARD = link(_NODE, f"/d/{GPU_UID}?var-node=${{__field.labels.node}}&{_HERE}")
+"""From a series with a node."""
+NODE_BOARD_OF_ROW = link(_NODE, f"/d/{GPU_UID}?var-node=${{__data.fields.node}}&{_HERE}")
+"""From a row with a node."""
+MODEL_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?var-model_name=${{__field.labels.model_name}}&{_HERE}")
+"""From a series with a model."""
+MODEL_BOARD_OF_ROW = link("Inference board", f"/d/{INFERENCE_UID}?var-model_name=${{__data.fields.model_name}}&{_HERE}")
+"""From a row with a model."""
+INFERENCE_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?{_HERE}")
+"""From a series without a model, to all of them at the same time."""
 
 
 def links() -> list[dict[str, Any]]:

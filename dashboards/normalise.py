@@ -58,6 +58,8 @@ def _panel(panel: Json) -> Json:
     if not out["targets"]:
         del out["targets"]
     out.setdefault("fieldConfig", {}).setdefault("overrides", [])
+    if out["type"] == "heatmap":
+        return out  # its legend and tooltip are of another kind
     legend = out.get("options", {}).get("legend")
     if legend is not None:
         legend.setdefault("calcs", [])

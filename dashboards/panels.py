@@ -1,7 +1,6 @@
-"""Panels, each with a title, a unit and a description that says what to do. Imports nothing of gpufleet.
+"""Panels, each with a title, a unit and a description that says what to do. Imports kinds.py beside it alone.
 
-Constructors hide grafanalib's bad defaults and take what every panel of ours must have as required arguments. Gauge and
-bar gauge are our own: grafanalib writes options for them that Grafana no longer reads.
+Constructors hide grafanalib's bad defaults and take what every panel of ours must have as required arguments.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from typing import Any
 
 from grafanalib import core as grafana
 
+from dashboards.kinds import BarGauge, Gauge, Heatmap, reduced
+
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 """The board's variable: no board names a server."""
 
@@ -22,16 +23,17 @@ Threshold = tuple[float | None, str]
 """From this value on (None: from the start) this colour."""
 
 NO_TRAFFIC = "No traffic"
+BUCKET_LABEL = "le"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression of a panel. `legend` is Grafana's: {{label}} stands for a label's value."""
+    """One expression of a panel. `legend` and `form` are Grafana's: {{label}} stands for a label's value."""
 
     expr: str
     legend: str = ""
     instant: bool = False
-    table: bool = False
+    form: str = "time_series"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +50,6 @@ class Look:
     custom: Mapping[str, Any] | None = None
     overrides: Sequence[Mapping[str, Any]] = ()
     links: Sequence[Mapping[str, Any]] = ()
-
-
-class Gauge(grafana.Panel):
-    """A gauge as Grafana reads it; grafanalib's has no reduceOptions."""
-
-    def to_json_data(self) -> Any:
-        """The panel's JSON."""
-        options = {**_reduced(), "showThresholdLabels": False, "showThresholdMarkers": True, "sizing": "auto"}
-        return self.panel_json({"type": "gauge", "options": {**options, "minVizWidth": 75, "minVizHeight": 75}})
-
-
-class BarGauge(grafana.Panel):
-    """A bar gauge as Grafana reads it; grafanalib's still writes fieldOptions."""
-
-    def to_json_data(self) -> Any:
-        """The panel's JSON."""
-        options: dict[str, Any] = {
-            **_reduced(),
-            "displayMode": "basic",
-            "valueMode": "color",
-            "namePlacement": "auto",
-            "showUnfilled": True,
-            "sizing": "auto",
-            "minVizWidth": 8,
-            "minVizHeight": 16,
-            "maxVizHeight": 300,
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
-            "orientation": "horizontal",
-        }
-        return self.panel_json({"type": "bargauge", "options": options})
 
 
 def timeseries(
@@ -106,7 +78,7 @@ def timeseries(
 def stat(*, title: str, unit: str, description: str, queries: Sequence[Query], look: Look) -> grafana.Stat:
     """One big figure per series."""
     options = {
-        **_reduced(),
+        **reduced(),
         "graphMode": "none",
         "colorMode": "value",
         "justifyMode": "auto",
@@ -147,6 +119,18 @@ def state_timeline(
     )
 
 
+def heatmap(*, title: str, description: str, expr: str, repeat: str) -> Heatmap:
+    """Requests a second by how long they took, from the buckets (`le`, seconds) of one kind of histogram.
+
+    Drawn once for each value of the variable `repeat`: histograms of other edges must not be laid over each other.
+    """
+    return Heatmap(
+        **_base(title, description, [Query(expr, f"{{{{{BUCKET_LABEL}}}}}", form="heatmap")]),
+        repeat=grafana.Repeat(direction="h", variable=repeat, maxPerRow=3),
+        extraJson={"fieldConfig": _field_config("s", Look())},
+    )
+
+
 def table(
     *,
     title: str,
@@ -156,15 +140,18 @@ def table(
     look: Look,
     sort_by: tuple[str, bool],
     labels: Mapping[str, str] | None = None,
+    hidden: Sequence[str] = (),
 ) -> grafana.Table:
     """A row for each label set, a column for each title and its expression; the expressions have the same labels.
 
-    `sort_by` is a column and whether it descends; `labels` gives labels another name for people.
+    `sort_by` is a column and whether it descends; `labels` gives labels another name for people. A column in `hidden`
+    makes rows and is not shown: of a series that is always 1, the labels are all there is to read.
     """
-    queries = [Query(expr, instant=True, table=True) for expr in columns.values()]
+    queries = [Query(expr, instant=True, form="table") for expr in columns.values()]
     # A lone query's column is called Value, several have their query's letter.
     values = [f"Value #{_ref_id(number)}" for number in range(len(columns))] if len(columns) > 1 else ["Value"]
     renamed = {**dict(zip(values, columns, strict=True)), **(labels or {})}
+    left_out = ["Time", *(value for value, title in zip(values, columns, strict=True) if title in hidden)]
     custom = {"align": "auto", "inspect": False, "filterable": True}
     order = [{"displayName": sort_by[0], "desc": sort_by[1]}]
     options = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm", "sortBy": order}
@@ -176,7 +163,7 @@ def table(
     panel.displayMode = None
     panel.transformations = [
         {"id": "merge", "options": {}},
-        {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": renamed}},
+        {"id": "organize", "options": {"excludeByName": dict.fromkeys(left_out, True), "renameByName": renamed}},
     ]
     return panel
 
@@ -200,7 +187,8 @@ def special_mapping(match: str, shown: str, color: str = GREY) -> Mapping[str, A
 def by_names(names: Sequence[str], **properties: Mapping[str, Any]) -> Mapping[str, Any]:
     """An override for columns or series of these names; property names as Grafana has them, `__` for a dot.
 
-    Of Grafana's matchers this is the one whose options are an object, as its schema wants of all of them.
+    Of Grafana's matchers this is the one whose options are an object, as its schema wants of all of them; it wants the
+    same of a property's value, so that a column has no unit of its own: its title tells it.
     """
     options = {"mode": "include", "names": list(names), "prefix": "All:", "readOnly": False}
     pairs = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
@@ -224,7 +212,7 @@ def _targets(queries: Sequence[Query]) -> list[grafana.Target]:
             legendFormat=query.legend or "__auto",
             refId=_ref_id(number),
             instant=query.instant,
-            format="table" if query.table else "time_series",
+            format=query.form,
             datasource=DATASOURCE,
         )
         for number, query in enumerate(queries)
@@ -253,8 +241,3 @@ def _field_config(unit: str, look: Look, custom: Mapping[str, Any] | None = None
     if merged:
         defaults["custom"] = merged
     return {"defaults": defaults, "overrides": list(look.overrides)}
-
-
-def _reduced() -> dict[str, Any]:
-    """The last value there is, of every series."""
-    return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "orientation": "auto"}

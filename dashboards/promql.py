@@ -31,18 +31,24 @@ def plain(expr: str) -> str:
     return re.sub(_VARIABLE, "1", expr)
 
 
-def faults(expr: str) -> Iterator[str]:
-    """All that is wrong with one expression."""
+def faults(expr: str, *, instant: bool = False, heatmap: bool = False) -> Iterator[str]:
+    """All that is wrong with one expression of a panel that shows one instant, or is a heatmap, or neither.
+
+    One figure may be of the whole time chosen; a line over time is not, as each of its points would read it all. A
+    heatmap has one axis of buckets, on which clusters can only be added up.
+    """
     try:
         tree = promql.parse(plain(expr))
     except ValueError as error:
         yield f"PromQL does not parse ({error}): correct {expr!r}"
         return
     allowed = {"$__rate_interval"} | ({LOOK_BACK, REMEMBERED} if "last_over_time(" in expr else set())
+    if instant:
+        allowed.add("$__range")
     for span in re.findall(r"\[([^\]]*)\]", expr):
         if span not in allowed:
             yield f"range [{span}]: write [$__rate_interval], which follows the scrape interval and the zoom"
-    yield from _tree_faults(tree)
+    yield from _tree_faults(tree, frozenset({"le"}) if heatmap else frozenset())
 
 
 def variables_in(expr: str) -> set[str]:
@@ -56,7 +62,7 @@ def names_in(expr: str) -> set[str]:
     return {node.name for node in nodes if isinstance(node, promql.VectorSelector) and node.name}
 
 
-def _tree_faults(tree: promql.Expr) -> Iterator[str]:
+def _tree_faults(tree: promql.Expr, one_axis: frozenset[str]) -> Iterator[str]:
     for node, above in _walk(tree):
         calls = [parent.func.name for parent in above if isinstance(parent, promql.Call)]
         if isinstance(node, promql.VectorSelector):
@@ -67,7 +73,8 @@ def _tree_faults(tree: promql.Expr) -> Iterator[str]:
         if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
             by = node.modifier.type == promql.AggModifierType.By
             series = {one.name for one, _ in _walk(node) if isinstance(one, promql.VectorSelector)}
-            if (LABEL_CLUSTER in node.modifier.labels) != by and not series <= CONSTANTS:
+            axis = by and one_axis and set(node.modifier.labels) == one_axis
+            if (LABEL_CLUSTER in node.modifier.labels) != by and not series <= CONSTANTS and not axis:
                 yield f"aggregation drops {LABEL_CLUSTER!r}: name it in by(), so that clusters are not added up"
         if (
             isinstance(node, promql.BinaryExpr)

@@ -37,6 +37,12 @@ KNOWN = SAMPLE_NAMES | set(RECORDED) | {ALERTS}
 NODE_LABEL = "node"
 CLUSTER = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}"'
 NODE = f'{NODE_LABEL}=~"${NODE_LABEL}"'
+MODEL = f'{llm.MODEL_NAME_LABEL}=~"${llm.MODEL_NAME_LABEL}"'
+SERVING = (CLUSTER, NODE, MODEL)
+"""Matchers of the replicas that the reader has chosen."""
+ENGINE = 'engine=~"$engine"'
+GPUS = (CLUSTER, NODE, 'gpu=~"$gpu"')
+"""Matchers of the GPUs that the reader has chosen."""
 CLUSTER_OR_NONE = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}|"'
 """For series that have a cluster only where the rules run inside it."""
 SERVICE = f'{LABEL_SERVICE}=~"${LABEL_SERVICE}"'
@@ -66,6 +72,21 @@ def rate(selector: str) -> str:
     if family is not None and family.type == "gauge":
         raise ValueError(f"{family} is a gauge: its rate means nothing")
     return f"rate({selector}[$__rate_interval])"
+
+
+def increase(selector: str) -> str:
+    """Of a counter over the whole time that the reader has chosen: for figures, never for lines."""
+    return rate(selector).replace("rate(", "increase(", 1).replace("$__rate_interval", "$__range")
+
+
+def quantile(share: float, family: Family, by: str, *matchers: str) -> str:
+    """A quantile of a histogram by labels; `by` should have the engine's kind, whose histograms share their edges."""
+    return f"histogram_quantile({share}, sum by ({by}, le) ({rate(select(family.bucket, *matchers))}))"
+
+
+def ratio(part: str, whole: str) -> str:
+    """A share; nothing where the whole is 0."""
+    return f"{part} / ({whole} > 0)"
 
 
 def recorded(name: str, *matchers: str) -> str:

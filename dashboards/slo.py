@@ -20,14 +20,13 @@ from dashboards import variables
 from dashboards.budget import state_panels
 from dashboards.burn import alert_panels, burn_panels
 from dashboards.counts import count_panels
+from dashboards.framing import framed
 from dashboards.hardware import alert_annotations, clock_events, hardware_annotations, health_timeline, xid_errors
-from dashboards.layout import Cell, Section, flow
-from dashboards.links import TAG, links
+from dashboards.layout import Cell, Section
+from dashboards.links import SLO_UID
 from dashboards.spenders import spenders
 from dashboards.wording import Wording
 from slo.model import Slo
-
-UID = "gpufleet-slo"
 
 
 def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
@@ -44,26 +43,19 @@ def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
         ),
         Section("What was counted?", count_panels(words)),
     ]
-    return grafana.Dashboard(
-        title="gpufleet / SLO",
-        uid=UID,
+    return framed(
+        title="SLO",
+        uid=SLO_UID,
         description="Error budgets, what burns them, and the hardware events of the same time.",
-        tags=[TAG, "slo"],
-        time=grafana.Time("now-24h", "now"),
-        refresh="1m",
-        timezone="browser",
-        graphTooltip=1,
-        templating=grafana.Templating(
-            list=[
-                variables.datasource(),
-                variables.cluster(),
-                variables.service(),
-                variables.slo_id(),
-                variables.node(),
-                variables.page(page_url),
-            ]
-        ),
-        annotations=grafana.Annotations(list=[*alert_annotations(), *hardware_annotations()]),
-        links=links(),
-        panels=flow(sections),
+        hours=24,
+        variables=[
+            variables.datasource(),
+            variables.cluster(),
+            variables.service(),
+            variables.slo_id(),
+            variables.node(),
+            variables.page(page_url),
+        ],
+        annotations=[*alert_annotations(), *hardware_annotations()],
+        sections=sections,
     )

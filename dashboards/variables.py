@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.panels import DATASOURCE
-from dashboards.queries import CLUSTER, CLUSTER_OR_NONE, NODE_LABEL, SERVICE, select
-from exporter.metrics import health
+from dashboards.queries import CLUSTER, CLUSTER_OR_NONE, MODEL, NODE, NODE_LABEL, SERVICE, select
+from exporter.metrics import health, llm
 from slo.names import INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, TOTAL_TILE
 
 Variable = dict[str, Any]
@@ -34,6 +34,27 @@ def cluster(series: str = TOTAL_TILE) -> Variable:
 def node() -> Variable:
     """Nodes of the chosen clusters that have an agent."""
     return _labels(NODE_LABEL, "Node", select(health.SEEN, CLUSTER), all_value=".*")
+
+
+def few_nodes() -> Variable:
+    """The same, but the first one until others are chosen: a fleet's GPUs as lines are no picture, and costly."""
+    every = {"includeAll", "allValue", "current"}
+    return {key: value for key, value in node().items() if key not in every} | {"includeAll": False}
+
+
+def gpu() -> Variable:
+    """GPUs of the chosen nodes, by what their node calls them; one that is lost too."""
+    return _labels("gpu", "GPU", select(health.HEALTH, CLUSTER, NODE), all_value=".*")
+
+
+def model_name() -> Variable:
+    """Models of the chosen clusters and nodes. All has replicas whose model is not known yet too."""
+    return _labels(llm.MODEL_NAME_LABEL, "Model", select(llm.ENGINE_UP, CLUSTER, NODE), all_value=".*")
+
+
+def engine() -> Variable:
+    """Kinds of engines that serve the chosen models."""
+    return _labels("engine", "Engine", select(llm.ENGINE_UP, CLUSTER, NODE, MODEL), all_value=".+")
 
 
 def service() -> Variable:

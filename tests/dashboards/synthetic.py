@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dashboards.queries import ALERTS, CONSTANTS
-from exporter.metrics import CATALOGUE, agent, health
+from exporter.metrics import CATALOGUE, agent, health, llm
 from exporter.model import Family
 from slo import names
 from slo.model import Slo
@@ -53,7 +53,7 @@ def _catalogue_lines(family: Family) -> Iterator[str]:
                 for at in TIMES:
                     seconds = at - TIMES.start
                     if family.type == "gauge":
-                        value = float(_gauge(family.name, bad))
+                        value = float(_gauge(family.name, bad)) + (family is llm.ENGINE_START_TIME and at > END - 120)
                     elif labels.get("code") == "5xx" or labels.get("outcome") == "error":
                         value = 0.1 * seconds * bad
                     else:

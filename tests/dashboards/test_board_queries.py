@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.check import expressions
+from dashboards.check import expressions, faults
 from dashboards.normalise import all_panels
 from dashboards.promql import plain
 
@@ -106,3 +106,29 @@ def test_a_node_whose_agent_went_is_missed(prometheus: Query, boards: Boards) ->
 def test_expected_seen_and_healthy_gpus_are_told_apart(prometheus: Query, boards: Boards) -> None:
     figures = [values(prometheus, boards, "GPUs", "", ref, board="gpufleet-fleet")[""] for ref in "ABC"]
     assert figures == [2, 1, 1]
+
+
+def test_threshold_lines_come_from_the_slos_whose_replicas_are_in_sight(prometheus: Query, boards: Boards) -> None:
+    board = boards["gpufleet-inference"]
+    panel = next(p for p in all_panels(board) if p["title"] == "Time to first token")
+    lines = {t["legendFormat"]: t["expr"] for t in panel["targets"] if t["legendFormat"].startswith("SLO")}
+    assert lines.keys() == {"SLO chat-ttft", "SLO code-ttft"}
+    chat = plain(lines["SLO chat-ttft"])
+    assert [float(series["value"][1]) for series in prometheus(chat)] == [1.0]
+    assert prometheus(chat.replace("llama-3.1-8b", "another-model")) == []
+
+
+def test_each_replica_stands_beside_the_figures_of_its_own_gpus(prometheus: Query, boards: Boards) -> None:
+    seats = values(prometheus, boards, "Replicas and their GPUs", "target", board="gpufleet-inference")
+    assert seats == {"node-good:8000": 1, "node-bad:8000": 1}
+    failing = values(prometheus, boards, "Replicas and their GPUs", "target", "B", board="gpufleet-inference")
+    assert failing == {"node-bad:8000": 1}
+
+
+def test_what_one_instant_shows_may_be_of_the_whole_time_and_only_that(boards: Boards) -> None:
+    board = boards["gpufleet-inference"]
+    target = next(p for p in all_panels(board) if p["type"] == "timeseries")["targets"][0]
+    target["expr"] = "sum by (cluster) (increase(llm_requests_total[$__range]))"
+    assert any("$__rate_interval" in what for _, what in faults(board))
+    target["instant"] = True
+    assert list(faults(board)) == []

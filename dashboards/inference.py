@@ -1,0 +1,60 @@
+"""The inference board: how long users wait, what the engines are busy with, what came of the requests, and where.
+
+Imports slo, the catalogue and the tools beside it. Its panels are in latency.py, serving.py and replicas.py; the lines
+of the thresholds come from the SLOs that it is rendered for.
+
+Decision (accepted). Context: a fleet has thousands of replicas, and a line for each is no picture and no cheap query.
+Decision: figures are by model and kind of engine; of replicas the worst dozen are shown. Consequences: the board costs
+the same with ten replicas and with a thousand but for what Prometheus reads; one replica alone is seen by its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grafanalib import core as grafana
+
+from dashboards import queries as q
+from dashboards import variables
+from dashboards.framing import framed
+from dashboards.hardware import annotation, hardware_annotations
+from dashboards.latency import latency_panels, probe_panels
+from dashboards.layout import Section
+from dashboards.links import INFERENCE_UID
+from dashboards.replicas import at_a_glance, replica_panels, side_by_side
+from dashboards.serving import load_panels, outcome_panels, token_panels
+from exporter.metrics import llm
+from slo.model import Slo
+
+
+def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
+    """The board; `slos` give the lines of the thresholds. `page_url` is the SLO service's address."""
+    restarts = f"changes({q.select(llm.ENGINE_START_TIME, *q.SERVING)}[$__rate_interval]) > 0"
+    return framed(
+        title="Inference",
+        uid=INFERENCE_UID,
+        description="How long users wait, what the engines do with their requests, and on which GPUs.",
+        hours=6,
+        variables=[
+            variables.datasource(),
+            variables.cluster(str(llm.ENGINE_UP)),
+            variables.node(),
+            variables.model_name(),
+            variables.engine(),
+            variables.page(page_url),
+        ],
+        annotations=[
+            annotation("Engine restarts", "blue", restarts, "{{model_name}} at {{target}} restarted", "node,target"),
+            *hardware_annotations(),
+        ],
+        sections=[
+            Section("Are users served?", at_a_glance()),
+            Section("How long do they wait?", latency_panels(slos)),
+            Section("What are the engines busy with?", load_panels()),
+            Section("What came of the requests?", outcome_panels()),
+            Section("How many tokens?", token_panels()),
+            Section("Which engine does better?", side_by_side()),
+            Section("What does a client see?", probe_panels(slos)),
+            Section("Which replica, on which GPU?", replica_panels()),
+        ],
+    )
