@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from dashboards.fleet import fleet_board
+from dashboards.gpu import gpu_board
 from dashboards.inference import inference_board
 from dashboards.normalise import Json, normalise
 from dashboards.slo import slo_board
@@ -24,6 +25,7 @@ def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL) -> dict[str, Json]:
         fleet_board(page_url=page_url),
         slo_board(slos, page_url=page_url),
         inference_board(slos, page_url=page_url),
+        gpu_board(page_url=page_url),
     ]
     return {board.uid: normalise(board) for board in boards}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -132,3 +133,18 @@ def test_what_one_instant_shows_may_be_of_the_whole_time_and_only_that(boards: B
     assert any("$__rate_interval" in what for _, what in faults(board))
     target["instant"] = True
     assert list(faults(board)) == []
+
+
+def test_an_xid_is_told_by_its_text_and_leads_to_a_runbook_that_there_is(prometheus: Query, boards: Boards) -> None:
+    assert set(values(prometheus, boards, "XID errors in this time", "xid", board="gpufleet-gpu")) == {"XID 79"}
+    panel = next(p for p in all_panels(boards["gpufleet-gpu"]) if p["title"] == "XID errors in this time")
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["mappings"][0]["options"]["XID 79"]["text"] == "79 GPU has fallen off the bus"
+    runbook = str(defaults["links"][0]["url"]).rpartition("/")[2]
+    assert (resources.files("alerts") / "runbooks" / runbook).is_file()
+
+
+def test_energy_of_the_whole_time_is_told_in_watt_hours(prometheus: Query, boards: Boards) -> None:
+    # One millijoule a second on each node, over the five minutes that stand for the time chosen.
+    energy = values(prometheus, boards, "Energy in this time", "node", board="gpufleet-gpu")
+    assert energy["node-good"] == pytest.approx(300 / 3_600_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_lines_of_several_kinds_of_slo_do_not_grow_with_the_common_kind(slos: li
     common, rare = slos[0], next(slo for slo in slos if slo.window != slos[0].window)
     many = [replace(common, name=f"ttft-{n}") for n in range(500)]
     assert len(to_text(render([*many, rare])["gpufleet-slo"])) < 100 * 1024
+
+
+def test_with_many_slos_the_strictest_thresholds_are_drawn_and_the_board_stays_small(slos: list[Slo]) -> None:
+    board = render([replace(slo, name=f"{slo.name}-{n}") for n in range(100) for slo in slos])["gpufleet-inference"]
+    assert list(faults(board)) == []
+    assert len(to_text(board)) < 256 * 1024
+    ttft = next(p for p in all_panels(board) if p["title"] == "Time to first token")
+    assert ttft["targets"][-1]["expr"].startswith("bottomk(12, gpufleet_slo:threshold:seconds")
+
+
+def test_links_between_boards_lead_to_boards_that_there_are(boards: Boards) -> None:
+    linked = {uid for board in boards.values() for uid in re.findall(r"/d/([\w-]+)\?", to_text(board))}
+    assert linked == boards.keys() & linked
+    assert linked >= {"gpufleet-slo", "gpufleet-inference"}
 
 
 def test_links_lead_to_the_page_that_the_reader_set(slos: list[Slo]) -> None:
