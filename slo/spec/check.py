@@ -16,6 +16,7 @@ from slo.signals import GENERIC, SIGNALS
 from slo.spec import native, selectors
 from slo.spec.decode import MISSING, Problems, decode, suggest
 from slo.spec.objective import Check
+from slo.spec.own_series import Series
 from slo.spec.presets import PRESETS
 from slo.spec.yaml_lines import Entry, Node
 
@@ -115,7 +116,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         return None
     if raw.signal not in GENERIC:
         check.labels_exist(signal, given)
-    indicator = check.indicator(signal)
+    indicator = Series(raw, check.fault).indicator(raw.signal)
     method = check.method(signal)
     objective, window = check.objective(), check.value("window", windows.parse_window)
     threshold = check.threshold(signal)
