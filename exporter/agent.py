@@ -17,6 +17,7 @@ from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
 from exporter.model import Finder, InputError, Snapshot, Source
 from exporter.objectives import Objective
+from exporter.otlp import OtlpSource
 from exporter.server import Server, parse_listen
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
 from exporter.settings_probe import ProbeSettings
@@ -48,6 +49,7 @@ class Agent:
         self._exposition = Exposition(node=self.node)
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
+        self._otlp: OtlpSource | None = None
         self._server = Server(settings.listen, self._latest, interval_seconds=settings.interval_seconds)
         self._finders: list[Finder] = []
         sources = self._sources()
@@ -78,6 +80,8 @@ class Agent:
         self._loop = asyncio.create_task(self._collector.run())
         for probe in self._probes:
             probe.start()
+        if self._otlp is not None:
+            self._otlp.start()
 
     async def stop(self) -> None:
         """Stop collecting and listening; end what was started."""
@@ -106,6 +110,8 @@ class Agent:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._page = self._exposition.encode(snapshot)
+        if self._otlp is not None:
+            self._otlp.offer(snapshot)
 
     def _sources(self) -> list[Source]:
         settings = self._settings
@@ -146,6 +152,17 @@ class Agent:
             if engine.probe is not None
         ]
         sources += self._probes
+        if settings.otlp is not None:
+            self._otlp = OtlpSource(
+                settings.otlp.endpoint,
+                node=self.node,
+                version=_version(),
+                interval_seconds=settings.otlp.interval_seconds,
+                kubernetes=bool(os.environ.get(NODE_VARIABLE)),
+                headers_file=settings.otlp.headers_file,
+                ca_file=settings.otlp.ca_file,
+            )
+            sources.append(self._otlp)
         if settings.traces is not None:
             host, port = parse_listen(settings.traces.listen)
             sources.append(

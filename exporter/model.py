@@ -35,7 +35,8 @@ class Family:
     """One metric of the catalogue: the only place where its name, type, unit, help and labels are written.
 
     `unit` is a UCUM-like word for people and for OTLP ("seconds", "bytes", "1" for a ratio, "" for plain counts).
-    `labels` lists every label that a series of the family may carry. `otel` is the OpenTelemetry name, if any.
+    `labels` lists every label that a series of the family may carry. `otel` is the OpenTelemetry name, if any, and
+    `otel_attributes` are what tells it from other families of that name; see exporter.metrics.otel.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Family:
     labels: tuple[str, ...] = ()
     unit: str = ""
     otel: str = ""
+    otel_attributes: Labels = ()
 
     def __str__(self) -> str:
         return self.name

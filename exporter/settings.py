@@ -1,6 +1,6 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.settings_{discovery,probe,traces}, the engines' mappings and the simulation's
+Imports exporter.model, exporter.settings_{discovery,otlp,probe,traces}, the engines' mappings and the simulation's
 scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
 """
 
@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from exporter import settings_discovery, settings_probe, settings_traces
+from exporter import settings_discovery, settings_otlp, settings_probe, settings_traces
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
 from exporter.objectives import Objective
 from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, Pods, PodsSettings
+from exporter.settings_otlp import OtlpSettings
 from exporter.settings_probe import ProbeSettings
 from exporter.settings_traces import TracesSettings
 from exporter.simulation.world import Scenario
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     objectives: tuple[Objective, ...] = ()
     mappings: tuple[EngineMapping, ...] = ()
     traces: TracesSettings | None = None
+    otlp: OtlpSettings | None = None
     pods: Pods = "auto"
     discovery: DiscoverySettings = DiscoverySettings()
     simulation: dict[str, str | int | float | bool] = {}
@@ -80,6 +82,7 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.mappings\[\d+\]", EngineMapping),
     (r"\.mappings\[\d+\]\.families\[\d+\]", FamilyMapping),
     (r"\.traces", TracesSettings),
+    (r"\.otlp", OtlpSettings),
     (r"\.pods", PodsSettings),
     (r"\.discovery", DiscoverySettings),
     (r"\.discovery\.kubernetes", KubernetesSettings),
@@ -149,6 +152,7 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong beyond the types: where, as `.objectives[0].id`, and what, with what to do."""
     yield from settings_probe.problems([engine.probe for engine in settings.engines], settings.objectives)
     yield from settings_traces.problems(settings.traces, settings.listen)
+    yield from settings_otlp.problems(settings.otlp)
     yield from settings_discovery.problems(settings.pods, settings.discovery)
     for place, engine in enumerate(settings.engines):
         if engine.ca_file and not engine.url.startswith("https:"):

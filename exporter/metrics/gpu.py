@@ -6,7 +6,7 @@ frame buffer in MiB. Where its type is a known mistake that no board relies on, 
 
 from __future__ import annotations
 
-from exporter.model import SIMULATED_LABEL, Family, MetricType
+from exporter.model import SIMULATED_LABEL, Family, MetricType, labels_of
 
 SHARING_LABEL = "sharing"
 """exact: the pod named has the whole GPU to itself; shared: others may use it too. Absent on a GPU no pod holds."""
@@ -31,8 +31,11 @@ The pod is the one that holds the GPU now. A counter's level is the GPU's and ou
 """
 
 
-def _gauge(name: str, help_text: str, unit: str = "", otel: str = "", labels: tuple[str, ...] = ()) -> Family:
-    return Family(name, MetricType.GAUGE, help_text, (*labels, *GPU_LABELS), unit, otel)
+def _gauge(
+    name: str, help_text: str, unit: str = "", otel: str = "", labels: tuple[str, ...] = (), **otel_attributes: str
+) -> Family:
+    attributes = labels_of({name.replace("__", "."): value for name, value in otel_attributes.items()})
+    return Family(name, MetricType.GAUGE, help_text, (*labels, *GPU_LABELS), unit, otel, attributes)
 
 
 def _counter(name: str, help_text: str, unit: str = "", otel: str = "") -> Family:
@@ -41,8 +44,10 @@ def _counter(name: str, help_text: str, unit: str = "", otel: str = "") -> Famil
 
 SM_CLOCK = _gauge("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", "MHz")
 MEM_CLOCK = _gauge("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", "MHz")
-MEMORY_TEMP = _gauge("DCGM_FI_DEV_MEMORY_TEMP", "Memory temperature (in C).", "Cel", "hw.temperature")
-GPU_TEMP = _gauge("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", "Cel", "hw.temperature")
+MEMORY_TEMP = _gauge(
+    "DCGM_FI_DEV_MEMORY_TEMP", "Memory temperature (in C).", "Cel", "hw.temperature", hw__sensor_location="memory"
+)
+GPU_TEMP = _gauge("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", "Cel", "hw.temperature", hw__sensor_location="gpu")
 POWER_USAGE = _gauge("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", "W", "hw.power")
 TOTAL_ENERGY = _counter(
     "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
@@ -51,10 +56,14 @@ TOTAL_ENERGY = _counter(
     "hw.energy",
 )
 PCIE_REPLAY = _counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "Total number of PCIe retries.")
-GPU_UTIL = _gauge("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", "%", "hw.gpu.utilization")
+GPU_UTIL = _gauge("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", "%", "hw.gpu.utilization", hw__gpu__task="general")
 MEM_COPY_UTIL = _gauge("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory utilization (in %).", "%")
-ENC_UTIL = _gauge("DCGM_FI_DEV_ENC_UTIL", "Encoder utilization (in %).", "%")
-DEC_UTIL = _gauge("DCGM_FI_DEV_DEC_UTIL", "Decoder utilization (in %).", "%")
+ENC_UTIL = _gauge(
+    "DCGM_FI_DEV_ENC_UTIL", "Encoder utilization (in %).", "%", "hw.gpu.utilization", hw__gpu__task="encoder"
+)
+DEC_UTIL = _gauge(
+    "DCGM_FI_DEV_DEC_UTIL", "Decoder utilization (in %).", "%", "hw.gpu.utilization", hw__gpu__task="decoder"
+)
 XID_LAST = _gauge(
     "DCGM_FI_DEV_XID_ERRORS",
     "Value of the last XID error encountered. Never resets: alert on gpu_xid_errors_total instead.",
@@ -76,9 +85,7 @@ CORRECTABLE_REMAPPED_ROWS = _counter(
     "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "Number of remapped rows for correctable errors."
 )
 ROW_REMAP_FAILURE = _gauge("DCGM_FI_DEV_ROW_REMAP_FAILURE", "Whether remapping of rows has failed.")
-GR_ENGINE_ACTIVE = _gauge(
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.", "1", "hw.gpu.utilization"
-)
+GR_ENGINE_ACTIVE = _gauge("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.", "1")
 PIPE_TENSOR_ACTIVE = _gauge("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "Ratio of cycles the tensor (HMMA) pipe is active.", "1")
 DRAM_ACTIVE = _gauge(
     "DCGM_FI_PROF_DRAM_ACTIVE", "Ratio of cycles the device memory interface is active sending or receiving data.", "1"

@@ -68,8 +68,6 @@ TOKENS = Family(
     MetricType.COUNTER,
     "Tokens by direction. Input includes cached tokens unless the engine's file says otherwise.",
     ("direction", *MODEL_LABELS),
-    "",
-    "gen_ai.client.token.usage",
 )
 CACHED_TOKENS = Family("llm_cached_tokens_total", MetricType.COUNTER, "Input tokens served from a cache.", MODEL_LABELS)
 PREFIX_CACHE_QUERIES = Family(
