@@ -246,7 +246,5 @@ def _remap_failed() -> grafana.Panel:
         description="GPUs that have no spare rows left for a bad one. Take such a GPU out of service and ask the "
         "vendor for a replacement: a reset does not help.",
         queries=[Query(f"{_figure(gpu.ROW_REMAP_FAILURE)} == 1", _LEGEND)],
-        look=Look(
-            ((None, GREEN), (1.0, RED)), mappings=[value_mapping({"1": ("failed", RED)})], no_value="None failed"
-        ),
+        look=Look(((None, RED),), mappings=[value_mapping({"1": ("failed", RED)})], no_value="None failed"),
     )
