@@ -1,7 +1,7 @@
 """Reading the ledger: exact sums over any window, history, spenders, facts.
 
-Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling and slo.ledger_file. Counts are always those of an SLO's
-present revision.
+Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling and slo.ledger_file. Counts are always those of an
+SLO's present revision.
 """
 
 from __future__ import annotations

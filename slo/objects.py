@@ -142,7 +142,7 @@ class SpenderObject(msgspec.Struct, frozen=True):
 
 
 class AttributionObject(msgspec.Struct, frozen=True):
-    """Who spent the budget in the window, by excess. Spenders are kept by five minutes: `since` is on one of them."""
+    """Who spent the budget in the window, by excess. Spenders are kept by five minutes, to which `since` is rounded."""
 
     id: str
     group: dict[str, str]

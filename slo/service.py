@@ -81,7 +81,7 @@ class Point:
 class Attribution:
     """Who spent in [since, until): spenders by excess, and everything bad and total of the window.
 
-    `since` is rounded down to five minutes, by which spenders are kept.
+    `since` is rounded to five minutes, by which spenders are kept.
     """
 
     by: str
@@ -272,7 +272,7 @@ class Service:
 
     def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
         until = status.until
-        since = max(0.0, until - seconds) // SLOT_SECONDS * SLOT_SECONDS
+        since = max(0.0, until - seconds + SLOT_SECONDS / 2) // SLOT_SECONDS * SLOT_SECONDS
         key = (status.slo.id, status.group)
         spenders = self.ledger.spenders(*key, since, until)
         step = SLOT_SECONDS

@@ -233,7 +233,7 @@ def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> Marku
     lifts = [e.lift for e in same if e.lift is not None]
     lift = ""
     if lifts:
-        much = text.rate(max(lifts)) if max(lifts) <= MOST_LIFT else f"more than {text.rate(MOST_LIFT)}"
+        much = text.rate(max(lifts)) if max(lifts) <= MOST_LIFT else f"over {text.rate(MOST_LIFT)}"
         lift = f"; errors {much} as frequent as without it"
     line = f"{what}, {when}{lift}"
     if not name_gpu:
@@ -242,7 +242,7 @@ def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> Marku
     return _titled(gpu.uuid, _called(gpu) + (f" on {gpu.node}" if gpu.node else "")) + f": {line}"
 
 
-_EVENT_WORDS = {XID: "XID {}", CLOCK_EVENT: "clocks held down by {}", UNHEALTHY: "health check failed: {}"}
+_EVENT_WORDS = {XID: "XID {}", CLOCK_EVENT: "clocks held down by {}", UNHEALTHY: "{} check failed"}
 
 
 def _event(one: Evidence) -> str:

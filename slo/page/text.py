@@ -13,6 +13,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 NONE = "\u2013"
 MINUS = "\u2212"
 TIMES = "\u00d7"
+TELLING_FRACTION = 1000
+"""From here on a count is shown whole."""
 
 
 def percent(ratio: float | None, digits: int = 1) -> str:
@@ -43,9 +45,10 @@ def rate(value: float | None) -> str:
 
 
 def count(value: float) -> str:
-    """12345 → "12 345", with narrow spaces."""
-    text = f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-    return text.replace(",", "\u202f").replace("-", MINUS)
+    """12345 → "12 345", with narrow spaces; a fraction is shown where it can matter: 13.3."""
+    digits = 0 if value == round(value) or abs(round(value, 1)) >= TELLING_FRACTION else 1
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"
+    return "0" if text == "0.0" else text.replace(",", "\u202f").replace("-", MINUS)
 
 
 def listed(words: Iterable[str]) -> str:

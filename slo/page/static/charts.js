@@ -3,7 +3,7 @@
 (() => {
   const host = document.getElementById("charts");
   const source = document.getElementById("chart-data");
-  const MARGIN = { left: 52, right: 14, top: 10, bottom: 24 };
+  const MARGIN = { left: 52, right: 14, top: 20, bottom: 24 };
   const HEIGHT = { budget: 190, gap: 26, burn: 96, cover: 8 };
   const percent = (v) => `${(v * 100).toFixed(Math.abs(v) < 0.1 ? 2 : 1).replace(/\.?0+$/, "").replace("-", "−")} %`;
   const rate = (v) => `${v >= 100 ? v.toFixed(0) : v.toFixed(v >= 10 ? 1 : 2)}×`;
@@ -41,7 +41,7 @@
     if (data.bounds) svg.append("path").attr("class", "band").attr("d", d3.svg.area().defined(has)
       .x((p) => x(p.end)).y0((p) => y(p.low)).y1((p) => y(p.high))(points));
     svg.append("path").attr("class", "budget").attr("d", d3.svg.line().defined(has).x((p) => x(p.end)).y((p) => y(p.left))(points));
-    svg.append("text").attr({ class: "name", x: 4, y: 12 }).text("Budget left");
+    svg.append("text").attr({ class: "name", x: 4, y: -6 }).text("Budget left");
 
     // Burn rate
     const low = svg.append("g").attr("transform", `translate(0,${HEIGHT.budget + HEIGHT.gap})`);

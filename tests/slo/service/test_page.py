@@ -207,3 +207,11 @@ def test_a_sparkline_has_its_figures_as_text_and_gaps_stay_gaps() -> None:
 def test_objectives_are_said_exactly() -> None:
     assert text.decimal_percent(Decimal("0.9995")) == "99.95 %"
     assert text.duration(5 * 3600 + 20 * 60) == "5\u00a0h\u00a020\u00a0min"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0"), (-1e-9, "0"), (13.34, "13.3"), (40.0, "40"), (-9120.9, "\u22129\u202f121"), (999.96, "1\u202f000")],
+)
+def test_counts_read_as_people_write_them(value: float, shown: str) -> None:
+    assert text.count(value) == shown
