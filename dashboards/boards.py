@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from dashboards.agents import agents_board
 from dashboards.fleet import fleet_board
 from dashboards.gpu import gpu_board
 from dashboards.inference import inference_board
@@ -26,6 +27,7 @@ def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL) -> dict[str, Json]:
         slo_board(slos, page_url=page_url),
         inference_board(slos, page_url=page_url),
         gpu_board(page_url=page_url),
+        agents_board(page_url=page_url),
     ]
     return {board.uid: normalise(board) for board in boards}
 
