@@ -22,7 +22,7 @@ APPLICATION_ID = 0x67666C74
 """Marks our files ("gflt"), so that another program's database is never taken for a ledger."""
 VERSION = 1
 
-WHOLE_CHECK_BYTES = 128 * 2**20
+WHOLE_CHECK_BYTES = 64 * 2**20
 """A larger file is not read whole at open (it takes about a second for each 100 MB): of it, what leads to the rest is
 checked, and the newest minutes are read. Damage elsewhere is found, and refused as a LedgerError, by the read that
 meets it."""
