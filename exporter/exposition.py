@@ -1,36 +1,59 @@
-"""Snapshot → one page in Prometheus' text format 0.0.4, encoded once and then handed out as bytes.
+"""Snapshot → one page in Prometheus' text format 0.0.4 or in OpenMetrics 1.0, encoded once, handed out as bytes.
 
 Status: stands. Context: from one collection to the next a page keeps its lines and changes a few of its values.
 Decision: the order of lines and everything in them but the value is kept for as long as the snapshot has the same
 series, by identity; of the values only those that changed are written anew. The age of the snapshot alone is written
 for each request, at the end. Consequences: sources must keep their Series; one that makes new ones is slow, not wrong.
+
+OpenMetrics has the same lines under other heads, and is put together when first asked for. Its counters end in _total;
+DCGM's do not, so there they are of type unknown. Prometheus asks for OpenMetrics first and reads the same series.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from exporter.metrics import agent
-from exporter.model import Family, Labels, Series, Snapshot, labels_of
+from exporter.model import Family, Labels, MetricType, Series, Snapshot, labels_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _GZIP = 31
 """zlib's window bits for a gzip header and trailer."""
 _GZIP_LEVEL = 1
 """A page is repetitive: level 1 makes it about a tenth, higher levels cost more time than they save."""
 _EDGE_LABEL = "le"
+_TOTAL = "_total"
+_SUFFIXES = ("_bucket", "_count", "_sum", "")
 
 
 class Page:
-    """One snapshot as bytes. `plain` and `gzipped` add the age line as of `now` (unix seconds)."""
+    """One snapshot as bytes. `plain` and `gzipped` add the age line as of `now` (unix seconds), and `end`.
 
-    def __init__(self, body: bytes, age_prefix: str, taken_at: float) -> None:
+    `other` makes the page in OpenMetrics; without it, `openmetrics` is this page.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        age_prefix: str,
+        taken_at: float,
+        *,
+        end: str = "",
+        content_type: str = CONTENT_TYPE,
+        other: Callable[[], Page] | None = None,
+    ) -> None:
         self.body = body
         self.taken_at = taken_at
+        self.content_type = content_type
         self._age_prefix = age_prefix
+        self._end = end
+        self._other = other
+        self._openmetrics: Page | None = None
         self._packed: tuple[bytes, zlib._Compress] | None = None
 
     def plain(self, now: float | None = None) -> bytes:
@@ -46,9 +69,15 @@ class Page:
         packer = packer.copy()
         return head + packer.compress(self._age(now)) + packer.flush()
 
+    def openmetrics(self) -> Page:
+        """The same in OpenMetrics; made on the first call alone."""
+        if self._openmetrics is None:
+            self._openmetrics = self if self._other is None else self._other()
+        return self._openmetrics
+
     def _age(self, now: float | None) -> bytes:
         age = max(0.0, (time.time() if now is None else now) - self.taken_at)
-        return f"{self._age_prefix}{age:.3f}\n".encode()
+        return f"{self._age_prefix}{age:.3f}\n{self._end}".encode()
 
 
 class Exposition:
@@ -57,6 +86,8 @@ class Exposition:
     def __init__(self, *, node: str) -> None:
         age = Series(agent.SNAPSHOT_AGE, labels_of({"node": node}))
         self._age_prefix = _head(age.family) + _line_start(age)
+        self._age = age
+        self._openmetrics = _OpenMetrics((), age)
         self._series: list[Series] = []
         self._order: list[int] = []
         self._starts: list[str] = []
@@ -78,8 +109,8 @@ class Exposition:
         lines = [""] * (2 * len(texts))
         lines[::2] = self._starts
         lines[1::2] = texts
-        body = "".join(lines)
-        return Page((body + "\n" if body else "").encode(), self._age_prefix, snapshot.taken_at)
+        openmetrics, kept, taken_at = self._openmetrics, tuple(texts), snapshot.taken_at
+        return Page(_joined(lines), self._age_prefix, taken_at, other=lambda: openmetrics.page(kept, taken_at))
 
     def _learn(self, series: list[Series]) -> None:
         """Group the lines by family, in order of first appearance, and write all of them but the values."""
@@ -98,12 +129,56 @@ class Exposition:
         self._series, self._order, self._starts = series, order, starts
         self._values = [math.nan] * len(order)
         self._texts = [""] * len(order)
+        self._openmetrics = _OpenMetrics(tuple(self._in_order()), self._age)
 
     def _in_order(self) -> Iterable[Series]:
         return (self._series[origin] for origin in self._order)
 
     def _bare_starts(self) -> Iterable[str]:
         return (start.rpartition("\n")[2] for start in self._starts)
+
+
+class _OpenMetrics:
+    """How pages with the same series, given in the order of the page, stand in OpenMetrics."""
+
+    def __init__(self, series: tuple[Series, ...], age: Series) -> None:
+        self._series = series
+        self._age_prefix = _openmetrics_head(age.family) + _line_start(age)
+
+    def page(self, texts: Sequence[str], taken_at: float) -> Page:
+        """The page of the values in `texts`, which are in the order of the series."""
+        order, starts = self._lines
+        lines = [""] * (2 * len(texts))
+        lines[::2] = starts
+        lines[1::2] = [texts[place] for place in order]
+        return Page(_joined(lines), self._age_prefix, taken_at, end="# EOF\n", content_type=OPENMETRICS_CONTENT_TYPE)
+
+    @functools.cached_property
+    def _lines(self) -> tuple[list[int], list[str]]:
+        """The places of the series in order, and each line up to its value.
+
+        The lines of one histogram stand together, its buckets by rising edges.
+        """
+        families: dict[str, int] = {}
+        groups: dict[tuple[str, Labels], int] = {}
+        keys: list[tuple[int, int, int, float]] = []
+        for one in self._series:
+            rank = families.setdefault(one.family.name, len(families))
+            if one.family.type is not MetricType.HISTOGRAM:
+                keys.append((rank, 0, 0, 0.0))
+                continue
+            group = one.family.name, tuple(pair for pair in one.labels if pair[0] != _EDGE_LABEL)
+            edge = float(dict(one.labels).get(_EDGE_LABEL, math.inf))
+            keys.append((rank, groups.setdefault(group, len(groups)), _SUFFIXES.index(one.suffix), edge))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        starts: list[str] = []
+        last = ""
+        for place in order:
+            one = self._series[place]
+            head = "" if one.family.name == last else _openmetrics_head(one.family)
+            starts.append(("\n" if starts else "") + head + _line_start(one))
+            last = one.family.name
+        return order, starts
 
 
 def number(value: float) -> str:
@@ -120,6 +195,22 @@ def number(value: float) -> str:
 def _head(family: Family) -> str:
     text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
     return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type.value}\n"
+
+
+def _joined(lines: Sequence[str]) -> bytes:
+    body = "".join(lines)
+    return (body + "\n" if body else "").encode()
+
+
+def _openmetrics_head(family: Family) -> str:
+    name, kind = family.name, family.type.value
+    if family.type is MetricType.COUNTER:
+        if name.endswith(_TOTAL):
+            name = name.removesuffix(_TOTAL)
+        else:
+            kind = "unknown"
+    unit = f"# UNIT {name} {family.unit}\n" if family.unit and name.endswith(f"_{family.unit}") else ""
+    return f"# TYPE {name} {kind}\n{unit}# HELP {name} {_escape(family.help)}\n"
 
 
 def _line_start(series: Series) -> str:

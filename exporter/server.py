@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from exporter.exposition import CONTENT_TYPE, Page
+from exporter.exposition import Page
 from exporter.model import InputError
 
 STALE_AFTER_INTERVALS = 3
@@ -71,7 +71,9 @@ class Server:
         page = self._latest()
         if page is None:
             return web.Response(status=503, text="No collection has ended yet; ask again in a moment.\n")
-        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        if _prefers_openmetrics(request.headers.get("Accept", "")):
+            page = page.openmetrics()
+        headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
         if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
             return web.Response(body=page.gzipped(), headers={**headers, "Content-Encoding": "gzip"})
         return web.Response(body=page.plain(), headers=headers)
@@ -108,3 +110,25 @@ def _accepts_gzip(accepted: str) -> bool:
         if coding.strip().lower() in ("gzip", "*"):
             return quality.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
     return False
+
+
+def _prefers_openmetrics(accepted: str) -> bool:
+    """Whether an Accept header wants OpenMetrics 1.0.0, or any version of it, no less than the text format."""
+    openmetrics = text = 0.0
+    for one in accepted.split(","):
+        kind, *parameters = (part.strip().lower() for part in one.split(";"))
+        given = dict(parameter.replace(" ", "").partition("=")[::2] for parameter in parameters)
+        weight = _weight(given.get("q", "1"))
+        if kind == "application/openmetrics-text" and given.get("version", "1.0.0") == "1.0.0":
+            openmetrics = max(openmetrics, weight)
+        elif kind == "text/plain":
+            text = max(text, weight)
+    return openmetrics > 0 and openmetrics >= text
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
