@@ -77,6 +77,9 @@ def _own(rules: Path) -> Iterator[str]:
         document = yaml.load(rules.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except OSError as error:
         raise InputError(f"{rules}: cannot read ({error.strerror}), run `gpufleet alerts write` first") from error
+    except UnicodeDecodeError:
+        yield f"{rules}: not UTF-8 text, write it again with `gpufleet alerts write`"
+        return
     except yaml.YAMLError as error:
         yield f"{rules}: not YAML: {' '.join(str(error).split())}"
         return

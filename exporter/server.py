@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import html
+import re
 import time
 from collections.abc import Callable
 
@@ -15,14 +16,15 @@ from exporter.model import InputError
 STALE_AFTER_INTERVALS = 3
 """Collections that may be missed before /healthz says that the agent has stopped collecting."""
 SHUTDOWN_SECONDS = 1.0
+_ADDRESS = re.compile(r"(?:\[(?P<host6>[^\[\]/]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
     """`host:port` (an IPv6 host in brackets) as its parts. Raises InputError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    match = _ADDRESS.fullmatch(listen)
+    if match is None or int(match["port"]) > 65535:
         raise InputError(f"{listen}: not an address to listen on; write host:port, as in 127.0.0.1:9400")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return match["host6"] or match["host"], int(match["port"])
 
 
 class Server:

@@ -37,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="gpufleet",
-        description="Says which GPU, node, pod and model spent the error budget, and what was wrong with it.",
-        epilog="example: gpufleet up --simulate      then open http://127.0.0.1:9490",
+        description="Says which GPU, node, pod and model spent the error budget, and why.",
+        epilog="examples:\n"
+        "  gpufleet up                  what is on this machine, on http://127.0.0.1:9490\n"
+        "  gpufleet slo --help          the same for every command",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gpufleet {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)

@@ -5,6 +5,7 @@ Colour is for terminals alone, and never where NO_COLOR is set; a log file gets 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -67,6 +68,9 @@ class Console:
         step = Step()
         try:
             yield step
+        except asyncio.CancelledError:  # somebody ended it: no fault
+            self.line(f"  {self._in(_YELLOW, self._marks[1])} {name}: ended before it was done")
+            raise
         except BaseException:
             self.line(f"  {self._in(_RED, self._marks[2])} {name}")
             raise

@@ -34,8 +34,9 @@ def http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = sound and not any(letter.isspace() for letter in text)
     except ValueError:
         sound = False
     if not sound:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: write one like http://127.0.0.1:9400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: write http://host:port")
     return text.rstrip("/")

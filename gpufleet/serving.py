@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -50,7 +50,11 @@ def open_ledger(data: Path) -> Iterator[Ledger]:
 
     Raises InputError where another process has it, and where it cannot be opened.
     """
-    with (data / "lock").open("w") as lock:
+    try:
+        lock = (data / "lock").open("w")
+    except OSError as error:
+        raise InputError(f"{data}: cannot be written ({error.strerror}): choose another with --data") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -69,8 +73,12 @@ def bind(listen: Address) -> socket.socket:
         family, _, _, _, where = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((str(where[0]), int(where[1])), family=family)
     except OSError as error:
-        what = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise InputError(f"--listen {listen}: {what}: free it, or name another address") from error
+        if error.errno == errno.EADDRINUSE:
+            what = "the port is in use: end what listens there, or name another"
+        else:
+            why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+            what = f"cannot listen ({why}): name an address of this machine"
+        raise InputError(f"--listen {listen}: {what}") from error
 
 
 async def open_and_serve(
@@ -78,8 +86,6 @@ async def open_and_serve(
 ) -> None:
     """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
     with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
-        for message in ledger.messages:
-            print(message, file=sys.stderr)
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
         print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
         await serve(Service(slos, source, ledger), sock, started=lambda url: print(f"page on {url}", flush=True))

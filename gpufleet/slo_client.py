@@ -1,13 +1,13 @@
-"""Asks a running SLO service for its SLOs. Imports aiohttp alone."""
+"""Asks a running SLO service for its SLOs. Imports aiohttp and slo.sources.http."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import aiohttp
 
 from exporter.model import InputError
+from slo.sources.http import login, reason, without_login
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
@@ -16,8 +16,9 @@ async def fetch(url: str) -> list[dict[str, Any]]:
     """Every object of /api/v1/slos, page by page. Raises InputError where the service does not answer as it should."""
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
+    headers, url = login(url), without_login(url).rstrip("/")
     try:
-        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
             while cursor is not None:
                 query = {"cursor": cursor} if cursor else {}
                 async with session.get(f"{url}/api/v1/slos", params=query) as answer:
@@ -27,7 +28,7 @@ async def fetch(url: str) -> list[dict[str, Any]]:
                 found += page["slos"]
                 cursor = page["next"]
     except (aiohttp.ClientError, TimeoutError) as error:
-        what = os.strerror(error.errno) if isinstance(error, aiohttp.ClientOSError) and error.errno else str(error)
+        what = reason(error) if isinstance(error, aiohttp.ClientError) else f"nothing within {_TIMEOUT.total:g} s"
         raise InputError(f"{url}: does not answer ({what}): start it with gpufleet slo serve, or give --url") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{url}: does not answer like a gpufleet SLO service: give its --url") from error

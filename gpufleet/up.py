@@ -29,7 +29,7 @@ from gpufleet.console import Console
 from gpufleet.discovery import FoundEngine, FoundGpus
 from gpufleet.listen import Address
 from gpufleet.objectives import objectives_of
-from gpufleet.serving import LEDGER_FILE, bind, data_directory, serve
+from gpufleet.serving import LEDGER_FILE, bind, data_directory, open_ledger, serve
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
 from slo.ledger import Ledger, LedgerError
@@ -163,12 +163,11 @@ class _Run:
             holds = "simulated" if mark.exists() else "real"
             raise InputError(f"{data}: holds {holds} counts, and they are never mixed: choose another with --data")
         if simulated:
-            mark.touch()
-        ledger = Ledger(file)
-        self._stack.callback(ledger.close)
-        for message in ledger.messages:
-            self._console.line(f"  {message}")
-        return ledger
+            try:
+                mark.touch()
+            except OSError as error:
+                raise InputError(f"{data}: cannot be written ({error.strerror}): choose another with --data") from error
+        return self._stack.enter_context(open_ledger(data))
 
     async def _serve(self, slos: Sequence[Slo], agents: Sequence[str], ledger: Ledger, *, simulated: bool) -> None:
         console = self._console

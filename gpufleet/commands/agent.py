@@ -13,8 +13,8 @@ from typing import get_args
 import msgspec
 
 from exporter.agent import Agent
-from exporter.server import parse_listen
 from exporter.settings import DEFAULT_LISTEN, EngineSettings, GpuMode, Settings, load
+from gpufleet.listen import address, http_url
 
 EPILOG = """examples:
   gpufleet agent                                              this node's GPUs, on http://127.0.0.1:9400/metrics
@@ -28,9 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
     parser.add_argument("--gpu", choices=get_args(GpuMode), help="where GPU readings come from (default: auto)")
     parser.add_argument(
-        "--engine", action="append", default=[], metavar="URL", help="an engine to read; may be given several times"
+        "--engine",
+        type=http_url,
+        action="append",
+        default=[],
+        metavar="URL",
+        help="an engine to read; may be given several times",
     )
-    parser.add_argument("--listen", metavar="HOST:PORT", help=f"where to serve the page (default: {DEFAULT_LISTEN})")
+    parser.add_argument(
+        "--listen", type=address, metavar="HOST:PORT", help=f"where to serve the page (default: {DEFAULT_LISTEN})"
+    )
     parser.add_argument("--once", action="store_true", help="print one page and exit")
     parser.set_defaults(run=run)
 
@@ -41,8 +48,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if args.gpu:
         settings = msgspec.structs.replace(settings, gpu=args.gpu)
     if args.listen:
-        parse_listen(args.listen)
-        settings = msgspec.structs.replace(settings, listen=args.listen)
+        settings = msgspec.structs.replace(settings, listen=str(args.listen))
     known = {engine.url.rstrip("/") for engine in settings.engines}
     added = dict.fromkeys(url for url in args.engine if url.rstrip("/") not in known)
     engines = (*settings.engines, *(EngineSettings(url=url) for url in added))

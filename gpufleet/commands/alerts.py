@@ -10,6 +10,7 @@ from pathlib import Path
 from alerts import alertmanager, check, rules, selftest
 from alerts.links import Links
 from exporter.model import InputError
+from gpufleet.listen import http_url
 from slo.spec import load
 
 _EPILOG = """examples:
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "write",
         help="write alert rules, their tests and Alertmanager's routes for SLO files",
         description="Writes rules.yaml (Prometheus), tests/ (promtool) and alertmanager.yml (PagerDuty).",
-        epilog="example: gpufleet alerts write --slos slos/ --out alerts/ --scrape-interval 30s",
+        epilog="example: gpufleet alerts write --slos slos/ --out alerts/",
     )
     writing.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
     writing.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files go; made if missing")
@@ -39,9 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how often Prometheus scrapes the agents (default: 15s)",
     )
     writing.add_argument(
-        "--runbooks", default=Links().runbooks, metavar="URL", help="where runbooks are (default: %(default)s)"
+        "--runbooks",
+        type=http_url,
+        default=Links().runbooks,
+        metavar="URL",
+        help="where runbooks are (default: %(default)s)",
     )
-    writing.add_argument("--board", default=Links().board, metavar="URL", help="the SLO board (default: %(default)s)")
+    writing.add_argument(
+        "--board", type=http_url, default=Links().board, metavar="URL", help="the SLO board (default: %(default)s)"
+    )
     writing.set_defaults(run=_write)
     for name, summary, run in (
         ("check", "check written rules and routes", _check),
@@ -56,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _write(args: argparse.Namespace) -> int:
     slos = load([args.slos])
-    links = Links(args.runbooks.rstrip("/"), args.board)
+    links = Links(args.runbooks, args.board)
     tests = {Path(check.TESTS, name): text for name, text in selftest.files(slos).items()}
     texts = {
         Path(check.RULES): rules.render(slos, scrape_interval_seconds=args.scrape_interval, links=links),

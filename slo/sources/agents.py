@@ -1,4 +1,5 @@
-"""Agents scraped directly: no other server needed. Imports slo.observed, the page reader and the catalogue.
+"""Agents scraped directly: no other server needed. Imports slo.observed, slo.sources, the page reader and the
+catalogue.
 
 A page says how old its readings are: a scrape is dated by its snapshot, not by its arrival, and a snapshot that was
 seen before is no new observation.
@@ -18,6 +19,7 @@ from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.page import Page, PageError, PageReader
 from slo.observed import Missed, Scrape
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+from slo.sources.http import login, reason, without_login
 
 MAX_BYTES = 64 * 1024 * 1024
 """An agent's page can hold some dozen engines' histograms."""
@@ -26,6 +28,7 @@ MAX_BYTES = 64 * 1024 * 1024
 @dataclass(slots=True)
 class _Agent:
     url: str
+    login: Mapping[str, str]
     reader: PageReader = field(default_factory=lambda: PageReader(max_bytes=MAX_BYTES))
     last: float = 0.0
     layout: object = None
@@ -49,7 +52,7 @@ class AgentsSource:
         self, urls: Sequence[str], interval_seconds: float = 5.0, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.interval_seconds = interval_seconds
-        self._agents = [_Agent(page_url(url)) for url in urls]
+        self._agents = [_Agent(without_login(page_url(url)), login(page_url(url))) for url in urls]
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -78,12 +81,12 @@ class AgentsSource:
     async def _scrape(self, session: aiohttp.ClientSession, agent: _Agent) -> Scrape | Missed | None:
         asked = self._clock()
         try:
-            page = agent.reader.read(await self._body(session, agent.url))
+            page = agent.reader.read(await self._body(session, agent))
             age = agent.age(page)
         except TimeoutError:
             return Missed(agent.url, asked, f"no answer within {max(1.0, self.interval_seconds):g} s")
         except aiohttp.ClientError as error:
-            return Missed(agent.url, asked, str(error) or type(error).__name__)
+            return Missed(agent.url, asked, reason(error))
         except PageError as error:
             return Missed(agent.url, asked, f"not the page of a gpufleet agent: {error}")
         if not age <= STALE_SECONDS:
@@ -94,8 +97,8 @@ class AgentsSource:
         agent.last = taken
         return Scrape(agent.url, taken, page.layout.series, page.values, page.layout)
 
-    async def _body(self, session: aiohttp.ClientSession, url: str) -> bytes:
-        async with session.get(url) as response:
+    async def _body(self, session: aiohttp.ClientSession, agent: _Agent) -> bytes:
+        async with session.get(agent.url, headers=agent.login) as response:
             response.raise_for_status()
             body = bytearray()
             async for chunk in response.content.iter_chunked(1 << 16):

@@ -1,6 +1,6 @@
 """The query API of Prometheus and its kin, as far as it is needed here: one instant query, decoded.
 
-Imports aiohttp and msgspec alone.
+Imports aiohttp, msgspec and slo.sources.http alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import aiohttp
 import msgspec
+
+from slo.sources.http import login, reason, without_login
 
 TIMEOUT_SECONDS = 60
 
@@ -35,11 +37,11 @@ class _Answer(msgspec.Struct):
 
 
 class QueryApi:
-    """The API at `url` (the part before /api/v1), asked with `headers`."""
+    """The API at `url` (the part before /api/v1), asked with `headers` and the login that stands in the URL."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self.url = url.rstrip("/")
-        self._headers = dict(headers)
+        self.url = without_login(url.rstrip("/")).rstrip("/")
+        self._headers = {**login(url), **headers}
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, query: str, at: float) -> list[Result]:
@@ -54,7 +56,7 @@ class QueryApi:
         except TimeoutError:
             raise QueryError(f"no answer within {TIMEOUT_SECONDS} s") from None
         except aiohttp.ClientError as error:
-            raise QueryError(str(error) or type(error).__name__) from error
+            raise QueryError(reason(error)) from error
         try:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError:

@@ -78,10 +78,16 @@ def test_series_of_an_slos_own_are_no_fault_beside_those_of_others(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("groups: [", "not YAML"), ("groups: 1", "not a rule file"), ("[]", "not a rule file")]
+    ("body", "told"),
+    [
+        (b"groups: [", "not YAML"),
+        (b"groups: 1", "not a rule file"),
+        (b"[]", "not a rule file"),
+        (b"\xff\x00", "not UTF-8 text"),
+    ],
 )
-def test_a_broken_rule_file_is_told(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "rules.yaml").write_text(text)
+def test_a_broken_rule_file_is_told(body: bytes, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules.yaml").write_bytes(body)
     assert main(["alerts", "check", str(tmp_path)]) == 1
     assert told in capsys.readouterr().err
 

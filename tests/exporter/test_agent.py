@@ -111,7 +111,6 @@ def test_faults_of_input_are_said_in_a_line_and_exit_1(tmp_path: Path):
         for arguments, told in (
             (("--config", str(config)), "nowhere: not an address to listen on"),
             (("--gpu", "none", "--listen", in_use), f"{in_use}: the port is in use"),
-            (("--gpu", "none", "--engine", "ftp://a", "--once"), "`ftp://a` is not the URL of an engine"),
             (("--config", str(tmp_path / "none.yaml")), "cannot be read"),
             (("--engine", "http://a:1", "--engine", "http://a:1/metrics", "--once"), "given twice"),
         ):
@@ -119,6 +118,13 @@ def test_faults_of_input_are_said_in_a_line_and_exit_1(tmp_path: Path):
             assert (done.returncode, done.stdout) == (1, "")
             assert told in done.stderr
             assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", [("--engine", "ftp://a"), ("--listen", ""), ("--listen", "127.0.0.1:80:80")])
+def test_an_argument_that_cannot_be_meant_is_a_fault_of_usage(wrong: tuple[str, str]):
+    done = gpufleet("--gpu", "none", "--once", *wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {wrong[0]}: {wrong[1]!r} is not " in done.stderr
 
 
 def test_the_command_serves_until_it_is_told_to_end():

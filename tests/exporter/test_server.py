@@ -98,7 +98,9 @@ def test_a_port_in_use_is_said():
     asyncio.run(whole())
 
 
-@pytest.mark.parametrize("listen", ["9400", "127.0.0.1:", ":9400", "127.0.0.1:99999", "127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "listen", ["9400", "127.0.0.1:", ":9400", "127.0.0.1:99999", "127.0.0.1:x", "1:2:3", "http://a:1"]
+)
 def test_an_address_that_is_none_is_refused(listen: str):
     with pytest.raises(InputError, match="write host:port"):
         parse_listen(listen)

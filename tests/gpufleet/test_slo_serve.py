@@ -89,11 +89,21 @@ def test_a_port_in_use_and_a_ledger_in_use_are_said(slos, capsys):
         address = url.removeprefix("http://")
         arguments = ["slo", "serve", "--slos", str(slos), "--agent", "http://127.0.0.1:9", "--listen", address]
         assert main([*arguments, "--data", str(slos / "other")]) == 1
-        assert (
-            capsys.readouterr().err == f"--listen {address}: Address already in use: free it, or name another address\n"
-        )
+        in_use = f"--listen {address}: the port is in use: end what listens there, or name another\n"
+        assert capsys.readouterr().err == in_use
         assert main([*arguments, "--data", str(slos / "data")]) == 1
         assert capsys.readouterr().err.startswith(f"{slos / 'data'}: in use by another gpufleet: stop that one")
+        up = ["up", "--engine", "http://127.0.0.1:9", "--for", "1s", "--listen", "127.0.0.1:0"]
+        assert main([*up, "--data", str(slos / "data")]) == 1
+        assert capsys.readouterr().err.startswith(f"{slos / 'data'}: in use by another gpufleet: stop that one")
+
+
+def test_a_data_directory_that_cannot_be_written_is_said(slos, capsys):
+    (slos / "data" / "lock").mkdir(parents=True)
+    arguments = ["slo", "serve", "--slos", str(slos), "--agent", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"]
+    assert main([*arguments, "--data", str(slos / "data")]) == 1
+    told = f"{slos / 'data'}: cannot be written (Is a directory): choose another with --data\n"
+    assert capsys.readouterr().err == told
 
 
 def test_another_program_s_database_is_left_alone(slos, capsys):

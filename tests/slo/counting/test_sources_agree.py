@@ -215,7 +215,7 @@ def test_nobody_listening_is_a_miss():
         return found
 
     [miss] = asyncio.run(run())
-    assert "Cannot connect" in miss.reason
+    assert miss.reason == "Connection refused"
 
 
 def test_a_snapshot_is_observed_once(agent, engine):

@@ -1,0 +1,52 @@
+"""What every source knows of HTTP: logins that stand in URLs, and failures in words. Imports aiohttp and yarl alone.
+
+A URL may hold a login (http://user:password@host), and URLs are printed, served and written down: the login is taken
+out where the URL comes in, and goes to the server alone.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+
+def without_login(url: str) -> str:
+    """The URL as it may be shown."""
+    return url if not login(url) else str(URL(url).with_user(None))
+
+
+def login(url: str) -> Mapping[str, str]:
+    """The login in a URL, if any, as a header (RFC 7617)."""
+    parts = URL(url)
+    if parts.user is None and parts.password is None:
+        return {}
+    pair = f"{parts.user or ''}:{parts.password or ''}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "host name not found"),
+    (aiohttp.TooManyRedirects, "redirects without end"),
+    (aiohttp.ContentTypeError, "answered, but not with JSON"),
+    (aiohttp.ClientPayloadError, "the answer was cut short"),
+    (aiohttp.ServerDisconnectedError, "closed the connection"),
+)
+
+
+def reason(error: aiohttp.ClientError) -> str:
+    """Why there is no answer, without what the reader knows already (the URL) or need not (types, arguments)."""
+    for kind, words in _REASONS:
+        if isinstance(error, kind):
+            return words
+    if isinstance(error.__cause__, HttpProcessingError):
+        return "not an HTTP answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"answered {error.status}"
+    if isinstance(error, aiohttp.ClientOSError) and error.errno:
+        return os.strerror(error.errno)
+    return " ".join(str(error).split()) or type(error).__name__

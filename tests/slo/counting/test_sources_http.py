@@ -1,0 +1,95 @@
+"""Logins in URLs and failures in words, against servers that really listen."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from slo.observed import Missed, Scrape
+from slo.sources.agents import AgentsSource
+from slo.sources.prometheus import PrometheusSource
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def miss_of(handler: Handler, source: Callable[[int], AgentsSource | PrometheusSource]) -> tuple[str, Missed]:
+    """The name of a source and the miss that it makes of one poll of a server with this handler."""
+
+    async def whole() -> tuple[str, Missed]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        asking = source(runner.addresses[0][1])
+        try:
+            [miss] = await asking.poll()
+        finally:
+            await asking.close()
+            await runner.cleanup()
+        assert isinstance(miss, Missed)
+        return asking.name, miss
+
+    return asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda port: AgentsSource([f"http://us%40er:pa%3Ass@127.0.0.1:{port}"]),
+        lambda port: PrometheusSource(f"http://us%40er:pa%3Ass@127.0.0.1:{port}", []),
+    ],
+    ids=["agents", "prometheus"],
+)
+def test_a_login_goes_to_the_server_and_is_never_shown(source):
+    seen: list[str | None] = []
+
+    async def asked(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        return web.Response(text="")
+
+    name, miss = miss_of(asked, source)
+    assert seen == ["Basic dXNAZXI6cGE6c3M="]
+    assert "pa" not in f"{name} {miss.source} {miss.reason}".replace("page", "")
+
+
+async def _fails(_request: web.Request) -> web.Response:
+    return web.Response(status=500, text="boom")
+
+
+async def _turns(request: web.Request) -> web.Response:
+    raise web.HTTPFound(str(request.url))
+
+
+@pytest.mark.parametrize(("handler", "told"), [(_fails, "answered 500"), (_turns, "redirects without end")])
+def test_why_an_agent_gave_no_page_is_told_in_a_few_words(handler: Handler, told: str):
+    assert miss_of(handler, lambda port: AgentsSource([f"http://127.0.0.1:{port}"]))[1].reason == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"SSH-2.0-x\r\n", "not an HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n# HELP", "the answer was cut short"),
+        (b"", "closed the connection"),
+    ],
+)
+def test_what_is_no_whole_answer_is_told(said: bytes, told: str):
+    async def whole() -> Scrape | Missed:
+        async def says(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said)
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(says, "127.0.0.1", 0) as server:
+            asking = AgentsSource([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+            [found] = await asking.poll()
+            await asking.close()
+            return found
+
+    found = asyncio.run(whole())
+    assert isinstance(found, Missed)
+    assert found.reason == told
