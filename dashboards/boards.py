@@ -9,25 +9,32 @@ import json
 from collections.abc import Mapping, Sequence
 
 from dashboards.agents import agents_board
+from dashboards.cost import cost_board
 from dashboards.fleet import fleet_board
 from dashboards.gpu import gpu_board
 from dashboards.inference import inference_board
 from dashboards.normalise import Json, normalise
+from dashboards.prices import Prices
 from dashboards.slo import slo_board
 from slo.model import Slo
 
 PAGE_URL = "http://127.0.0.1:9490"
 """Where `gpufleet up` and `gpufleet slo serve` listen unless told otherwise."""
+NO_PRICES = Prices()
 
 
-def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL) -> dict[str, Json]:
-    """Grafana's JSON of every board by its uid, the same for the same SLOs. `page_url` is the SLO service's address."""
+def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO_PRICES) -> dict[str, Json]:
+    """Grafana's JSON of every board by its uid, the same for the same SLOs.
+
+    `page_url` is the SLO service's address; without `prices` the cost board says that there are none.
+    """
     boards = [
         fleet_board(page_url=page_url),
         slo_board(slos, page_url=page_url),
         inference_board(slos, page_url=page_url),
         gpu_board(page_url=page_url),
         agents_board(page_url=page_url),
+        cost_board(prices, page_url=page_url),
     ]
     return {board.uid: normalise(board) for board in boards}
 

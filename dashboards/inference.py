@@ -19,11 +19,12 @@ from dashboards import variables
 from dashboards.framing import framed
 from dashboards.hardware import annotation, hardware_annotations
 from dashboards.latency import latency_panels, probe_panels
-from dashboards.layout import Section
-from dashboards.links import INFERENCE_UID
+from dashboards.layout import Cell, Section
+from dashboards.links import INFERENCE_UID, MODEL_BOARD
+from dashboards.panels import Look, Query, timeseries
 from dashboards.replicas import at_a_glance, replica_panels, side_by_side
 from dashboards.serving import load_panels, outcome_panels, token_panels
-from exporter.metrics import llm
+from exporter.metrics import llm, probe
 from slo.model import Slo
 
 
@@ -48,7 +49,7 @@ def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
             *hardware_annotations(),
         ],
         sections=[
-            Section("Are users served?", at_a_glance()),
+            Section("Are users served?", [*at_a_glance(), Cell(_within_objective(), 24, 7)]),
             Section("How long do they wait?", latency_panels(slos)),
             Section("What are the engines busy with?", load_panels()),
             Section("What came of the requests?", outcome_panels()),
@@ -57,4 +58,26 @@ def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
             Section("What does a client see?", probe_panels(slos)),
             Section("Which replica, on which GPU?", replica_panels()),
         ],
+    )
+
+
+def _within_objective() -> grafana.Panel:
+    good, every = (
+        f"sum by (cluster, model_name, objective) ({q.rate(q.select(probe.REQUEST_OBJECTIVE, *q.SERVING, *more))})"
+        for more in ([f'{probe.RESULT_LABEL}="good"'], [])
+    )
+    return timeseries(
+        title="Share of requests within their objective",
+        unit="percentunit",
+        description="Requests counted one by one by the agents: on time from the first to the last token, and "
+        "without an error. The SLO on it says how low is too low. Where it falls while the quantiles below hold "
+        "still, the misses are errors or a few long prompts.",
+        queries=[Query(q.ratio(good, every), "{{objective}} {{model_name}} {{cluster}}")],
+        look=Look(
+            color="palette-classic",
+            minimum=0,
+            maximum=1,
+            no_value="No objective is counted request by request, or no traffic",
+            links=[MODEL_BOARD],
+        ),
     )

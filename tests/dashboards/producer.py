@@ -8,15 +8,17 @@ from typing import Any
 
 from dashboards.boards import render, to_text
 from dashboards.normalise import all_panels
+from dashboards.prices import load_prices
 from slo.spec import load
 
 SLOS = Path(__file__).parent / "slos.yaml"
+PRICES = Path(__file__).parent / "prices.yaml"
 GOLDEN = "tests/golden/dashboards"
 
 
 def boards() -> dict[str, dict[str, Any]]:
-    """Every board of the golden SLOs."""
-    return render(load([SLOS]))
+    """Every board of the golden SLOs and prices."""
+    return render(load([SLOS]), prices=load_prices(PRICES))
 
 
 def generate() -> dict[str, str]:

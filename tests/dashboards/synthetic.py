@@ -19,7 +19,8 @@ END = 1_763_700_000
 STEP = 30
 TIMES = range(END - 1200, END + 1, STEP)
 EDGES = ("0.05", "0.075", "0.25", "0.5", "1.0", "+Inf")
-SEVERAL = {"le": EDGES, "code": ("2xx", "5xx"), "outcome": ("stop", "error"), "direction": ("input", "output")}
+SEVERAL = {"le": EDGES, "code": ("2xx", "5xx"), "outcome": ("stop", "error"), "direction": ("input", "output"),
+           "result": ("ok", "good", "bad")}  # fmt: skip
 """Labels of which each series of a family has one of several values."""
 FIXED = {
     "cluster": "east", "gpu": "0", "engine": "vllm", "model_name": "llama-3.1-8b", "namespace": "prod", "dp_rank": "0",
@@ -54,11 +55,14 @@ def _catalogue_lines(family: Family) -> Iterator[str]:
                     seconds = at - TIMES.start
                     if family.type == "gauge":
                         value = float(_gauge(family.name, bad)) + (family is llm.ENGINE_START_TIME and at > END - 120)
-                    elif labels.get("code") == "5xx" or labels.get("outcome") == "error":
+                    elif family is llm.FAILED_REQUESTS or {"5xx", "error"} & {
+                        labels.get("code"),
+                        labels.get("outcome"),
+                    }:
                         value = 0.1 * seconds * bad
                     else:
                         late = bad and labels.get("le") in EDGES[:-1]
-                        value = seconds * (0.9 if late else 1.0)
+                        value = seconds * (0.9 if late else 0.5 if family is llm.CACHED_TOKENS else 1.0)
                     yield _line(family.name + suffix, labels, value, at)
 
 

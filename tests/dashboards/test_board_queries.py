@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from importlib import resources
 from typing import Any
 
 import pytest
 
+from dashboards.boards import render
 from dashboards.check import expressions, faults
 from dashboards.normalise import all_panels
+from dashboards.prices import Prices
 from dashboards.promql import plain
+from slo.model import Slo
 
 pytestmark = pytest.mark.real
 
 Boards = dict[str, dict[str, Any]]
 Query = Callable[[str], list[dict[str, Any]]]
 
-WITHOUT_SERIES: dict[str, str] = {}
-"""Expression → why a board may ask for what a fleet in trouble does not have."""
+WITHOUT_SERIES = {"GPUs without a price": "the golden prices have every GPU; a test below leaves one out"}
+"""Title of a panel → why it may ask for what a fleet in trouble does not have."""
 
 
 def values(
@@ -33,7 +37,7 @@ def values(
 
 def test_every_expression_finds_series_in_a_fleet_that_is_in_trouble(prometheus: Query, boards: Boards) -> None:
     asked = [(uid, title, expr) for uid, board in boards.items() for title, expr in expressions(board)]
-    empty = [one for one in asked if one[2] not in WITHOUT_SERIES and not prometheus(plain(one[2]))]
+    empty = [one for one in asked if one[1] not in WITHOUT_SERIES and not prometheus(plain(one[2]))]
     assert asked
     assert empty == []
 
@@ -148,3 +152,28 @@ def test_energy_of_the_whole_time_is_told_in_watt_hours(prometheus: Query, board
     # One millijoule a second on each node, over the five minutes that stand for the time chosen.
     energy = values(prometheus, boards, "Energy in this time", "node", board="gpufleet-gpu")
     assert energy["node-good"] == pytest.approx(300 / 3_600_000)
+
+
+def test_money_and_energy_are_those_of_the_gpus_that_a_model_sits_on(prometheus: Query, boards: Boards) -> None:
+    def only(title: str, ref: str = "A") -> float:
+        return values(prometheus, boards, title, "model_name", ref, board="gpufleet-cost")["llama-3.1-8b"]
+
+    assert only("GPUs by model") == 2
+    assert only("Tokens per second and GPU") == pytest.approx(1)
+    assert only("Tokens per joule") == pytest.approx(2 / 0.002)
+    assert only("Money per hour") == pytest.approx(1.50 + 3)
+    assert only("Money per million tokens") == pytest.approx(1_000_000 * 4.50 / 3600 / 2)
+    assert only("Money per million tokens", "C") == pytest.approx(1_000_000 * 4.50 / 3600 / 1)
+    assert only("Requests within their objective") == pytest.approx(1 / (4.50 / 3600))
+
+
+def test_a_model_with_one_gpu_without_a_price_has_no_figure_of_money(prometheus: Query, slos: list[Slo]) -> None:
+    some = {"gpufleet-cost": render(slos, prices=Prices("EUR", {"modelName-node-good": Decimal(1)}))["gpufleet-cost"]}
+    assert values(prometheus, some, "Money per hour", "model_name", board="gpufleet-cost") == {}
+    lacking = values(prometheus, some, "GPUs without a price", "modelName", board="gpufleet-cost")
+    assert lacking == {"modelName-node-bad": 1}
+
+
+def test_a_gpu_that_is_held_and_idle_is_laid_to_its_namespace(prometheus: Query, boards: Boards) -> None:
+    assert values(prometheus, boards, "GPUs held and idle", "namespace", board="gpufleet-cost") == {"prod": 1}
+    assert values(prometheus, boards, "Money per hour for idle", "namespace", board="gpufleet-cost") == {"prod": 3}

@@ -13,12 +13,13 @@ import jsonschema
 import pytest
 
 from dashboards.boards import render, to_text
-from dashboards.check import EXCLUDED, RULES, faults
+from dashboards.check import EXCLUDED, RULES, expressions, faults
 from dashboards.hardware import EXPECTED_CAUSES
 from dashboards.normalise import all_panels
 from dashboards.promql import names_in
 from dashboards.queries import KNOWN
 from exporter.health import CLOCK_EVENTS
+from exporter.metrics import CATALOGUE
 from slo.model import Slo
 
 HERE = Path(__file__).parent
@@ -188,3 +189,17 @@ def test_a_broken_panel_is_told(boards: Boards, key: str, value: object, said: s
 def test_every_series_that_is_asked_for_is_emitted_or_recorded(boards: Boards) -> None:
     expressions = [t["expr"] for board in boards.values() for p in all_panels(board) for t in p.get("targets", ())]
     assert set().union(*map(names_in, expressions)) <= KNOWN
+
+
+NOT_SHOWN = {"DCGM_FI_DEV_VGPU_LICENSE_STATUS": "kept for boards made for dcgm-exporter; serving has no use for it"}
+"""Family → why no board shows it."""
+
+
+def test_every_family_of_the_catalogue_is_on_a_board(boards: Boards) -> None:
+    asked = set().union(*(names_in(expr) for board in boards.values() for _, expr in expressions(board)))
+    shown = {
+        name
+        for name, family in CATALOGUE.items()
+        if asked & ({family.bucket, family.count} if family.type == "histogram" else {name})
+    }
+    assert CATALOGUE.keys() - shown == NOT_SHOWN.keys()

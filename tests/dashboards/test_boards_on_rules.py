@@ -30,6 +30,7 @@ def _traffic() -> list[dict[str, str]]:
     series = {f"{llm.ENGINE_UP}{{{REPLICA}}}": f"1x{MINUTES}"}
     for code in ("2xx", "5xx"):
         series[f'{llm.HTTP_REQUESTS}{{{REPLICA},code="{code}"}}'] = steady
+    series[f"{llm.FAILED_REQUESTS}{{{REPLICA}}}"] = steady
     for family in (llm.TIME_TO_FIRST_TOKEN, llm.TIME_PER_OUTPUT_TOKEN):
         series[f"{family.count}{{{REPLICA}}}"] = steady
         for le in ("0.05", "0.075", "0.5", "1.0"):
