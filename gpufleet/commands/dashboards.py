@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from dashboards.boards import PAGE_URL, render, to_text
+from dashboards.boards import NO_PRICES, PAGE_URL, render, to_text
 from dashboards.check import check
+from dashboards.prices import load_prices
 from exporter.model import InputError
 from slo.spec import load
 
@@ -34,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="address of the SLO service, for links (default: %(default)s)",
     )
+    writing.add_argument(
+        "--gpu-prices",
+        type=Path,
+        metavar="FILE",
+        help="YAML with `currency: USD` and `gpu_hour: {<modelName>: 2.50}`, for the cost board; none by default",
+    )
     writing.set_defaults(run=_write)
     checking = commands.add_parser(
         "check",
@@ -46,7 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _write(args: argparse.Namespace) -> int:
-    boards = render(load([args.slos]), page_url=args.page_url.rstrip("/"))
+    prices = load_prices(args.gpu_prices) if args.gpu_prices else NO_PRICES
+    boards = render(load([args.slos]), page_url=args.page_url.rstrip("/"), prices=prices)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for uid, board in boards.items():
