@@ -135,7 +135,7 @@ def _figures(shape: Shape, tile: Tile) -> tuple[int, ...]:
     """What each raw series of a shape counted in a tile."""
     good = tile.total - tile.bad
     if shape.kind is Kind.BAD:
-        return good, tile.bad
+        return good, tile.bad, tile.bad
     return tile.total, good - tile.undecided, good
 
 
@@ -144,7 +144,8 @@ def _raw_names(shape: Shape) -> list[str]:
     if shape.kind is Kind.MINUTES:
         return [select(llm.ENGINE_UP.name, _TARGET)]
     if shape.kind is Kind.BAD:
-        return [select(llm.HTTP_REQUESTS.name, _TARGET, Matcher("code", "=", code)) for code in ("2xx", "5xx")]
+        by_code = [select(llm.HTTP_REQUESTS.name, _TARGET, Matcher("code", "=", code)) for code in ("2xx", "5xx")]
+        return [*by_code, select(llm.FAILED_REQUESTS.name, _TARGET)]
     family = llm.TIME_TO_FIRST_TOKEN
     edges = ("0.5", "0.75") if shape.kind is Kind.BOUNDS else ("0.5",)
     buckets = [select(family.bucket, _TARGET, _VLLM, Matcher("le", "=", edge)) for edge in edges]

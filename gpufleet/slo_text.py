@@ -131,7 +131,7 @@ def _goodput(bounds: Goodput) -> str:
 
 def _availability(slo: Slo) -> str:
     if slo.method is not Method.TIMESLICES:
-        return "a request is bad when it ends with a 5xx"
+        return "a request is bad when it ends with a 5xx, is refused, or fails in the engine"
     bad = f"no replica answers or more than {percent_exact(slo.max_error_ratio)} of its requests fail"
     start = f"a replica may take {duration(slo.start_grace_seconds)} to start"
     return f"a minute is bad when {bad}; {start}" + ("; having no replica is fine" if slo.scale_to_zero else "")

@@ -2,6 +2,12 @@
 
 Imports exporter.page, exporter.metrics and exporter.model. A plan is derived once per layout; after that a page is a
 list of values, and only they flow. Page series that map onto one catalogue series are summed into it.
+
+Status: accepted. Context: a request that is refused after its stream began is 2xx to the HTTP counters and a rejection
+to the engine's own; one that is refused before is both. Seen on a real vLLM: of 12 at once, 7 refused, all 12 are 2xx.
+Decision: wherever 5xx are counted, `llm_failed_requests_total` is the greater of the 5xx and of what the engine itself
+says it failed. Consequences: no failure counts twice, and the figure is a lower bound where both kinds occur. It never
+falls while the engine runs, since neither of the two does.
 """
 
 from __future__ import annotations
@@ -14,6 +20,8 @@ from typing import Protocol
 from exporter.metrics import llm
 from exporter.model import SIMULATED_LABEL, Family, Reading, Series, SeriesTable
 from exporter.page import Layout
+
+_FAILED = "5xx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,10 @@ class Plan:
     models: tuple[str, ...]
     ranks: tuple[Rank, ...]
     _series: tuple[Series, ...]
-    _at: tuple[int, ...]  # into values + sums + scaled + constants
+    _at: tuple[int, ...]  # into values + sums + scaled + greater + constants
     _sums: tuple[tuple[int, ...], ...]
     _scaled: tuple[tuple[tuple[int, ...], int], ...]
+    _greater: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     _constants: tuple[float, ...]
     _until_served: tuple[Reading, ...]
     _served: tuple[int, ...]
@@ -88,6 +97,9 @@ class Plan:
         """The readings of one page. A figure that the page gives as NaN is not known, so it is left out."""
         known = [*values, *[sum([values[at] for at in each]) for each in self._sums]]
         known += [sum([values[at] for at in each]) / per for each, per in self._scaled]
+        known += [
+            max(sum([values[at] for at in one]), sum([values[at] for at in other])) for one, other in self._greater
+        ]
         known += self._constants
         readings = list(map(Reading, self._series, map(known.__getitem__, self._at)))
         if math.isnan(sum(values)):
@@ -125,6 +137,7 @@ class PlanBuilder:
     _constants: dict[Series, float] = field(default_factory=dict)
     _until_served: list[Reading] = field(default_factory=list)
     _served: list[int] = field(default_factory=list)
+    _failures: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, at: int, family: Family, labels: Mapping[str, str], suffix: str = "", per: int = 1) -> None:
         """Page series number `at` counts for the series of `family` with `labels`; `per` of its units make one."""
@@ -142,11 +155,16 @@ class PlanBuilder:
         self._until_served.append(Reading(self._get(family, labels, ""), value))
         self._served = list(served)
 
+    def add_failure(self, at: int, model_name: str) -> None:
+        """Page series number `at` counts requests that failed, whatever HTTP counters say of them."""
+        self._failures.setdefault(model_name, []).append(at)
+
     def build(self, length: int) -> Plan:
         """The plan for pages of `length` values, its series grouped by family."""
         places: list[tuple[Series, int]] = []
         sums: list[tuple[int, ...]] = []
         scaled: list[tuple[tuple[int, ...], int]] = []
+        greater = self._failed()
         constants = {series: value for series, value in self._constants.items() if series not in self._found}
         told = {
             series: found
@@ -166,6 +184,8 @@ class PlanBuilder:
                 places.append((series, length + len(sums) + len(scaled)))
                 scaled.append((tuple(told[series]), per))
         behind = length + len(sums) + len(scaled)
+        places += [(series, behind + number) for number, series in enumerate(greater)]
+        behind += len(greater)
         places += [(series, behind + number) for number, series in enumerate(constants)]
         first = {series.family: number for number, (series, _) in reversed(list(enumerate(places)))}
         places.sort(key=lambda place: first[place[0].family])
@@ -177,10 +197,29 @@ class PlanBuilder:
             _at=tuple(at for _, at in places),
             _sums=tuple(sums),
             _scaled=tuple(scaled),
+            _greater=tuple(greater.values()),
             _constants=tuple(constants.values()),
             _until_served=tuple(self._until_served),
             _served=tuple(self._served),
         )
+
+    def _failed(self) -> dict[Series, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The series of failed requests beside each of 5xx: where the page counts 5xx, and where its own failures."""
+        counted = {series: tuple(found) for series, found in self._found.items()}
+        known = {**dict.fromkeys(self._constants, ()), **counted}
+        greater: dict[Series, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for series, found in known.items():
+            labels = dict(series.labels)
+            if series.family is not llm.HTTP_REQUESTS or labels.pop("code", "") != _FAILED:
+                continue
+            model = labels.get(llm.MODEL_NAME_LABEL, "")
+            of_all = [at for name, each in self._failures.items() if model in ("", name) for at in each]
+            greater[self._get(llm.FAILED_REQUESTS, labels, "")] = (found, tuple(of_all))
+        for series, value in [(one.series, one.value) for one in self._until_served]:
+            labels = dict(series.labels)
+            if series not in known and labels.pop("code", "") == _FAILED:
+                self._until_served.append(Reading(self._get(llm.FAILED_REQUESTS, labels, ""), value))
+        return greater
 
     def _get(self, family: Family, labels: Mapping[str, str], suffix: str) -> Series:
         model_name = labels.get(llm.MODEL_NAME_LABEL, "")

@@ -11,8 +11,9 @@ a running server. Where a name changed, the newest present on the page is taken.
 
 What vLLM does not tell, or tells wrongly:
 
-- Requests whose client went away count as HTTP 2xx and have no outcome. Refusals at admission count as 5xx and as
-  rejections, and have no outcome. A stream that breaks after its headers stays 2xx.
+- Requests whose client went away count as HTTP 2xx and have no outcome. Refusals at admission count as rejections
+  and have no outcome; a stream that is refused while others come in at the same instant is 2xx with an error in it,
+  every other refusal 5xx. A stream that breaks after its headers stays 2xx.
 - TTFT also counts requests that were aborted before their first token.
 - An abort can add hours to `request_prefill_time_seconds_sum`; means made from that sum are worthless after it. Buckets
   and counts stay right.
@@ -80,6 +81,11 @@ _DIRECTIONS = {"prompt_tokens_total": "input", "generation_tokens_total": "outpu
 _OUTCOMES = frozenset({"stop", "length", "abort", "error"})
 _WORK = ("iteration_tokens_total_count", "generation_tokens_total")
 """What grows with every step of a rank. The first is there since 0.6.6."""
+_FAILURES: Mapping[str, Mapping[str, str]] = {
+    "admission_rejections_total": {},
+    "request_success_total": {"finished_reason": "error"},
+}
+"""What counts requests that failed, by name and labels. A refused one has no outcome, so the two are disjoint."""
 _SERVED = ("time_to_first_token_seconds_count", "request_success_total")
 
 _HTTP = "http_requests_total"
@@ -113,6 +119,10 @@ class Vllm:
             builder.add_constant(1.0, llm.ENGINE_INFO, own | only_model | _configuration(labels))
         for at, _ in page.get("process_start_time_seconds", ()):
             builder.add(at, llm.ENGINE_START_TIME, only_model)
+        for name, wanted in _FAILURES.items():
+            for at, labels in page.get(PREFIX + name, ()):
+                if wanted.items() <= labels.items():
+                    builder.add_failure(at, labels.get("model_name", ""))
         if not prefills:
             _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)
         builder.ranks += _ranks(page)

@@ -63,6 +63,13 @@ HTTP_REQUESTS = Family(
     "Inference requests by HTTP status class. A stream that broke after its headers counts as 2xx.",
     ("code", *REPLICA_LABELS),
 )
+FAILED_REQUESTS = Family(
+    "llm_failed_requests_total",
+    MetricType.COUNTER,
+    "Inference requests that failed by the engine's fault, at least: those answered 5xx, or, where that is more, those "
+    "refused at admission or ended by an error, of which some are 5xx too and some streams that began as 2xx.",
+    REPLICA_LABELS,
+)
 TOKENS = Family(
     "llm_tokens_total",
     MetricType.COUNTER,

@@ -1,9 +1,10 @@
 """Availability: what a user could have had, in minutes by default, in requests where the SLO says so.
 
 Imports slo.signals.base and the catalogue. A minute is bad when no discovered replica answered in it, or when more than
-`max_error_ratio` of its requests failed with a 5xx. Refusals at the limit are 5xx too. Streams that break after their
-headers are 2xx to the engine, so this is a lower bound on errors (exporter/metrics/llm.py). Requests that never reached
-the engine are unknown to it as well. A probe sees both: see slo/signals/probe_availability.py.
+`max_error_ratio` of its requests failed: answered 5xx, refused, or ended by an error of the engine's, as far as it
+tells. Other streams that break are 2xx to the engine, so this is a lower bound on errors (exporter/metrics/llm.py).
+Requests that never reached the engine are unknown to it as well. A probe sees both: see
+slo/signals/probe_availability.py.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from exporter.metrics import llm
 from exporter.metrics.llm import TARGET_LABEL
 from exporter.model import Family
-from slo.model import Matcher, Method, Slo
+from slo.model import Method, Slo
 from slo.signals.base import MinuteSelectors, PageSeries, Role, Selectors, Slot, selector
 
-_FAILED = Matcher("code", "=", "5xx")
+_NAMES = (llm.ENGINE_UP.name, llm.HTTP_REQUESTS.name, llm.FAILED_REQUESTS.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Availability:
     @property
     def families(self) -> tuple[Family, ...]:
         """Whether replicas answer, and how their requests end."""
-        return (llm.ENGINE_UP, llm.HTTP_REQUESTS)
+        return (llm.ENGINE_UP, llm.HTTP_REQUESTS, llm.FAILED_REQUESTS)
 
     @property
     def needs_threshold(self) -> bool:
@@ -46,7 +47,7 @@ class Availability:
         """Up gauges (time slices only), all requests, failed requests, of the replicas the SLO selects."""
         slots: list[Slot] = []
         for index, one in enumerate(series):
-            if one.name not in (llm.ENGINE_UP.name, llm.HTTP_REQUESTS.name):
+            if one.name not in _NAMES:
                 continue
             labels = dict(one.labels)
             if not slo.selects(labels):
@@ -54,8 +55,8 @@ class Availability:
             replica, group = labels.get(TARGET_LABEL, ""), slo.group_of(labels)
             if one.name == llm.HTTP_REQUESTS.name:
                 slots.append(Slot(index, Role.TOTAL, replica, group))
-                if _FAILED.matches(labels):
-                    slots.append(Slot(index, Role.BAD, replica, group))
+            elif one.name == llm.FAILED_REQUESTS.name:
+                slots.append(Slot(index, Role.BAD, replica, group))
             elif slo.method is Method.TIMESLICES:
                 slots.append(Slot(index, Role.UP, replica, group))
         return slots
@@ -63,7 +64,7 @@ class Availability:
     def selectors(self, slo: Slo, edges: Mapping[str, Sequence[float]] | None = None) -> Selectors | MinuteSelectors:
         """`edges` play no part."""
         total = selector(llm.HTTP_REQUESTS.name, slo)
-        bad = selector(llm.HTTP_REQUESTS.name, slo, _FAILED)
+        bad = selector(llm.FAILED_REQUESTS.name, slo)
         if slo.method is Method.OCCURRENCES:
             return Selectors(total=(total,), bad=(bad,))
         return MinuteSelectors(selector(llm.ENGINE_UP.name, slo), bad, total, slo.max_error_ratio)

@@ -53,7 +53,8 @@ def layouts(replicas: int) -> list[tuple[PageSample, ...]]:
                     rows.append(PageSample(family.bucket, labels_of({**common, "le": edge})))
             for code in ("2xx", "4xx", "5xx"):
                 rows.append(PageSample(llm.HTTP_REQUESTS.name, labels_of({**common, "code": code})))
-            rows += [PageSample(f.name, labels_of(common)) for f in (llm.ENGINE_UP, llm.ENGINE_START_TIME)]
+            alone = (llm.FAILED_REQUESTS, llm.ENGINE_UP, llm.ENGINE_START_TIME)
+            rows += [PageSample(f.name, labels_of(common)) for f in alone]
         pages.append(tuple(rows))
     return pages
 

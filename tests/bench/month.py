@@ -123,7 +123,7 @@ class Month:
         series = self.series(seen)
         values: list[float] = []
         for _, started, ok, failed in seen.pods:
-            values += [1.0, started, ok] if failed is None else [1.0, started, ok, failed]
+            values += [1.0, started, ok] if failed is None else [1.0, started, ok, failed, failed]
         return Scrape(f"http://node-{seen.node}:9400", seen.time, series, values, series)
 
     def series(self, seen: Seen) -> tuple[PageSample, ...]:
@@ -137,6 +137,8 @@ class Month:
                 rows += [PageSample(one.name, labels_of(common)) for one in (llm.ENGINE_UP, llm.ENGINE_START_TIME)]
                 codes = ("2xx",) if no_failures else ("2xx", "5xx")
                 rows += [PageSample(llm.HTTP_REQUESTS.name, labels_of({**common, "code": code})) for code in codes]
+                if not no_failures:
+                    rows.append(PageSample(llm.FAILED_REQUESTS.name, labels_of(common)))
             found = self._layouts[shape] = tuple(rows)
         return found
 

@@ -91,6 +91,7 @@ def test_a_mapped_page_value_for_value(tmp_path: Path) -> None:
         ("llm_http_requests_total", "code=2xx,model_name=m"): 53,
         ("llm_http_requests_total", "code=4xx,model_name=m"): 4,
         ("llm_http_requests_total", "code=5xx,model_name=m"): 2,
+        ("llm_failed_requests_total", "model_name=m"): 2,
         ("llm_requests_total", "model_name=m,outcome=stop"): 53,
         ("llm_requests_running", "model_name=m"): 11,
     }
@@ -206,4 +207,5 @@ def test_torchserves_page_by_its_example() -> None:
         ("llm_requests_total", "model_name=mnist,outcome=other"): 10,
         ("llm_http_requests_total", "code=2xx"): 9,
         ("llm_http_requests_total", "code=5xx"): 1,
+        ("llm_failed_requests_total", ""): 1,
     }

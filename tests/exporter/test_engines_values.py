@@ -206,7 +206,10 @@ FIRST, SECOND = ({"model_name": "llama-70b", "dp_rank": rank} for rank in ("k3x9
 
 def http(model: dict[str, str], *counts: float) -> list[Row]:
     codes = ("2xx", "3xx", "4xx", "5xx")
-    return [(llm.HTTP_REQUESTS, {**model, "code": code}, count) for code, count in zip(codes, counts, strict=True)]
+    rows: list[Row] = [
+        (llm.HTTP_REQUESTS, {**model, "code": code}, count) for code, count in zip(codes, counts, strict=True)
+    ]
+    return [*rows, (llm.FAILED_REQUESTS, model, counts[-1])]
 
 
 def tokens(model: dict[str, str], given: float, made: float) -> list[Row]:
@@ -432,6 +435,7 @@ ANSWERS = {
         llm.TOKENS,
         llm.REQUESTS,
         llm.HTTP_REQUESTS,
+        llm.FAILED_REQUESTS,
     )
 }
 

@@ -103,6 +103,7 @@ def test_counters_gauges_and_information_of_a_recorded_page() -> None:
             (llm.HTTP_REQUESTS, MODEL, {"code": "3xx"}, 0),
             (llm.HTTP_REQUESTS, MODEL, {"code": "4xx"}, 1),
             (llm.HTTP_REQUESTS, MODEL, {"code": "5xx"}, 0),
+            (llm.FAILED_REQUESTS, MODEL, {}, 0),
             (llm.ENGINE_START_TIME, MODEL, {}, 1.79521915362e9),
             (llm.ENGINE_INFO, RANK, {"kv_cache_dtype": "auto", "block_size": "128", "num_gpu_blocks": "1024"}, 1),
         ]

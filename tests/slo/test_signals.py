@@ -173,7 +173,7 @@ def test_availability_in_minutes_sees_which_replica_answers_and_how_requests_end
 def test_availability_in_requests_counts_failures_of_the_server_alone(page):
     one = slo("availability", None, method=Method.OCCURRENCES)
     failed = [
-        reading._replace(value=3.0) if dict(reading.series.labels).get("code") == "5xx" else reading for reading in page
+        reading._replace(value=3.0) if reading.series.family is llm.FAILED_REQUESTS else reading for reading in page
     ]
     sums, said = bound(one, failed), signal_of(one).selectors(one)
     assert isinstance(said, Selectors)

@@ -63,6 +63,8 @@ class Engine:
             rows.append(
                 one(llm.HTTP_REQUESTS.name, sum(n for (_, c), n in self.events.items() if c == code), code=code)
             )
+            if code == "5xx":
+                rows.append(one(llm.FAILED_REQUESTS.name, rows[-1][1]))
         return rows
 
 
