@@ -1,6 +1,6 @@
 """A month of a fleet that knows its own truth: 12 replicas on 4 nodes, seen every 30 s by the agent of their node.
 
-Imports exporter.model, exporter.page and the catalogue, slo.model and slo.observed. Traffic follows the day, with two
+Imports exporter.model, exporter.page, the catalogue, and slo's counting and ledger. Traffic follows the day, with two
 idle hours each night; one incident falls into a day, several into nights, where few requests fail but most of those
 few; processes restart and their counters with them. The same seed gives the same month.
 
@@ -22,8 +22,11 @@ from typing import NamedTuple
 from exporter.metrics import llm
 from exporter.model import labels_of
 from exporter.page import PageSample
+from slo.counting import Tally
+from slo.ledger import Ledger
 from slo.model import Method, Slo, Window
-from slo.observed import Scrape
+from slo.names import MINUTE_SECONDS
+from slo.observed import Scrape, Slice
 
 SCRAPE_SECONDS = 30
 DAY, HOUR = 86400, 3600
@@ -175,6 +178,21 @@ def objective(days: int = 30) -> Slo:
     """99.9 % of requests do not fail."""
     window = Window(f"{days}d", days * DAY)
     return Slo("chat", "requests", "availability", Decimal("0.999"), window, Method.OCCURRENCES)
+
+
+def count(month: Month, ledger: Ledger) -> Tally:
+    """Play the month to the service's counting, and keep it in the ledger, an hour at a time."""
+    slo = objective(month.days)
+    tally = Tally([slo], revisions=ledger.register([slo]))
+    made: list[Slice] = []
+    for seen in month.pages():
+        tally.feed(month.scrape(seen))
+        made += tally.close(seen.time)
+        if len(made) >= HOUR // MINUTE_SECONDS:
+            ledger.append(made)
+            made.clear()
+    ledger.append([*made, *tally.close(month.until + TAIL_SECONDS)], tally.state())
+    return tally
 
 
 def _serve(pod: Pod, ok: int, failed: int) -> None:
