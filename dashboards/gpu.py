@@ -31,7 +31,7 @@ from dashboards.panels import (
     value_mapping,
 )
 from exporter import xid
-from exporter.metrics import gpu, health, llm
+from exporter.metrics import gpu, health
 
 RUNBOOK = link("Runbook", "${page:raw}/runbooks/GpuXidFatal.md")
 """Served by the SLO service beside the rules."""
@@ -149,13 +149,12 @@ def _pods() -> grafana.Panel:
 
 
 def _engines() -> grafana.Panel:
-    by = f"{_GPU}, model_name, engine, target"
     return table(
         title="Engines on it",
         unit="none",
         description="Replicas that run on these GPUs. If their model is slow and this GPU is ill, move the replica "
         "first; its board is a click away.",
-        columns={"Seat": f"group by ({by}) ({q.select(llm.ENGINE_GPU_INFO, *q.GPUS, q.MODEL)})"},
+        columns={"Seat": q.seats(q.GPUS[-1])},
         hidden=["Seat"],
         look=Look(((None, GREY),), no_value="No engine is known to run here", links=[MODEL_BOARD_OF_ROW]),
         sort_by=("gpu", False),

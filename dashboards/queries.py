@@ -89,6 +89,17 @@ def ratio(part: str, whole: str) -> str:
     return f"{part} / ({whole} > 0)"
 
 
+def seats(*gpus: str, of: Sequence[str] = SERVING) -> str:
+    """Replicas with the GPUs they sit on: cluster, node, target, gpu, UUID, and their model and kind of engine.
+
+    The series that names the GPUs is the node's knowledge and has no model; that of the engine has it.
+    """
+    place = f"{LABEL_CLUSTER}, {NODE_LABEL}, {llm.TARGET_LABEL}"
+    info = f"group by ({place}, gpu, UUID) ({select(llm.ENGINE_GPU_INFO, CLUSTER, NODE, *gpus)})"
+    model = f"group by ({place}, {llm.MODEL_NAME_LABEL}, engine) ({select(llm.ENGINE_UP, *of)})"
+    return f"({info} * on ({place}) group_left ({llm.MODEL_NAME_LABEL}, engine) {model})"
+
+
 def recorded(name: str, *matchers: str) -> str:
     """The last recorded value of the chosen SLOs."""
     return last(name, *CHOSEN, *matchers)

@@ -154,9 +154,8 @@ def _silent() -> grafana.Panel:
 
 
 def _seats() -> grafana.Panel:
-    """The info series makes the rows; a GPU that gives a figure adds it by its UUID."""
-    by = "cluster, node, model_name, engine, target, gpu, UUID"
-    seat = f"group by ({by}) ({q.select(llm.ENGINE_GPU_INFO, *q.SERVING)})"
+    """The seats make the rows; a GPU that gives a figure adds it by its UUID."""
+    seat = q.seats()
 
     def of_gpu(expr: str) -> str:
         return f"{seat} * on (cluster, UUID) group_left () max by (cluster, UUID) ({expr})"

@@ -71,15 +71,15 @@ def held() -> str:
 
 
 def _seat() -> str:
-    return f"{_SEAT} ({q.select(llm.ENGINE_GPU_INFO, *q.SERVING)})"
+    return f"{_SEAT} {q.seats()}"
 
 
 def _share() -> str:
     """1 for each GPU and model; less where other models, chosen or not, use the GPU too."""
-    every = f"{_SEAT} ({q.select(llm.ENGINE_GPU_INFO, q.CLUSTER, q.NODE)})"
+    every = f"{_SEAT} {q.seats(of=(q.CLUSTER, q.NODE))}"
     return f"{_seat()} / on ({BY_UUID}) group_left () (count by ({BY_UUID}) ({every}) > 0)"
 
 
 def _of_seated(rate: str, by: str = MODEL) -> str:
-    seated = q.select(llm.ENGINE_GPU_INFO, *q.SERVING)
+    seated = q.select(llm.ENGINE_GPU_INFO, q.CLUSTER, q.NODE)
     return f"sum by ({by}) ({rate} and on (cluster, node, {llm.TARGET_LABEL}) {seated})"
