@@ -1,4 +1,4 @@
-"""How large a YAML file of settings may be, checked on YAML's events before anything is built from it. Imports PyYAML alone.
+"""How large a YAML file of settings may be, checked before anything is built from it. Imports PyYAML alone.
 
 A settings file often is a ConfigMap that others can write: a few lines of aliases can stand for more values than a
 node has memory for, and brackets can nest deeper than Python's stack.

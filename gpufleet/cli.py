@@ -32,9 +32,8 @@ class Command(Protocol):
         """Add arguments, sub-commands and an epilog with an example; set `run` (args → exit code) as a default."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with `run` of the command they name. Raises SystemExit: 0 after --help, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="gpufleet",
         description="Says which GPU, node, pod and model spent the error budget, and why.",
@@ -51,7 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if argv and argv[0] == name:
             cast(Command, importlib.import_module(f"gpufleet.commands.{name}")).configure(sub)
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = parse(list(sys.argv[1:] if argv is None else argv))
     try:
         return cast(int, args.run(args))
     except InputError as error:
