@@ -92,6 +92,7 @@ class Plan:
     _constants: tuple[float, ...]
     _until_served: tuple[Reading, ...]
     _served: tuple[int, ...]
+    _doubts: tuple[tuple[Series, int, int], ...]
 
     def readings(self, values: list[float]) -> list[Reading]:
         """The readings of one page. A figure that the page gives as NaN is not known, so it is left out."""
@@ -106,7 +107,8 @@ class Plan:
             readings = [reading for reading in readings if not math.isnan(reading.value)]
         if self._until_served and not any(values[at] for at in self._served):
             readings += self._until_served
-        return readings
+        spoilt = {series for series, all_of_it, plausible in self._doubts if values[all_of_it] > values[plausible]}
+        return [reading for reading in readings if reading.series not in spoilt] if spoilt else readings
 
 
 class Engine(Protocol):
@@ -138,6 +140,7 @@ class PlanBuilder:
     _until_served: list[Reading] = field(default_factory=list)
     _served: list[int] = field(default_factory=list)
     _failures: dict[str, list[int]] = field(default_factory=dict)
+    _doubts: list[tuple[Series, int, int]] = field(default_factory=list)
 
     def add(self, at: int, family: Family, labels: Mapping[str, str], suffix: str = "", per: int = 1) -> None:
         """Page series number `at` counts for the series of `family` with `labels`; `per` of its units make one."""
@@ -158,6 +161,10 @@ class PlanBuilder:
     def add_failure(self, at: int, model_name: str) -> None:
         """Page series number `at` counts requests that failed, whatever HTTP counters say of them."""
         self._failures.setdefault(model_name, []).append(at)
+
+    def add_doubt(self, family: Family, labels: Mapping[str, str], suffix: str, all_of_it: int, plausible: int) -> None:
+        """A series that is left out from the page on where `all_of_it`, a counter, is more than what is `plausible`."""
+        self._doubts.append((self._get(family, labels, suffix), all_of_it, plausible))
 
     def build(self, length: int) -> Plan:
         """The plan for pages of `length` values, its series grouped by family."""
@@ -201,6 +208,7 @@ class PlanBuilder:
             _constants=tuple(constants.values()),
             _until_served=tuple(self._until_served),
             _served=tuple(self._served),
+            _doubts=tuple(self._doubts),
         )
 
     def _failed(self) -> dict[Series, tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -15,11 +15,14 @@ What vLLM does not tell, or tells wrongly:
   and have no outcome; a stream that is refused while others come in at the same instant is 2xx with an error in it,
   every other refusal 5xx. A stream that breaks after its headers stays 2xx.
 - TTFT also counts requests that were aborted before their first token.
-- An abort can add hours to `request_prefill_time_seconds_sum`; means made from that sum are worthless after it. Buckets
-  and counts stay right.
+- A request that the engine aborts in its queue (a pause for new weights does) counts a first token, a TPOT of 0, and as
+  its prefill the time since the machine was started: hours. Once any prefill lasted longer than 16 minutes, its `_sum`
+  is left out, since no mean made from it holds; the buckets have such requests at their top.
 - Its own version is not on the page. Sleeping is, since 0.11.1; a hang shows only as work that stands still.
 - With several API servers there is no process start time. HTTP counters then appear with the first request: until
   something was served they are given as zero; if they are still missing afterwards, the server does not count them.
+- An engine that hangs while nothing runs in it looks idle for ever: what comes in later shows nowhere on its page. A
+  probe sees it.
 - Input tokens include cached ones.
 - With prefill and decode on different engines the page does not tell which this one is, except under Dynamo, which adds
   its own label. Then the engine that prefills gives its queue and its load alone, so that a request counts once, where
@@ -31,6 +34,8 @@ What vLLM does not tell, or tells wrongly:
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -89,6 +94,7 @@ _FAILURES: Mapping[str, Mapping[str, str]] = {
 _SERVED = ("time_to_first_token_seconds_count", "request_success_total")
 
 _HTTP = "http_requests_total"
+_LONGEST_PREFILL_SECONDS = 960.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ class Vllm:
         builder = PlanBuilder(self.kind, replica, models)
         prefills = only_prefills(page, PREFIX)
         add_figures(Finder(page, builder, _own), answers=not prefills)
+        _doubt_prefill(builder, page)
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         for _, labels in page.get(PREFIX + "cache_config_info", ()):
             own = {"dp_rank": labels.get("engine", ""), llm.MODEL_NAME_LABEL: labels.get("model_name", "")}
@@ -150,6 +157,19 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
 
 def _outcome(reason: str) -> str:
     return reason if reason in _OUTCOMES else "other"
+
+
+def _doubt_prefill(builder: PlanBuilder, page: Mapping[str, Found]) -> None:
+    """The sum of prefill times stands as long as none was beyond belief."""
+    edges: dict[tuple[tuple[str, str], ...], dict[float, int]] = {}
+    for at, labels in page.get(PREFIX + "request_prefill_time_seconds_bucket", ()):
+        own = _own(labels) or {}
+        with contextlib.suppress(ValueError):  # an edge that is no number takes no part
+            edges.setdefault(tuple(own.items()), {})[float(labels.get("le", ""))] = at
+    for own_items, found in edges.items():
+        believed = min((edge for edge in found if edge >= _LONGEST_PREFILL_SECONDS), default=math.inf)
+        if math.inf in found:
+            builder.add_doubt(llm.PREFILL_TIME, dict(own_items), "_sum", found[math.inf], found[believed])
 
 
 def _configuration(labels: Mapping[str, str]) -> dict[str, str]:
