@@ -1,6 +1,6 @@
 """The node and GPU board: what is wrong with this hardware, whom does it hurt, and since when?
 
-Imports the catalogue and the tools beside it. Its panels of figures are in gpu_figures.py.
+Imports the catalogue and the tools beside it. Its panels of figures are in figures.py.
 
 Decision (accepted). Context: a fleet's GPUs are thousands of lines. Decision: the board opens with one node; links from
 other boards name theirs, and more can be chosen. Consequences: what compares nodes is on the fleet board.
@@ -12,8 +12,8 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards import variables
+from dashboards.figures import heat_panels, link_panels, memory_panels, work_panels
 from dashboards.framing import framed
-from dashboards.gpu_figures import heat_panels, link_panels, memory_panels, work_panels
 from dashboards.hardware import clock_events, hardware_annotations, health_timeline
 from dashboards.layout import Cell, Section
 from dashboards.links import GPU_UID, MODEL_BOARD_OF_ROW

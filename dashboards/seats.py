@@ -15,6 +15,8 @@ MODEL = "cluster, model_name"
 BY_UUID = "cluster, UUID"
 
 _SEAT = f"group by ({MODEL}, UUID)"
+_KNOWN = 'UUID!=""'
+"""An agent that cannot read its GPUs names an engine's by their numbers alone: those cannot be counted or priced."""
 
 
 def gpus() -> str:
@@ -71,15 +73,15 @@ def held() -> str:
 
 
 def _seat() -> str:
-    return f"{_SEAT} {q.seats()}"
+    return f"{_SEAT} {q.seats(_KNOWN)}"
 
 
 def _share() -> str:
     """1 for each GPU and model; less where other models, chosen or not, use the GPU too."""
-    every = f"{_SEAT} {q.seats(of=(q.CLUSTER, q.NODE))}"
+    every = f"{_SEAT} {q.seats(_KNOWN, of=(q.CLUSTER, q.NODE))}"
     return f"{_seat()} / on ({BY_UUID}) group_left () (count by ({BY_UUID}) ({every}) > 0)"
 
 
 def _of_seated(rate: str, by: str = MODEL) -> str:
-    seated = q.select(llm.ENGINE_GPU_INFO, q.CLUSTER, q.NODE)
+    seated = q.select(llm.ENGINE_GPU_INFO, q.CLUSTER, q.NODE, _KNOWN)
     return f"sum by ({by}) ({rate} and on (cluster, node, {llm.TARGET_LABEL}) {seated})"

@@ -84,6 +84,11 @@ def _label_sets(family: Family, suffix: str, node: str) -> Iterator[Mapping[str,
     if family is health.HEALTH and node == "node-bad":
         # As Prometheus keeps a page's labels where its own win: without honorLabels.
         labels |= {"pod": "agent", "exported_pod": "workload"}
+    if family in (llm.ENGINE_GPU_INFO, llm.ENGINE_UP) and node == "node-good":
+        # A replica whose agent cannot read its GPUs: two that are known by their numbers alone.
+        other = {**labels, "target": "node-good:9000"}
+        unread = {label: text for label, text in other.items() if label != "UUID"}
+        yield from ({**unread, "gpu": number} for number in ("6", "7")) if "gpu" in other else [other]
     several = [label for label in family.labels if label in SEVERAL and (label != "le" or suffix == "_bucket")]
     if not several:
         yield labels

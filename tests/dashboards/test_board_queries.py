@@ -125,7 +125,9 @@ def test_threshold_lines_come_from_the_slos_whose_replicas_are_in_sight(promethe
 
 def test_each_replica_stands_beside_the_figures_of_its_own_gpus(prometheus: Query, boards: Boards) -> None:
     seats = values(prometheus, boards, "Replicas and their GPUs", "target", board="gpufleet-inference")
-    assert seats == {"node-good:8000": 1, "node-bad:8000": 1}
+    assert seats == {"node-good:8000": 1, "node-good:9000": 1, "node-bad:8000": 1}
+    hot = values(prometheus, boards, "Replicas and their GPUs", "target", "E", board="gpufleet-inference")
+    assert hot.keys() == {"node-good:8000", "node-bad:8000"}, "of GPUs that are not read there is no figure"
     failing = values(prometheus, boards, "Replicas and their GPUs", "target", "B", board="gpufleet-inference")
     assert failing == {"node-bad:8000": 1}
 
