@@ -4,9 +4,9 @@ Imports exporter.model, exporter.page, the catalogue, and slo's counting and led
 idle hours each night; one incident falls into a day, several into nights, where few requests fail but most of those
 few; processes restart and their counters with them. The same seed gives the same month.
 
-`churning`: pods come and go as well, with requests counted before they are first seen, and the series of failed
-requests is not there until the first one fails. No event is out of a scraper's reach: a process that ends has had its
-last page read. An event belongs to the first page that counts it.
+`churning`: pods come and go as well, with requests counted before they are first seen. Without `zeros` the series of
+failed requests is not there until the first one fails; with it, it is, as on the agent's page. No event is out of a
+scraper's reach: a process that ends has had its last page read. An event belongs to the first page that counts it.
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ class Truth:
 class Month:
     """`days` of traffic. Walk `pages()` to the end once; `truth` is then whole."""
 
-    def __init__(self, *, seed: int = 5, days: int = 30, churning: bool = False) -> None:
+    def __init__(self, *, seed: int = 5, days: int = 30, churning: bool = False, zeros: bool = True) -> None:
         self.days, self.churning = days, churning
+        self._unfailed = 0 if zeros else None
         self.since = START + LEAD_SECONDS
         self.until = self.since + days * DAY
         self.truth = Truth()
@@ -113,7 +114,7 @@ class Month:
                     if now >= pod.until:
                         own[place] = self._pod(dice, node, serials, now=now)
                     elif dice.random() < SCRAPE_SECONDS / (5 * DAY):
-                        pod.started, pod.ok, pod.failed = now - 20, 0, None if self.churning else 0
+                        pod.started, pod.ok, pod.failed = now - 20, 0, self._unfailed
                     all_of_it = int(requests + dice.random())
                     failed = int(all_of_it * share + dice.random())
                     _serve(own[place], all_of_it - failed, failed)
@@ -151,7 +152,7 @@ class Month:
         if first:
             until = START + dice.expovariate(1 / (1.5 * DAY)) if self.churning else math.inf
             return Pod(target, START - 2 * DAY, until, 1_000_000, 1000)
-        return Pod(target, now - 25, now + HOUR + dice.expovariate(1 / (1.5 * DAY)))
+        return Pod(target, now - 25, now + HOUR + dice.expovariate(1 / (1.5 * DAY)), 0, self._unfailed)
 
 
 def traffic(at: float) -> float:

@@ -6,9 +6,11 @@ from slo.ledger import Ledger
 from tests.bench.month import DAY, HOUR, NODES, PODS_EACH, START, Month, count, objective
 
 
-@pytest.mark.parametrize("churning", [False, True], ids=["steady", "churning"])
-def test_the_ledger_counts_a_month_as_it_was(tmp_path, churning):
-    month, slo = Month(days=3, churning=churning), objective(3)
+@pytest.mark.parametrize(
+    ("churning", "zeros"), [(False, True), (True, True), (True, False)], ids=["steady", "churning", "births above 0"]
+)
+def test_the_ledger_counts_a_month_as_it_was(tmp_path, churning, zeros):
+    month, slo = Month(days=3, churning=churning, zeros=zeros), objective(3)
     ledger = Ledger(tmp_path / "ledger.db")
     assert count(month, ledger).notices == []
     found = ledger.counts(slo.id, (), month.since, month.until)
@@ -25,7 +27,7 @@ def test_the_ledger_counts_a_month_as_it_was(tmp_path, churning):
 
 
 def test_the_month_has_what_is_hard_to_count():
-    pages = list(Month(days=3, churning=True).pages())
+    pages = list(Month(days=3, churning=True, zeros=False).pages())
     births = {target: failed for seen in pages for target, _, _, failed in reversed(seen.pods) if failed is not None}
     assert any(births.values()), "no error series that is born above 0"
     processes: dict[str, set[float]] = {}
