@@ -114,6 +114,11 @@ class Finder:
             if ours_is:
                 self._builder.add(at, family, own | {ours: ours_is})
 
+    def failure(self, name: str, where: Where | None = None) -> None:
+        """A counter of requests that failed, whatever HTTP counters say of them."""
+        for at, _, own in self._counting(name, where):
+            self._builder.add_failure(at, own.get(llm.MODEL_NAME_LABEL, ""))
+
     def start_time(self, labels: Mapping[str, str]) -> None:
         """When the process started, where the page tells for one process."""
         found = self.page.get("process_start_time_seconds", [])

@@ -44,6 +44,7 @@ from exporter.engines.finder import (
     HTTP_CLASSES,
     Finder,
     Found,
+    Where,
     http_class,
     index,
     is_inference,
@@ -86,9 +87,9 @@ _DIRECTIONS = {"prompt_tokens_total": "input", "generation_tokens_total": "outpu
 _OUTCOMES = frozenset({"stop", "length", "abort", "error"})
 _WORK = ("iteration_tokens_total_count", "generation_tokens_total")
 """What grows with every step of a rank. The first is there since 0.6.6."""
-_FAILURES: Mapping[str, Mapping[str, str]] = {
+_FAILURES: Mapping[str, Where] = {
     "admission_rejections_total": {},
-    "request_success_total": {"finished_reason": "error"},
+    "request_success_total": {"finished_reason": ("error",)},
 }
 """What counts requests that failed, by name and labels. A refused one has no outcome, so the two are disjoint."""
 _SERVED = ("time_to_first_token_seconds_count", "request_success_total")
@@ -126,10 +127,6 @@ class Vllm:
             builder.add_constant(1.0, llm.ENGINE_INFO, own | only_model | _configuration(labels))
         for at, _ in page.get("process_start_time_seconds", ()):
             builder.add(at, llm.ENGINE_START_TIME, only_model)
-        for name, wanted in _FAILURES.items():
-            for at, labels in page.get(PREFIX + name, ()):
-                if wanted.items() <= labels.items():
-                    builder.add_failure(at, labels.get("model_name", ""))
         if not prefills:
             _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)
         builder.ranks += _ranks(page)
@@ -148,6 +145,8 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
             finder.histogram(family, *(PREFIX + name for name in names))
     for family, names in _SIMPLE.items():
         finder.value(family, *(PREFIX + name for name in names))
+    for name, where in _FAILURES.items():
+        finder.failure(PREFIX + name, where)
     finder.by(llm.REJECTIONS, PREFIX + "admission_rejections_total", "reason", str, "reason")
     if answers:
         for name, direction in _DIRECTIONS.items():
