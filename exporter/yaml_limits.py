@@ -27,10 +27,10 @@ def check(text: str) -> None:
     """Raises TooLargeError, and yaml.YAMLError for what is no YAML."""
     if len(text) > MAX_BYTES:
         raise TooLargeError(1, f"is larger than {MAX_BYTES >> 10} KiB; write less")
-    values, sizes = 0, dict[str, int]()
+    values, sizes = 0, dict[str | None, int]()
     open_: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise TooLargeError(line, f"`*{event.anchor}` stands for nothing yet; write &{event.anchor} before it")
@@ -43,8 +43,7 @@ def check(text: str) -> None:
             values += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_.pop()
-            if anchor is not None:
-                sizes[anchor] = values - before
+            sizes[anchor] = values - before
         if len(open_) > MAX_DEPTH:
             raise TooLargeError(line, f"is nested deeper than {MAX_DEPTH} levels; write fewer")
         if values > MAX_VALUES:

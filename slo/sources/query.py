@@ -13,6 +13,10 @@ import msgspec
 from slo.sources.http import login, reason, without_login
 
 TIMEOUT_SECONDS = 60
+MAX_BYTES = 256 * 1024 * 1024
+"""Of one answer; what is longer comes from no query that is asked here."""
+_WORDS = 160
+"""Characters of a server's own words that are told."""
 
 
 class QueryError(Exception):
@@ -52,7 +56,11 @@ class QueryApi:
         form = {"query": query, "time": f"{at:.3f}"}
         try:
             async with self._session.post(f"{self.url}/api/v1/query", data=form) as response:
-                body = await response.read()
+                body = bytearray()
+                async for piece in response.content.iter_chunked(1 << 16):
+                    body += piece
+                    if len(body) > MAX_BYTES:
+                        raise QueryError(f"an answer longer than {MAX_BYTES >> 20} MiB")
         except TimeoutError:
             raise QueryError(f"no answer within {TIMEOUT_SECONDS} s") from None
         except aiohttp.ClientError as error:
@@ -60,10 +68,11 @@ class QueryApi:
         try:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError:
-            words = body[:200].decode("utf-8", "replace").strip()
-            raise QueryError(f"HTTP {response.status} {response.reason}: {words}") from None
+            if response.ok:
+                raise QueryError(f"not the answer of a Prometheus: {_line(body)}") from None
+            raise QueryError(f"HTTP {response.status} {response.reason}: {_line(body)}") from None
         if answer.status != "success":
-            raise QueryError(f"HTTP {response.status}: {answer.error}")
+            raise QueryError(f"HTTP {response.status}: {_line(answer.error.encode())}")
         return answer.data.result
 
     async def close(self) -> None:
@@ -71,3 +80,9 @@ class QueryApi:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _line(body: bytes | bytearray) -> str:
+    """A server's words as one line that a terminal may show."""
+    words = " ".join(bytes(body[: 4 * _WORDS]).decode("utf-8", "replace").split())
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[:_WORDS]) or "nothing"

@@ -1,12 +1,14 @@
 """Logins in URLs and failures in words, against servers that really listen."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
 
 from slo.observed import Missed, Scrape
+from slo.sources import query
 from slo.sources.agents import AgentsSource
 from slo.sources.prometheus import PrometheusSource
 
@@ -93,3 +95,36 @@ def test_what_is_no_whole_answer_is_told(said: bytes, told: str):
     found = asyncio.run(whole())
     assert isinstance(found, Missed)
     assert found.reason == told
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, b"<html>\n hello", "not the answer of a Prometheus: <html> hello"),
+        (200, b"", "not the answer of a Prometheus: nothing"),
+        (200, b"\x1b[2J\xff", "not the answer of a Prometheus: \ufffd[2J\ufffd"),
+        (200, b'{"hello": 1}', 'not the answer of a Prometheus: {"hello": 1}'),
+        (401, b"who are you?\n", "HTTP 401 Unauthorized: who are you?"),
+        (422, b'{"status": "error", "error": "too\\nmany"}', "HTTP 422: too many"),
+    ],
+)
+def test_what_is_no_prometheus_is_told_in_one_line(status: int, body: bytes, told: str):
+    async def answers(_request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body)
+
+    assert miss_of(answers, lambda port: PrometheusSource(f"http://127.0.0.1:{port}", []))[1].reason == told
+
+
+def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query, "MAX_BYTES", 1 << 20)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write(b" " * 65536)
+        return answer
+
+    miss = miss_of(endless, lambda port: PrometheusSource(f"http://127.0.0.1:{port}", []))[1]
+    assert miss.reason == "an answer longer than 1 MiB"
