@@ -1,7 +1,7 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.settings_{discovery,otlp,probe,traces}, the engines' mappings and the simulation's
-scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
+Imports exporter.model, exporter.settings_{discovery,otlp,probe,traces}, yaml_limits, the engines' mappings and the
+simulation's scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from exporter import settings_discovery, settings_otlp, settings_probe, settings_traces
+from exporter import settings_discovery, settings_otlp, settings_probe, settings_traces, yaml_limits
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
@@ -94,12 +94,15 @@ def load(path: Path) -> Settings:
     """The settings in the file at `path`. Raises InputError."""
     try:
         text = path.read_text(encoding="utf-8")
+        yaml_limits.check(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; see --config") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text; write the settings as YAML in UTF-8") from error
+    except yaml_limits.TooLargeError as error:
+        raise InputError(f"{path}:{error.line}: {error.text}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: is not YAML: {error.problem}; mend the syntax there") from error

@@ -1,5 +1,6 @@
 """The agent's settings file: what it means, and where it says a fault lies."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,27 @@ objectives:
         Objective(id="chat-ttft", signal="probe_ttft", threshold_seconds=0.07),
         Objective(id="chat-up", signal="probe_availability"),
     )
+
+
+_BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("node: a\n" + "#" * (256 << 10), 1, "is larger than 256 KiB"),
+        (f"node: {'[' * 5000}{']' * 5000}\n", 1, "is nested deeper than 16 levels"),
+        (_BOMB, 5, "has more than 20000 values, aliases written out"),
+        ("node: a\nengines: &a [*a]\n", 2, "`*a` stands for nothing yet; write &a before it"),
+    ],
+    ids=["large", "deep", "aliases", "recursive"],
+)
+def test_a_file_that_would_take_all_memory_is_refused(text: str, line: int, told: str, tmp_path: Path):
+    path = write(tmp_path, text)
+    with pytest.raises(InputError, match=rf"^{re.escape(f'{path}:{line}: {told}')}"):
+        load(path)
 
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path):
