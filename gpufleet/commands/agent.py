@@ -13,8 +13,11 @@ from typing import get_args
 import msgspec
 
 from exporter.agent import Agent
+from exporter.model import InputError
 from exporter.settings import DEFAULT_LISTEN, EngineSettings, GpuMode, Settings, load
 from gpufleet.listen import address, http_url
+
+_log = logging.getLogger(__name__)
 
 EPILOG = """examples:
   gpufleet agent                                              this node's GPUs, on http://127.0.0.1:9400/metrics
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(asyncio.run(_once(settings)))
         sys.stdout.buffer.flush()
         return 0
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(args, settings))
     return 0
 
 
@@ -71,15 +74,43 @@ async def _once(settings: Settings) -> bytes:
     return await Agent(settings).once()
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(args: argparse.Namespace, settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; SIGHUP has the settings read again."""
     agent = Agent(settings)
-    ended = asyncio.Event()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, signals.put_nowait, number)
     await agent.start()
     try:
         print(f"gpufleet agent on {agent.url}/metrics, node {agent.node}; Ctrl-C ends it", flush=True)
-        await ended.wait()
+        while await signals.get() == signal.SIGHUP:
+            agent, settings = await _reloaded(args, agent, settings)
     finally:
         await agent.stop()
+
+
+async def _reloaded(args: argparse.Namespace, agent: Agent, settings: Settings) -> tuple[Agent, Settings]:
+    """An agent with the settings as they are now, in place of `agent`; `agent` itself where they cannot be followed.
+
+    What the agent counts itself begins anew with the new one, and there is no page until it has collected once.
+    """
+    try:
+        wanted = await asyncio.to_thread(settings_of, args)
+        if wanted == settings:
+            _log.info("settings read again: nothing has changed")
+            return agent, settings
+        fresh = Agent(wanted)
+    except InputError as error:
+        _log.error("settings not taken, the old ones stand: %s", error)
+        return agent, settings
+    await agent.stop()
+    try:
+        await fresh.start()
+    except InputError as error:
+        _log.error("settings not taken, the old ones stand: %s", error)
+        fresh, wanted = Agent(settings), settings
+        await fresh.start()
+    else:
+        _log.info("settings taken: %s/metrics, node %s", fresh.url, fresh.node)
+    return fresh, wanted
