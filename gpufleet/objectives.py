@@ -1,6 +1,6 @@
 """SLOs → objectives of the agent's settings: what an agent needs to count single requests exactly.
 
-Wires slo and exporter together. An objective has the id of its SLO, the same signal and the same threshold. The agent
+Wires slo and exporter together. An objective has the id of its SLO and the same threshold. The agent
 counts it for every replica; which of them the SLO means, its selector says to whoever reads the counts.
 """
 
@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.objectives import PROBE_TTFT, SIGNALS, Objective
+from exporter.objectives import PROBE_TTFT, SIGNALS, TPOT, TTFT, Objective
 from exporter.settings_probe import LONGEST_TIMEOUT_SECONDS, ProbeSettings
 from slo.model import Slo
+from slo.signals import trace_tpot, trace_ttft
 
+COUNTED = {
+    **{name: name for name in SIGNALS},
+    trace_ttft.SIGNAL.name: TTFT,
+    trace_tpot.SIGNAL.name: TPOT,
+}
+"""What SLO files call a signal → what the agent's settings call it."""
 _SIMULATED_INTERVAL_SECONDS = 5.0
 
 
@@ -20,14 +27,14 @@ def objectives_of(slos: Sequence[Slo]) -> tuple[Objective, ...]:
     return tuple(
         Objective(
             id=slo.id,
-            signal=slo.signal,
+            signal=COUNTED[slo.signal],
             threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
             ttft_seconds=None if slo.goodput is None else float(slo.goodput.ttft),
             tpot_seconds=None if slo.goodput is None else float(slo.goodput.tpot),
             per_1k_prompt_tokens_seconds=0.0 if slo.goodput is None else float(slo.goodput.per_1k_prompt_tokens),
         )
         for slo in slos
-        if slo.signal in SIGNALS
+        if slo.signal in COUNTED
     )
 
 

@@ -18,6 +18,7 @@ from slo.burn import detection_seconds, evidence
 from slo.model import Edge, Goodput, Indicator, Method, Slo
 from slo.signals import probe_availability, signal_of
 from slo.signals.base import Bounds
+from slo.signals.counted import Counted
 from slo.signals.latency import AGENT, Latency
 from slo.windows import alert_windows
 
@@ -107,6 +108,8 @@ def _slo(slo: Slo) -> list[str]:
         lines += _entry("counts", [f"a probe is bad when its result is {', '.join(bad[:-1])} or {bad[-1]}"])
     elif slo.goodput is not None:
         lines += _entry("counts", [_goodput(slo.goodput)])
+    elif isinstance(signal, Counted):
+        lines += _entry("counts", ["each request that has a span, exactly: no bucket is read"])
     elif isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
     else:

@@ -14,11 +14,25 @@ from slo.signals import (
     ratio,
     series_latency,
     tpot,
+    trace_tpot,
+    trace_ttft,
     ttft,
 )
 from slo.signals.base import Signal
 
-_MODULES = (ttft, tpot, availability, goodput, probe_ttft, probe_tpot, probe_availability, ratio, series_latency)
+_MODULES = (
+    ttft,
+    tpot,
+    availability,
+    goodput,
+    trace_ttft,
+    trace_tpot,
+    probe_ttft,
+    probe_tpot,
+    probe_availability,
+    ratio,
+    series_latency,
+)
 GENERIC = frozenset({ratio.SIGNAL.name, series_latency.SIGNAL.name})
 """Signals over series of the author's own: what they count stands in the SLO."""
 SIGNALS: Mapping[str, Signal] = {module.SIGNAL.name: module.SIGNAL for module in _MODULES}

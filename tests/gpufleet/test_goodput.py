@@ -1,4 +1,4 @@
-"""Goodput from its line in an SLO file to its count: the agent's objective, requests of spans, the tally."""
+"""What spans count, from its line in an SLO file to its count: the agent's objective, requests of spans, the tally."""
 
 from __future__ import annotations
 
@@ -109,6 +109,29 @@ def test_the_tally_counts_what_a_look_at_each_request_counts(requests: list[tupl
         and (r.tpot_seconds is None or r.tpot_seconds <= 0.05)
     ]
     assert (found.good, found.good_upper, found.total) == (len(good), len(good), len(mine))
+
+
+@pytest.mark.parametrize(
+    ("signal", "counted_as", "seconds"), [("trace_ttft", "ttft", [0.1, 0.45]), ("trace_tpot", "tpot", [0.02, 0.03])]
+)
+def test_single_requests_are_held_against_any_threshold(
+    tmp_path: Path, signal: str, counted_as: str, seconds: list[float]
+):
+    """450 ms and 30 ms are no edges of vLLM's buckets: its histogram could only bound what is counted here."""
+    line = f"{{name: exact, signal: {signal}, threshold: {seconds[1]:.2f}s, objective: 95%, window: 30d}}"
+    one = load(tmp_path, FILE.rsplit("  - ", 1)[0] + f"  - {line}\n")
+    (objective,) = objectives_of([one])
+    assert objective == Objective(id="chat-exact", signal=counted_as, threshold_seconds=seconds[1])
+    counts = TraceCounts([objective], node="n", targets={"a:1": "a:1"}, model_of=lambda _: "llama")
+    tally = Tally([one])
+    tally.feed(scrape(counts.readings(), 60.0))
+    for late in (*seconds, seconds[1] + 1e-9):  # on the threshold is in time
+        counts.count(Request(True, late, late, 10), RequestSpan(bytes(24), {INSTANCE_ID: "a:1"}, {}, failed=False))
+    tally.feed(scrape(counts.readings(), 75.0))
+    tally.feed(scrape(counts.readings(), 135.0))
+    (found,) = tally.close(135.0)
+    assert (found.good, found.good_upper, found.total) == (2.0, 2.0, 3.0)
+    assert "within" in promise(one)
 
 
 def scrape(readings: list[Reading], time: float) -> Scrape:
