@@ -47,7 +47,7 @@ def minute(slo, number, *, good=9.0, upper=None, total=10.0, spenders=None, **mo
                  spenders or {}, **more)  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_windows_that_slide_hold_what_fresh_sums_hold(data, slo, tmp_path_factory):
     ttft = slo("ttft", threshold="0.5")
@@ -73,7 +73,7 @@ def test_windows_that_slide_hold_what_fresh_sums_hold(data, slo, tmp_path_factor
     ledger.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_window_is_the_sum_of_its_minutes(data, slo, tmp_path_factory):
     ttft = slo("ttft", threshold="0.5")
