@@ -5,6 +5,8 @@ import gc
 import itertools
 import logging
 import math
+import ssl
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -103,14 +105,14 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
+async def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application(client_max_size=16 * 1024 * 1024)
     app.router.add_post("/v1/metrics", receiver.take)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/metrics"
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+    receiver.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/v1/metrics"
     try:
         yield receiver
     finally:
@@ -426,6 +428,27 @@ def test_headers_are_read_anew_for_each_message_and_never_told(tmp_path: Path, c
         asyncio.run(whole())
     assert f"{file}:1: is no header" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_receiver_is_trusted_by_its_certificate(tmp_path: Path, binary: Callable[[str], str]):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=collector"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    subprocess.run([binary("openssl"), *command.split()], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+
+    async def whole() -> None:
+        async with receiving(tls=tls) as receiver:
+            async with sending(receiver.url) as source:
+                await told(source, "its certificate is not trusted")
+            async with sending(receiver.url, ca_file=str(tmp_path / "none.pem")) as source:
+                await told(source, "ca_file cannot be used")
+            assert receiver.requests == []
+            async with sending(receiver.url, ca_file=str(certificate)) as source:
+                await told(source, "")
+
+    asyncio.run(whole())
 
 
 def test_the_agent_sends_what_it_collects_and_says_so_on_its_page():
