@@ -82,6 +82,7 @@ class ProbeSource:
         self._model = model
         self._up: bool | None = None
         self._trouble = ""
+        self._in_a_row = 0
         self._last_told = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -180,14 +181,15 @@ class ProbeSource:
         return token
 
     def _tell(self, trouble: str) -> None:
-        """Keep why the latest probe was not well; one log line for each change."""
+        """Keep why the latest probe was not well. One that fails is a count; two in a row are worth a line."""
+        self._in_a_row = self._in_a_row + 1 if trouble else 0
         self._trouble = trouble
-        if trouble != self._last_told:
+        if trouble and trouble != self._last_told and self._in_a_row > 1:
             self._last_told = trouble
-            if trouble:
-                _log.warning("%s: %s", self.name, trouble)
-            else:
-                _log.info("%s: answers", self.name)
+            _log.warning("%s: %s", self.name, trouble)
+        elif not trouble and self._last_told:
+            self._last_told = ""
+            _log.info("%s: answers", self.name)
 
 
 class _NoTokenError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
@@ -570,3 +571,22 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_the_page_of_an_engine_names_the_same_target_as_its_base(free_port: Callable[[], int]) -> None:
     for url in ("http://h:8000", "http://h:8000/", "http://h:8000/metrics", "http://u:p@h:8000"):
         assert a_source(url).name == "probe http://h:8000"
+
+
+def test_one_probe_that_fails_is_a_count_and_two_in_a_row_are_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    asked = itertools.count(1)
+    good, bad = stream(text("a", finish="stop")), status(500)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        number = next(asked)
+        return await (bad if number == 2 or number in (5, 6, 7) else good)(request)
+
+    async def scenario() -> None:
+        async with probed(answer, model="m") as (_, source):
+            await after(source, 4)
+            assert "500" not in caplog.text
+            await after(source, 9)
+
+    asyncio.run(scenario())
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [one.partition(": ")[2] for one in warnings] == ["answered 500"]
