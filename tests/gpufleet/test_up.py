@@ -114,9 +114,11 @@ def test_the_simulated_incident_fires_within_three_minutes_and_names_its_gpu(fre
         assert top == {"node": fleet.INCIDENT_NODE, "gpu": hot}
         with urllib.request.urlopen(up.url, timeout=10) as page:
             assert "simulated" in page.read().decode().lower()
-        code, out, err = up.end()
+        assert up.process.stdout is not None
+        told = re.compile(rf"page: chat-ttft burns .* {fleet.INCIDENT_NODE}")
+        assert any(told.search(line) for line in up.process.stdout)  # a moment after the page; at the end, none is left
+        code, _, err = up.end()
     assert code == 0, err
-    assert re.search(rf"page: chat-ttft burns .* {fleet.INCIDENT_NODE}", out)
     assert "Traceback" not in err
     assert alive(children) == []
     assert list(tmp_path.iterdir()) == []  # its own data directory went with it
