@@ -9,7 +9,22 @@ from __future__ import annotations
 from exporter.model import SIMULATED_LABEL, Family, MetricType, labels_of
 
 SHARING_LABEL = "sharing"
-"""exact: the pod named has the whole GPU to itself; shared: others may use it too. Absent on a GPU no pod holds."""
+"""exact: the pod named has the whole GPU (or MIG instance) to itself; shared: others may use it too; estimated: a
+share of a shared GPU, by its processes. Absent on a GPU that no pod holds."""
+INSTANCE_LABEL, PROFILE_LABEL = "GPU_I_ID", "GPU_I_PROFILE"
+"""Which MIG instance of the GPU a series is about, and its profile; absent on the GPU's own series."""
+JOB_LABEL = "hpc_job"
+"""The batch job that runs on the GPU, where it is one alone."""
+DRA_LABELS = (
+    "dra_claim_name",
+    "dra_claim_namespace",
+    "dra_driver_name",
+    "dra_pool_name",
+    "dra_device_name",
+    "dra_mig_profile",
+    "dra_mig_device_uuid",
+)
+"""dcgm-exporter's names for what a resource claim says."""
 GPU_LABELS = (
     "gpu",
     "UUID",
@@ -23,6 +38,7 @@ GPU_LABELS = (
     "namespace",
     "container",
     SHARING_LABEL,
+    JOB_LABEL,
     SIMULATED_LABEL,
 )
 """dcgm-exporter's labels, plus `node` (the Kubernetes node or host), plus the pod's where one alone holds the GPU.
@@ -104,5 +120,9 @@ POD_INFO = Family(
     "gpu_pod_info",
     MetricType.GAUGE,
     "Always 1; which pods hold the GPU or a part of it, one series a container. Join on `UUID`.",
-    ("UUID", "gpu", "pod", "namespace", "container", SHARING_LABEL, "node", SIMULATED_LABEL),
+    (
+        *("UUID", "gpu", INSTANCE_LABEL, PROFILE_LABEL),
+        *("pod", "namespace", "container", SHARING_LABEL, "node", SIMULATED_LABEL),
+        *DRA_LABELS,
+    ),
 )
