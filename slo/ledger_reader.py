@@ -199,10 +199,11 @@ class LedgerReader:
             rows = self._all(columns + "WHERE kind = ? AND time >= ? AND time < ? ORDER BY time", (kind, since, until))
         return [Fact(time, kind_, dict(json.loads(labels)), value, text) for time, kind_, labels, value, text in rows]
 
-    def data_through(self, slo_id: str) -> float | None:
-        """End of the last minute that was counted for the SLO; None where there is none."""
+    def data_through(self, slo_id: str, group: Group | None = None) -> float | None:
+        """End of the last minute that was counted for the SLO, or for one group of it; None where there is none."""
         with self._lock:
-            groups = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
+            all_groups = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
+            groups = all_groups if group is None else [group]
             ends = [self._last[grp] for group in groups if (grp := self._find(slo_id, group)) in self._last]
         return float((max(ends) + 1) * MINUTE_SECONDS) if ends else None
 

@@ -17,7 +17,10 @@ from slo.status import SloStatus
 
 
 class AlertObject(msgspec.Struct, frozen=True):
-    """One burn-rate condition. `state` is inactive, firing or unknown (no data); `since` is null unless it fires."""
+    """One burn-rate condition. `state` is inactive, firing, undecided or unknown (no data); `since` null unless it fires.
+
+    Undecided: it fires only if what lies between two bucket edges was bad.
+    """
 
     severity: str
     long: str
@@ -282,11 +285,12 @@ def attribution_object(status: SloStatus, window: str, who: Attribution) -> Attr
         bad=who.bad,
         total=who.total,
         simulated=status.simulated,
-        spenders=[_spender(s) for s in who.spenders],
+        spenders=[spender_object(s) for s in who.spenders],
     )
 
 
-def _spender(one: Spender) -> SpenderObject:
+def spender_object(one: Spender) -> SpenderObject:
+    """The API's object of a spender."""
     return SpenderObject(
         key=one.key or None,
         bad=one.bad,

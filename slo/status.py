@@ -32,8 +32,8 @@ class Ledger(Rows, Protocol):
     def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
         """Exact counts of several windows that end at `until`, each of so many seconds."""
 
-    def data_through(self, slo_id: str) -> float | None:
-        """End of the last minute counted."""
+    def data_through(self, slo_id: str, group: Group | None = None) -> float | None:
+        """End of the last minute counted, of one group where it is named."""
 
     def simulated(self, slo_id: str) -> bool:
         """Whether the counts come from simulated replicas."""
@@ -41,7 +41,7 @@ class Ledger(Rows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AlertStatus:
-    """One burn-rate condition: `state` is inactive, firing or unknown; `since` is unix time while it fires."""
+    """One burn-rate condition: `state` is inactive, firing, undecided or unknown; `since` is unix time while it fires."""
 
     window: AlertWindow
     state: str
@@ -78,6 +78,10 @@ class SloStatus:
     burning_since: float | None
     trend: tuple[tuple[int, float | None], ...]
     simulated: bool
+    windows: Mapping[str, Counts]
+    """What each window of `burn_rates` held."""
+    watched_through: float | None
+    """As data_through, of this group alone."""
     culprit: Culprit | None = None
 
     @property
@@ -87,7 +91,10 @@ class SloStatus:
 
     @property
     def state(self) -> str:
-        """One word: paging, ticket, exhausted, risk, nodata or ok; the worst that is true."""
+        """One word: paging, ticket, exhausted, undecided, risk, nodata or ok; the worst that is true.
+
+        Undecided: no alert fires, but one would if what lies between two bucket edges was bad.
+        """
         firing, left = self.firing, self.budget.remaining
         if firing is not None:
             return "paging" if firing.window.severity == "page" else "ticket"
@@ -95,12 +102,14 @@ class SloStatus:
             return "exhausted"
         if left is None or self.data_through is None or self.until - self.data_through > STALE_SECONDS:
             return "nodata"
+        if any(alert.state == "undecided" for alert in self.alerts):
+            return "undecided"
         return "risk" if left < AT_RISK else "ok"
 
     @property
     def worst_first(self) -> tuple[int, float, str, Group]:
         """Sort key: state, then least budget."""
-        order = ("paging", "ticket", "exhausted", "risk", "nodata", "ok").index(self.state)
+        order = ("paging", "ticket", "exhausted", "undecided", "risk", "nodata", "ok").index(self.state)
         left = self.budget.remaining
         return (order, 1.0 if left is None else left, self.slo.id, self.group)
 
@@ -141,7 +150,8 @@ def assess(
     trend = _trend(slo, group, ledger, until, last)
     return SloStatus(
         slo, group, revision, until, whole, through, left, rates, tuple(alerts), burning,
-        (*trend, (int(until), left.remaining)), ledger.simulated(slo.id),
+        (*trend, (int(until), left.remaining)), ledger.simulated(slo.id), counts,
+        ledger.data_through(slo.id, group) if slo.group_by else through,
     )  # fmt: skip
 
 
