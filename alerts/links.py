@@ -1,17 +1,34 @@
-"""Where runbooks and boards are, for annotations. Imports nothing."""
+"""Where runbooks, boards and the service's page are, for annotations. Imports slo.model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from slo.model import Slo
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """`runbooks` is followed by `/<alert>.md`, by default on the SLO service; `board` is the SLO board's address."""
+    """`runbooks` is followed by `/<alert>.md`, by default on the SLO service; `board` is the SLO board's address.
+
+    `page` is the SLO service itself, which knows who spent the budget.
+    """
 
     runbooks: str = "http://127.0.0.1:9490/runbooks"
     board: str = "http://127.0.0.1:3000/d/gpufleet-slo"
+    page: str = "http://127.0.0.1:9490"
 
     def runbook(self, alert: str) -> str:
         """The runbook of one alert."""
         return f"{self.runbooks}/{alert}.md"
+
+    def board_of(self, slo: Slo) -> str:
+        """The SLO board at one SLO."""
+        return f"{self.board}?var-slo_id={slo.id}"
+
+    def page_of(self, slo: Slo, group: Mapping[str, str]) -> str:
+        """The page of one SLO, or of one group of it: `group` is label → value, or what a template puts there."""
+        query = urlencode({f"group.{label}": value for label, value in group.items()}, safe="{}$ .|")
+        return f"{self.page}/slo/{slo.id}{'?' if query else ''}{query}"
