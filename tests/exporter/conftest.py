@@ -11,6 +11,7 @@ import pytest
 
 from exporter.model import Collected
 from exporter.sources.nvml import NvmlSource
+from tests.exporter.stub_driver import StubDriver
 
 HERE = Path(__file__).parent
 
@@ -66,6 +67,12 @@ class FakeDriver:
 @pytest.fixture
 def fake_driver(tmp_path: Path) -> FakeDriver:
     return FakeDriver(tmp_path / "driver.json")
+
+
+@pytest.fixture
+def stub_driver(tmp_path: Path, binary: Callable[[str], str]) -> StubDriver:
+    """Two healthy H200s: a libnvidia-ml compiled here, below the real nvidia-ml-py."""
+    return StubDriver.build(tmp_path, binary("cc"))
 
 
 async def collect_until(source: NvmlSource, ready: Callable[[Readings, Collected], bool]) -> Readings:
