@@ -26,6 +26,8 @@ GPU_XID_FATAL = "GpuXidFatal"
 LLM_ENGINE_DOWN = "LlmEngineDown"
 AGENT_DOWN = "GpufleetAgentDown"
 ALERTS = (GPU_LOST, GPU_DRIVER_UNRESPONSIVE, GPU_XID_FATAL, LLM_ENGINE_DOWN, AGENT_DOWN)
+NODE_DOWN = (AGENT_DOWN,)
+"""While one of these fires, alerts on the GPUs and engines of that node tell nothing more (alerts.alertmanager)."""
 
 REMEMBERED = "1h"
 """How long a node whose agent has gone is missed: a node taken away on purpose is forgotten after it."""
