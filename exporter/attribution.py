@@ -1,83 +1,29 @@
 """Which pod holds which GPU, and which engine runs on which: what one source knows about another's readings. Pure.
 
-Imports exporter.metrics and exporter.model.
+Imports exporter.facts, exporter.holders, exporter.dcgm_figures, exporter.metrics and exporter.model.
 
-Status: stands. Context: the driver knows GPUs, the kubelet pods, the Kubernetes API engines; the answer is a join, and
-a join of readings of two instants names the wrong pod when a GPU changes hands. On a GPU that several pods share, any
-single pod named beside its figures is a lie. Decision: sources give facts beside their readings, and all facts of one
-collection are joined here, after all sources have answered and before the page is made. A GPU's own series name a pod
-only where exactly one pod holds the GPU and all of it; on a shared one they say `sharing="shared"`, and gpu_pod_info
-has every holder. Parts of a GPU (MIG) never make their holder the GPU's. Consequences: without an answer of the kubelet
-no series names a pod; a source's Series are kept, so that the page is encoded anew only when an assignment changes.
+Status: stands. Context: the driver knows GPUs, the kubelet pods, the Kubernetes API engines and labels; the answer is a
+join, and a join of readings of two instants names the wrong pod when a GPU changes hands. On a GPU that several pods
+share, any single pod named beside its figures is a lie. Decision: sources give facts beside their readings, and all
+facts of one collection are joined here, after all sources have answered and before the page is made. Who holds what is
+exporter.holders' to say; gpu_pod_info has every holder. What each of several pods takes of a GPU is a family of its
+own, `sharing="estimated"`. Consequences: without an answer of the kubelet no series names a pod; a source's Series are
+kept, so that the page is encoded anew only when an assignment changes.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from exporter.metrics import gpu, llm
+from exporter.dcgm_figures import DcgmJoin
+from exporter.facts import DcgmFigure, EngineAt, EngineUses, Gpu, Holding, Jobs, Measured, PodFacts, UseOfGpu
+from exporter.holders import ESTIMATED, SHARED, Held, Holders, Resolver
+from exporter.metrics import gpu, llm, pod
 from exporter.model import SIMULATED_LABEL, Collected, Family, Labels, Reading, Series, labels_of
 
-EXACT, SHARED = "exact", "shared"
-"""The values of the label `sharing`."""
-
-_BY_MINOR = re.compile(r"(?:nvidia|gpu-)(\d+)(/gi\d+|/vgpu\d+|-mig-.+)?")
-"""GKE's ids (nvidia0, nvidia0/gi1, nvidia0/vgpu0) and the device names of NVIDIA's DRA driver (gpu-0, gpu-0-mig-…)."""
-
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """Fact: a GPU the driver has named. `device` is nvidia and its minor number; `parts` are UUIDs of MIG instances."""
-
-    uuid: str
-    index: str
-    device: str
-    simulated: bool = False
-    parts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """Fact: a container of a pod was given the device `device`, an id as device plugins and DRA drivers write them."""
-
-    device: str
-    namespace: str
-    pod: str
-    container: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineAt:
-    """Fact: an engine, by the labels of its replica. `gpus` are UUIDs or indexes that the settings give for it."""
-
-    labels: Labels
-    gpus: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineUses:
-    """Fact: what listens at `port` of this machine, or a process it started, is at work on these GPUs, by UUID."""
-
-    port: int
-    gpus: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A GPU in the hands of a container; `uuid` is the instance's own where the GPU it is a part of is not known."""
-
-    uuid: str
-    part: bool
-    namespace: str
-    pod: str
-    container: str
+_Own = Iterator[tuple[Family, Mapping[str, str]]]
 
 
 class Attribution:
@@ -85,20 +31,24 @@ class Attribution:
 
     def __init__(self, *, node: str) -> None:
         self._node = node
+        self._resolver = Resolver()
         self._facts: tuple[object, ...] = ()
         self._gpus: dict[str, Gpu] = {}
-        self._holders: dict[str, dict[str, str]] = {}
+        self._pods: dict[tuple[str, str], PodFacts] = {}
+        self._holders = Holders()
         self._own: tuple[Reading, ...] = ()
         self._own_series: dict[tuple[str, Labels], Series] = {}
         self._labelled: dict[tuple[Series, Labels], Series] = {}
         self._sources: dict[str, tuple[list[Series], list[Series] | None]] = {}
-        self._unknown: set[str] = set()
+        self._use_series: dict[tuple[str, Labels], Series] = {}
+        self._dcgm = DcgmJoin()
 
     def join(self, collected: Sequence[Collected]) -> list[Reading]:
         """All readings, the GPUs' with their pods, and those that only the join can give."""
-        facts = tuple(fact for one in collected for fact in one.facts)
-        if facts != self._facts:
-            self._learn(facts)
+        facts = [fact for one in collected for fact in one.facts]
+        standing = tuple(fact for fact in facts if not isinstance(fact, Measured))
+        if standing != self._facts:
+            self._learn(standing)
         known, self._sources = self._sources, {}
         readings: list[Reading] = []
         for one in collected:
@@ -112,6 +62,9 @@ class Attribution:
                 readings += one.readings
             else:
                 readings += map(Reading, found[1], (reading.value for reading in one.readings))
+        if len(standing) != len(facts):
+            readings = self._dcgm.join(readings, [fact for fact in facts if isinstance(fact, DcgmFigure)])
+            readings += self._use(fact for fact in facts if isinstance(fact, UseOfGpu))
         readings += self._own
         return readings
 
@@ -119,83 +72,106 @@ class Attribution:
         self._facts = facts
         self._sources = {}
         self._gpus = {fact.uuid: fact for fact in facts if isinstance(fact, Gpu)}
-        held = list(self._held(fact for fact in facts if isinstance(fact, Holding)))
-        self._holders = {uuid: self._label(uuid, held) for uuid in dict.fromkeys(one.uuid for one in held)}
-        current = {labels_of(labels) for labels in self._holders.values()}
+        self._pods = {(fact.namespace, fact.pod): fact for fact in facts if isinstance(fact, PodFacts)}
+        holdings = [fact for fact in facts if isinstance(fact, Holding)]
+        jobs = [fact for fact in facts if isinstance(fact, Jobs)]
+        self._holders = self._resolver.resolve(self._gpus, holdings, jobs)
+        current = {self._extra(labels) for labels in self._holders.labels.values()}
+        current |= {fact.labels for fact in self._pods.values()}
         self._labelled = {key: series for key, series in self._labelled.items() if key[1] in current}
         before, self._own_series = self._own_series, {}
-        for family, labels in (*self._pod_info(held), *self._engine_info(facts, held)):
-            key = family.name, labels_of(labels)
+        for family, labels in (*self._pod_info(), *self._job_info(), *self._engine_info(facts)):
+            key = family.name, labels_of({**labels, **self._labels_of_pod(labels)})
             self._own_series[key] = before.get(key) or Series(family, key[1])
         self._own = tuple(Reading(series, 1.0) for series in self._own_series.values())
 
-    def _held(self, holdings: Iterable[Holding]) -> Iterator[_Held]:
-        """Holdings with the GPU each is of. An id that cannot be told is left out, and said once."""
-        parents = {part: one.uuid for one in self._gpus.values() for part in one.parts}
-        by_device = {one.device: one.uuid for one in self._gpus.values()}
-        by_name = {uuid.lower(): uuid for uuid in self._gpus}
-        for one in holdings:
-            name = one.device.partition("::")[0]
-            numbered = _BY_MINOR.fullmatch(name)
-            part = name.startswith("MIG-")
-            if name.startswith("MIG-GPU-"):  # drivers before 470
-                uuid: str | None = name.removeprefix("MIG-").partition("/")[0]
-            elif part:
-                uuid = parents.get(name, name)
-            elif numbered:
-                uuid = by_device.get(f"nvidia{numbered[1]}")
-                part = bool(numbered[2]) and not numbered[2].startswith("/vgpu")
-            else:
-                uuid = by_name.get(name.lower(), name if name.startswith("GPU-") else None)
-            if uuid is not None:
-                yield _Held(uuid, part, one.namespace, one.pod, one.container)
-            elif one.device not in self._unknown:
-                self._unknown.add(one.device)
-                _log.warning("pod %s/%s holds %s, which is no GPU known here", one.namespace, one.pod, one.device)
+    def _labels_of_pod(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """The labels of its own that the pod named in `labels` has."""
+        known = self._pods.get((labels.get("namespace", ""), labels.get("pod", "")))
+        return dict(known.labels) if known is not None else {}
 
-    def _label(self, uuid: str, held: Sequence[_Held]) -> dict[str, str]:
-        """The labels of the GPU's own series: the pod, where there is one alone and it has the whole GPU."""
-        holders = [one for one in held if one.uuid == uuid]
-        known = self._gpus.get(uuid)
-        in_parts = any(one.part for one in holders) or (known is not None and bool(known.parts))
-        if in_parts or len({(one.namespace, one.pod) for one in holders}) > 1:
-            return {gpu.SHARING_LABEL: SHARED}
-        containers = {one.container for one in holders}
-        return {
-            "namespace": holders[0].namespace,
-            "pod": holders[0].pod,
-            "container": containers.pop() if len(containers) == 1 else "",
-            gpu.SHARING_LABEL: EXACT,
-        }
+    def _extra(self, holder: Mapping[str, str]) -> Labels:
+        return labels_of({**holder, **self._labels_of_pod(holder)})
 
     def _with_pod(self, series: Series) -> Series:
-        """The series with the labels of its GPU's holder; itself where there is none, or a source has named one."""
-        if "UUID" not in series.family.labels or not self._holders:
-            return series
+        """The series with the labels of its GPU's holder, or of the pod its source has named; else itself."""
         labels = dict(series.labels)
-        holder = self._holders.get(labels.get("UUID", ""))
-        if holder is None or "pod" in labels or gpu.SHARING_LABEL not in series.family.labels:
+        if "pod" in labels:
+            extra = labels_of(self._labels_of_pod(labels))
+        elif gpu.SHARING_LABEL in series.family.labels:
+            holder = self._holders.labels.get((labels.get("UUID", ""), labels.get(gpu.INSTANCE_LABEL, "")))
+            extra = self._extra(holder) if holder is not None else ()
+        else:
+            extra = ()
+        if not extra:
             return series
-        key = series, labels_of(holder)
+        key = series, extra
         found = self._labelled.get(key)
         if found is None:
-            found = self._labelled[key] = Series(series.family, labels_of({**labels, **holder}), series.suffix)
+            found = self._labelled[key] = Series(series.family, labels_of({**labels, **dict(extra)}), series.suffix)
         return found
 
-    def _gpu_labels(self, uuid: str) -> dict[str, str]:
+    def _gpu_labels(self, uuid: str, instance: str = "") -> dict[str, str]:
         known = self._gpus.get(uuid)
-        simulated = "true" if known is not None and known.simulated else ""
-        return {"UUID": uuid, "gpu": known.index if known else "", SIMULATED_LABEL: simulated}
+        labels = {"UUID": uuid, "gpu": known.index if known else "", gpu.INSTANCE_LABEL: instance}
+        labels[SIMULATED_LABEL] = "true" if known is not None and known.simulated else ""
+        if known is not None and instance:
+            profiles = (part.profile for part in known.parts if part.instance == instance)
+            labels[gpu.PROFILE_LABEL] = next(profiles, "")
+        return labels
 
-    def _pod_info(self, held: Sequence[_Held]) -> Iterator[tuple[Family, Mapping[str, str]]]:
-        for one in held:
+    def _pod_info(self) -> _Own:
+        for one in self._holders.held:
             labels = {"namespace": one.namespace, "pod": one.pod, "container": one.container, "node": self._node}
-            sharing = self._holders[one.uuid][gpu.SHARING_LABEL]
-            yield gpu.POD_INFO, {**self._gpu_labels(one.uuid), **labels, gpu.SHARING_LABEL: sharing}
+            of_it = self._holders.labels[one.uuid, one.instance if one.part else ""]
+            alone = one.instance or not one.part
+            labels[gpu.SHARING_LABEL] = of_it[gpu.SHARING_LABEL] if alone else SHARED
+            yield gpu.POD_INFO, {**self._gpu_labels(one.uuid, one.instance), **labels, **self._claim_labels(one)}
 
-    def _engine_info(
-        self, facts: Sequence[object], held: Sequence[_Held]
-    ) -> Iterator[tuple[Family, Mapping[str, str]]]:
+    def _claim_labels(self, one: Held) -> dict[str, str]:
+        """dcgm-exporter's labels of the claim that the device was given through."""
+        claim = one.claim
+        if claim is None:
+            return {}
+        values = [claim.name, claim.namespace, claim.driver, claim.pool, claim.device]
+        known = self._gpus.get(one.uuid)
+        parts = [part for part in known.parts if one.instance and part.instance == one.instance] if known else []
+        if len(parts) == 1:
+            values += [parts[0].profile, parts[0].uuid]
+        return dict(zip(gpu.DRA_LABELS, values, strict=False))  # those of MIG come last
+
+    def _job_info(self) -> _Own:
+        for one in self._holders.running:
+            sharing = self._holders.labels[one.uuid, one.instance][gpu.SHARING_LABEL]
+            labels = {gpu.JOB_LABEL: one.job, gpu.SHARING_LABEL: sharing, "node": self._node}
+            yield pod.JOB_INFO, {**self._gpu_labels(one.uuid, one.instance), **labels}
+
+    def _use(self, uses: Iterable[UseOfGpu]) -> Iterator[Reading]:
+        """What each pod takes of a GPU that several use. A holder without a process there takes nothing."""
+        by_uid = {fact.uid: fact for fact in self._pods.values()}
+        before, self._use_series = self._use_series, {}
+        for of_gpu in uses:
+            known = self._gpus.get(of_gpu.uuid)
+            if known is None or known.parts:
+                continue  # an instance has figures of its own
+            holders = [self._pods.get((one.namespace, one.pod)) for one in self._holders.held if one.uuid == known.uuid]
+            users = [by_uid[uid] for uid in of_gpu.pods if uid in by_uid]
+            pods = dict.fromkeys([*(one for one in holders if one is not None), *users])
+            if len(pods) < 2 and self._holders.labels.get((known.uuid, ""), {}).get(gpu.SHARING_LABEL) != SHARED:
+                continue
+            for one in pods:
+                use = of_gpu.pods.get(one.uid)
+                memory = use.memory_bytes if use is not None else 0
+                busy = use.busy_ratio if use is not None else 0.0
+                where = {"namespace": one.namespace, "pod": one.pod, "node": self._node}
+                labels = {**self._gpu_labels(known.uuid), **where, gpu.SHARING_LABEL: ESTIMATED, **dict(one.labels)}
+                for family, value in ((pod.MEMORY_USED, memory), (pod.UTILIZATION, busy)):
+                    if value is not None:
+                        key = family.name, labels_of(labels)
+                        series = self._use_series[key] = before.get(key) or Series(family, key[1])
+                        yield Reading(series, value)
+
+    def _engine_info(self, facts: Sequence[object]) -> _Own:
         """The GPUs of each engine: as the settings say, else those of its pod, else those of its processes."""
         uses = {fact.port: fact.gpus for fact in facts if isinstance(fact, EngineUses)}
         by_index = {one.index: one.uuid for one in self._gpus.values()}
@@ -204,7 +180,7 @@ class Attribution:
             if engine.gpus:
                 uuids: Iterable[str] = (by_index.get(each, each) for each in engine.gpus)
             elif "pod" in labels:
-                uuids = _of_pod(labels, held)
+                uuids = _of_pod(labels, self._holders.held)
             else:
                 uuids = uses.get(_local_port(labels.get(llm.TARGET_LABEL, "")), ())
             for uuid in dict.fromkeys(uuids):
@@ -212,7 +188,7 @@ class Attribution:
                 yield llm.ENGINE_GPU_INFO, {**which, **labels}
 
 
-def _of_pod(labels: Mapping[str, str], held: Sequence[_Held]) -> list[str]:
+def _of_pod(labels: Mapping[str, str], held: Sequence[Held]) -> list[str]:
     """The GPUs of the engine's container, or of its whole pod where that one has none, as a proxy has."""
     of_pod = [one for one in held if (one.namespace, one.pod) == (labels.get("namespace", ""), labels["pod"])]
     of_container = [one.uuid for one in of_pod if one.container == labels.get("container", "")]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.attribution import EngineAt
+from exporter.facts import EngineAt
 from exporter.model import Collected, Health, Source
 from exporter.sources.engine import EngineSource
 from exporter.sources.sockets import PROC, Listener, listeners

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from exporter.facts import Part
 from exporter.metrics import health
 from exporter.model import SIMULATED_LABEL, Collected, Health, Reading, SeriesTable
 from exporter.sources import pci
@@ -168,7 +169,7 @@ class NvmlSource:
         if known is None or known.fact is None:
             return
         if figures.parts is not None:
-            known.parts(tuple(figures.parts))
+            known.parts(tuple(Part(uuid) for uuid in figures.parts))
         for pid in figures.pids:
             users.setdefault(pid, []).append(known.fact.uuid)
 

@@ -1,4 +1,4 @@
-"""The kubelet's answer to v1.PodResourcesLister/List → who holds which device. Imports exporter.attribution.
+"""The kubelet's answer to v1.PodResourcesLister/List → who holds which device. Imports exporter.facts.
 
 Status: stands. Context: of the whole API five messages matter, a dozen fields in all; generated code needs protobuf's
 runtime, which costs a node more memory than all of the agent's tables. An answer of a dense node has tens of MiB,
@@ -14,7 +14,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 
-from exporter.attribution import Holding
+from exporter.facts import Claim, Holding
 
 RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*")
 """Names under which NVIDIA's device plugin hands out GPUs and parts of them, as shell patterns."""
@@ -26,8 +26,8 @@ _POD = 1
 _POD_NAME, _POD_NAMESPACE, _POD_CONTAINERS = 1, 2, 3
 _CONTAINER_NAME, _CONTAINER_DEVICES, _CONTAINER_DYNAMIC = 1, 2, 5
 _DEVICES_RESOURCE, _DEVICES_IDS = 1, 2
-_DYNAMIC_CLAIMS = 4
-_CLAIM_DRIVER, _CLAIM_DEVICE = 2, 4
+_DYNAMIC_NAME, _DYNAMIC_NAMESPACE, _DYNAMIC_CLAIMS = 2, 3, 4
+_CLAIM_DRIVER, _CLAIM_POOL, _CLAIM_DEVICE = 2, 3, 4
 
 
 class WireError(ValueError):
@@ -57,18 +57,19 @@ class Reader:
         name, namespace = _text(pod, _POD_NAME), _text(pod, _POD_NAMESPACE)
         for container in _all(pod, _POD_CONTAINERS):
             container_name = _text(container, _CONTAINER_NAME)
-            for device in self._devices(container):
-                yield Holding(device, namespace, name, container_name)
+            for device, claim in self._devices(container):
+                yield Holding(device, namespace, name, container_name, claim)
 
-    def _devices(self, container: bytes) -> Iterator[str]:
+    def _devices(self, container: bytes) -> Iterator[tuple[str, Claim | None]]:
         for devices in _all(container, _CONTAINER_DEVICES):
             if self._wanted(_text(devices, _DEVICES_RESOURCE)):
-                yield from (one.decode() for one in _all(devices, _DEVICES_IDS))
+                yield from ((one.decode(), None) for one in _all(devices, _DEVICES_IDS))
         for dynamic in _all(container, _CONTAINER_DYNAMIC):
-            for claim in _all(dynamic, _DYNAMIC_CLAIMS):
-                device = _text(claim, _CLAIM_DEVICE)
-                if device and _text(claim, _CLAIM_DRIVER) in self._drivers:
-                    yield device
+            for given in _all(dynamic, _DYNAMIC_CLAIMS):
+                device, driver = _text(given, _CLAIM_DEVICE), _text(given, _CLAIM_DRIVER)
+                if device and driver in self._drivers:
+                    name, namespace = _text(dynamic, _DYNAMIC_NAME), _text(dynamic, _DYNAMIC_NAMESPACE)
+                    yield device, Claim(name, namespace, driver, _text(given, _CLAIM_POOL), device)
 
     def _wanted(self, resource: str) -> bool:
         return any(fnmatch.fnmatchcase(resource, pattern) for pattern in self._resources)

@@ -1,6 +1,6 @@
 """Pods and the GPUs they hold, asked of the kubelet at each collection. Gives facts for exporter.attribution alone.
 
-Imports exporter.attribution, exporter.model, exporter.sources.pod_resources; grpcio at the first collection, so that an
+Imports exporter.facts, exporter.model, exporter.sources.pod_resources; grpcio at the first collection, so that an
 agent without pods does not carry its memory.
 
 Status: stands. Context: a GPU changes hands only by the kubelet. Its socket goes away while it restarts, which takes
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from exporter.attribution import Holding
+from exporter.facts import Holding
 from exporter.model import Collected, Health
 from exporter.sources.pod_resources import RESOURCES, Reader, WireError
 

@@ -1,6 +1,6 @@
 """Which engine of this machine runs on which GPU: from processes on a GPU to the port that their ancestors listen on.
 
-Imports exporter.attribution, exporter.model, exporter.sources.sockets. Gives facts for exporter.attribution alone.
+Imports exporter.facts, exporter.model, exporter.sources.sockets. Gives facts for exporter.attribution alone.
 
 Status: stands. Context: the driver names the processes on a GPU, in the host's numbers; an engine is known by its port;
 its workers are children of what listens there, several with tensor parallelism. Decision: from each process on a GPU
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from exporter.attribution import EngineUses
+from exporter.facts import EngineUses
 from exporter.model import Collected, Health
 from exporter.sources.sockets import PROC, listeners
 

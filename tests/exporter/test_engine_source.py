@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from exporter.attribution import EngineAt
+from exporter.facts import EngineAt
 from exporter.metrics import llm
 from exporter.model import Collected, Family, InputError, labels_of
 from exporter.sources import engine as engine_module

@@ -12,7 +12,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.attribution import EngineAt
+from exporter.facts import EngineAt
 from exporter.metrics import llm
 from exporter.model import Collected
 from exporter.page import Page, PageReader

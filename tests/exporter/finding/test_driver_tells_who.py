@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.attribution import Gpu
+from exporter.facts import Gpu, Part
 from exporter.sources.nvml import NvmlSource
 
 FAKE = Path(__file__).parents[1] / "fake_drivers"
@@ -80,7 +80,7 @@ def test_nobody_is_asked_for_processes_unless_wanted(driver: Driver) -> None:
 
 def test_instances_of_a_gpu_are_its_parts(driver: Driver) -> None:
     ((facts, _),) = facts_of(driver, {"mig": {"1": ["MIG-a", "MIG-b"]}})
-    assert facts == (FIRST, Gpu("GPU-00000001", "1", "nvidia5", parts=("MIG-a", "MIG-b")))
+    assert facts == (FIRST, Gpu("GPU-00000001", "1", "nvidia5", parts=(Part("MIG-a"), Part("MIG-b"))))
 
 
 @pytest.mark.parametrize("code", [3, 4, 999])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.attribution import Holding
+from exporter.facts import Claim, Holding
 from exporter.model import Collected
 from exporter.sources.pod_resources import Reader, WireError
 from exporter.sources.pods import KEPT_SECONDS, PodsSource
@@ -201,7 +201,10 @@ def test_claims_of_dynamic_resource_allocation(pods_answer: Answer) -> None:
     answer = pods_answer(
         {"name": "p1", "namespace": "team", "containers": [{"name": "main", "dynamic_resources": claims}]}
     )
-    assert [one.device for one in Reader().read(answer)] == ["gpu-0-mig-1g10gb-19-0", "gpu-3"]
+    devices = "gpu-0-mig-1g10gb-19-0", "gpu-3"
+    assert Reader().read(answer) == tuple(
+        Holding(device, "team", "p1", "main", Claim("c", "team", "gpu.nvidia.com", "n1", device)) for device in devices
+    )
 
 
 _NAMES = st.text(max_size=20)

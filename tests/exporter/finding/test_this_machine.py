@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.attribution import EngineUses
+from exporter.facts import EngineUses
 from exporter.sources import processes as processes_module
 from exporter.sources.engine import EngineSource
 from exporter.sources.local import FORGOTTEN_SECONDS, RETRY_SECONDS, LocalEngines
