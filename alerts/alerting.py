@@ -18,7 +18,7 @@ from alerts.promql import either
 from alerts.recording import Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
-from slo.burn import evidence
+from slo.burn import evidence, evidence_of
 from slo.model import Alerting, Matcher
 from slo.windows import AlertWindow, alert_windows
 
@@ -37,19 +37,15 @@ ALERTS = (
 )
 
 
+def tile_alert_rules(counts: Counts, links: Links) -> list[Rule]:
+    """The ticket for low traffic, beside the tiles: its windows hold nothing younger, so each minute is too often."""
+    return [_burn_rule(counts, links, window) for window in alert_windows(counts.slo) if window.low_traffic]
+
+
 def alert_rules(counts: Counts, links: Links) -> list[Rule]:
-    """Every alert of one SLO; those of a severity that the SLO disables are left out."""
+    """Every other alert of one SLO; those of a severity that the SLO disables are left out."""
     slo = counts.slo
-    rules: list[Rule] = []
-    for window in alert_windows(slo):
-        page = window.severity == "page"
-        alert = names.ALERT_BURN_PAGE if page else names.ALERT_BURN_TICKET
-        wanted = slo.page if page else slo.ticket
-        if not wanted.disabled:
-            expr = _burning(counts, counts.certain, window)
-            rule = _alert(counts, links, alert, window.severity, expr, said=wanted, text=_burn_text(counts, window))
-            rule["labels"] = {**_labels(rule), names.LABEL_WINDOW: window.long}
-            rules.append(rule)
+    rules = [_burn_rule(counts, links, window) for window in alert_windows(slo) if not window.low_traffic]
     if not slo.ticket.disabled:
         rules.append(_alert(counts, links, names.ALERT_EXHAUSTED, "ticket", _exhausted(counts), said=slo.ticket))
         no_data = _alert(counts, links, names.ALERT_NO_DATA, "ticket", _no_data(counts), said=slo.ticket)
@@ -60,13 +56,22 @@ def alert_rules(counts: Counts, links: Links) -> list[Rule]:
     return rules
 
 
+def _burn_rule(counts: Counts, links: Links, window: AlertWindow) -> Rule:
+    page = window.severity == "page"
+    alert, said = (names.ALERT_BURN_PAGE, counts.slo.page) if page else (names.ALERT_BURN_TICKET, counts.slo.ticket)
+    expr, text = _burning(counts, counts.certain, window), _burn_text(counts, window)
+    rule = _alert(counts, links, alert, window.severity, expr, said=said, text=text)
+    rule["labels"] = {**_labels(rule), names.LABEL_WINDOW: window.long}
+    return rule
+
+
 def _burning(counts: Counts, side: Side, window: AlertWindow) -> str:
     """Both windows burn, on evidence. The value is the burn rate of the long window."""
     long, short = (Matcher(names.LABEL_WINDOW, "=", text) for text in (window.long, window.short))
     budget = counts.slo.budget_ratio
     return (
         f"{_recent(counts, side.ratio, long)} / {budget} > {window.factor}\n"
-        f"and\n{_recent(counts, side.bad, long)} >= {evidence(counts.slo, window.severity)}\n"
+        f"and\n{_recent(counts, side.bad, long)} >= {evidence(counts.slo, window)}\n"
         f"and ignoring ({names.LABEL_WINDOW})\n{_recent(counts, side.ratio, short)} / {budget} > {window.factor}"
     )
 
@@ -77,7 +82,7 @@ def _exhausted(counts: Counts) -> str:
     spent, one_budget = counts.spent(counts.certain)
     return (
         f"{_recent(counts, spent, whole)} / {one_budget} >= 1\n"
-        f"and\n{_recent(counts, counts.certain.bad, whole)} >= {evidence(counts.slo, 'ticket')}"
+        f"and\n{_recent(counts, counts.certain.bad, whole)} >= {evidence_of(counts.slo, 'ticket')}"
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from alerts import health
-from alerts.alerting import alert_rules
+from alerts.alerting import alert_rules, tile_alert_rules
 from alerts.counts import Counts
 from alerts.links import Links
 from alerts.recording import Rule, minute_rules, tile_rules
@@ -64,7 +64,7 @@ _Group = tuple[dict[str, object], list[Rule]]
 def _groups_of(counts: Counts, links: Links) -> list[_Group]:
     name = f"gpufleet-slo-{counts.slo.id}"
     return [
-        _group(f"{name}-tiles", TILE_SECONDS, tile_rules(counts)),
+        _group(f"{name}-tiles", TILE_SECONDS, [*tile_rules(counts), *tile_alert_rules(counts, links)]),
         _group(f"{name}-alerts", MINUTE_SECONDS, [*minute_rules(counts), *alert_rules(counts, links)]),
     ]
 

@@ -17,7 +17,7 @@ from alerts.counts import OPTIMISTIC, Counts
 from slo import names
 from slo.budget import Counts as Counted
 from slo.budget import budget_remaining
-from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence
+from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence, evidence_of
 from slo.model import Matcher, Method, Slo, Window
 from slo.names import TILE_SECONDS
 from slo.signals.base import MinuteSelectors, MinuteShare, Selectors
@@ -106,7 +106,7 @@ def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]
             found.append(Firing(alert, window.severity, window.long))
     whole = _counted(tiles, after, slo.window.seconds)
     exhausted = budget_remaining(slo, whole.bad_lower, whole.total) <= 0
-    if exhausted and whole.bad_lower >= evidence(slo, "ticket"):
+    if exhausted and whole.bad_lower >= evidence_of(slo, "ticket"):
         found.append(Firing(names.ALERT_EXHAUSTED, "ticket", slo.window.text))
     return sorted(found)
 
@@ -148,7 +148,7 @@ def _detection(shape: Shape, window: AlertWindow) -> Scenario:
     detection = window.detection_seconds(slo, Decimal(burning.bad) / burning.total)
     assert detection is not None
     clean = [_traffic(shape, Decimal(0))] * (window.long_seconds // TILE_SECONDS)
-    telling = ceil(evidence(slo, window.severity) / burning.bad)  # tiles until there is evidence
+    telling = ceil(evidence(slo, window) / burning.bad)  # tiles until there is evidence
     limit = len(clean) + max(ceil(detection / TILE_SECONDS), telling) + 1
     burnt = clean + [burning] * (limit - len(clean))
     first = next(n for n in range(len(clean) + 1, limit + 1) if _fires(slo, burnt, n, window))
@@ -161,7 +161,7 @@ def _detection(shape: Shape, window: AlertWindow) -> Scenario:
 def _luck(shape: Shape) -> Scenario:
     """Hardly any traffic, all of it bad, but one bad event short of the evidence that any alert asks for."""
     slo = shape.slo
-    few = min(evidence(slo, w.severity) for w in alert_windows(slo)) - 1
+    few = min(evidence(slo, w) for w in alert_windows(slo)) - 1
     if shape.kind is Kind.MINUTES:
         tiles = [Tile(MINUTES, MIN_BAD_MINUTES - 1)] + [Tile(MINUTES, 0)] * 2
     else:

@@ -1,4 +1,4 @@
-"""SLOs as text for a terminal of 100 columns: `slo show`, and the table of `slo budget`. Pure; no I/O.
+"""SLOs as text for a terminal of 80 columns or more: `slo show`, and the table of `slo budget`. Pure; no I/O.
 
 Detection times are for a sudden, steady failure under steady traffic, counted from its start; what a scrape and the
 evaluation of a rule add (at most a minute each) is not in them.
@@ -23,13 +23,21 @@ from slo.signals.latency import AGENT, Latency
 from slo.windows import alert_windows
 
 WIDTH = 100
+LEAST_WIDTH = 80
 _INDENT = " " * 13
 _TENTH = Decimal("0.1")
+_LEGEND = (
+    "Alerts fire while both windows, long and short, burn faster than so many times the sustainable rate (burn), which "
+    "is a share of bad events (errors), and the long one holds the evidence (needs: bad events at least). All bad, 1 "
+    "in 10: the time from a sudden failure of so many until it fires; spent: the share of the budget that all bad has "
+    "taken by then. A ticket of 2h and 1h is for low traffic."
+)
 
 
-def show(slos: Sequence[Slo]) -> str:
-    """Everything about each SLO that follows from its file, ready to print."""
-    return "\n\n".join("\n".join(_slo(slo)) for slo in slos)
+def show(slos: Sequence[Slo], width: int = WIDTH) -> str:
+    """Everything about each SLO that follows from its file, ready to print in so many columns (80 at least)."""
+    blocks = [f"{slo.id}  ({slo.location})\n" + "\n".join(_wrapped(_slo(slo), width)) for slo in slos]
+    return "\n\n".join([*blocks, textwrap.fill(_LEGEND, width)])
 
 
 def budgets(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -89,12 +97,11 @@ def percent_exact(ratio: Decimal) -> str:
     return f"{(ratio * 100).normalize():f}%"
 
 
-def _slo(slo: Slo) -> list[str]:
+def _slo(slo: Slo) -> list[tuple[str, str]]:
     signal = signal_of(slo)
     within = f" within {duration(slo.threshold_seconds)}" if slo.threshold_seconds is not None else ""
     what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window}"
-    lines = [f"{slo.id}  ({slo.location})"]
-    lines += _entry("objective", [what])
+    lines = _entry("objective", [what])
     if slo.indicator is None or slo.selector:
         lines += _entry("selects", _selects(slo))
     if slo.group_by:
@@ -152,12 +159,18 @@ def _own_series(slo: Slo, indicator: Indicator) -> list[str]:
     return lines
 
 
-def _entry(title: str, lines: Sequence[str]) -> list[str]:
+def _entry(title: str, lines: Sequence[str]) -> list[tuple[str, str]]:
     """A titled block: the title beside its first line."""
-    wrapped = [
-        part for line in lines for part in textwrap.wrap(line, WIDTH - len(_INDENT), break_on_hyphens=False) or [""]
-    ]
-    return [f"  {title:<11}{wrapped[0]}", *(_INDENT + line for line in wrapped[1:])]
+    return [(title if at == 0 else "", line) for at, line in enumerate(lines)]
+
+
+def _wrapped(lines: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Lines that fit; titles stand once, in a column of their own."""
+    found = []
+    for title, line in lines:
+        parts = textwrap.wrap(line, width - len(_INDENT), break_on_hyphens=False) or [""]
+        found += [f"  {title:<11}{parts[0]}".rstrip(), *(_INDENT + part for part in parts[1:])]
+    return found
 
 
 def _buckets(slo: Slo, signal: Latency) -> list[str]:
@@ -208,26 +221,20 @@ def _alerts(slo: Slo) -> list[str]:
     windows = alert_windows(slo)
     if not windows:
         return ["none: page and ticket are disabled"]
-    rows = [("severity", "long", "short", "burn rate", "error ratio", "all bad", "1 in 10 bad", "budget spent")]
+    rows = [("alert", "long", "short", "burn", "errors", "all bad", "1 in 10", "spent", "needs")]
     for one in windows:
         whole, tenth = (detection_seconds(slo, one, ratio) for ratio in (Decimal(1), _TENTH))
         assert whole is not None  # an alert that cannot fire is refused with its file
         spent = whole / slo.window.seconds / slo.budget_ratio
         rows.append((
             one.severity, one.long, one.short, f"{one.factor}", percent(one.error_ratio(slo)),
-            duration(whole), "never" if tenth is None else duration(tenth), percent(spent),
+            duration(whole), "never" if tenth is None else duration(tenth), percent(spent), f"{evidence(slo, one)}",
         ))  # fmt: skip
-    needed = {one.severity: evidence(slo, one.severity) for one in windows}
-    asked = ", ".join(f"{severity} {count}" for severity, count in needed.items())
     missing = [
         f"{name} is disabled"
         if said.disabled
         else f"no {name}: none could fire at {percent_exact(slo.objective)} over {slo.window}"
         for name, said in (("page", slo.page), ("ticket", slo.ticket))
-        if name not in needed
+        if name not in {one.severity for one in windows}
     ]
-    return [
-        *table(rows),
-        f"evidence: bad {slo.method.unit} in the long window, at least: {asked}",
-        *missing,
-    ]
+    return [*table(rows), *missing]

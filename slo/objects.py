@@ -17,7 +17,7 @@ from slo.status import SloStatus
 
 
 class AlertObject(msgspec.Struct, frozen=True):
-    """One burn-rate condition. `state` is inactive, firing, undecided or unknown (no data); `since` null unless it fires.
+    """One burn-rate condition. `state` is inactive, firing, undecided or unknown (no data); `since` is null unless firing.
 
     Undecided: it fires only if what lies between two bucket edges was bad.
     """

@@ -41,7 +41,7 @@ class Ledger(Rows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AlertStatus:
-    """One burn-rate condition: `state` is inactive, firing, undecided or unknown; `since` is unix time while it fires."""
+    """One burn-rate condition: `state` is that of slo.burn.AlertState; `since` is unix time while it fires."""
 
     window: AlertWindow
     state: str

@@ -11,6 +11,11 @@ it, where its factor would be below 1, or where no whole hour leaves that margin
 count: a ticket asks for less evidence than a page, so under low traffic it fires where the page cannot, and either can
 be switched off. Consequences: an alert always means the same share of the budget; every alert can fire; high-error
 objectives are watched over longer windows, and detection takes as long as the budget takes to burn.
+
+Decision (accepted). Context: at night a service has three requests an hour. When all of them fail, no page has its
+evidence, and the tickets' windows are still full of the day's good requests. Decision: SLOs that count events have one
+more ticket, over 2 h and 1 h, two windows that most have anyway: more than three of four events failed. How many of
+them that asks for is in slo.burn. Consequence: a total failure is told within 2 h from some 3 requests an hour on.
 """
 
 from __future__ import annotations
@@ -20,11 +25,13 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import cache
 
-from slo.model import Slo, Window
+from slo.model import Method, Slo, Window
 
 HOUR = 3600
 MAX_FIRING_RATIO = Decimal("0.75")
 """An alert must fire at this error ratio at the latest: total failure passes it with a quarter to spare."""
+LOW_TRAFFIC_SECONDS = (2 * HOUR, HOUR)
+"""Long and short window of the ticket for low traffic. It fires beyond MAX_FIRING_RATIO."""
 
 _UNITS = {"m": 60, "h": HOUR, "d": 86400, "w": 7 * 86400}
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(HOUR)}
@@ -40,6 +47,8 @@ class AlertWindow:
     factor: Decimal
     budget_share: Decimal
     """Share of the whole budget spent when the long window is just at the factor."""
+    low_traffic: bool = False
+    """The ticket for services that hardly anybody asks: it has evidence of its own."""
 
     @property
     def long(self) -> str:
@@ -109,7 +118,9 @@ def alert_windows(slo: Slo) -> tuple[AlertWindow, ...]:
     faster than allowed.
     """
     disabled = {"page": slo.page.disabled, "ticket": slo.ticket.disabled}
-    return tuple(row for row in _rows(slo.window.seconds, slo.budget_ratio) if not disabled[row.severity])
+    return tuple(
+        row for row in _all_rows(slo.window.seconds, slo.budget_ratio, slo.method) if not disabled[row.severity]
+    )
 
 
 def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
@@ -117,14 +128,28 @@ def burn_windows(slo: Slo) -> tuple[tuple[str, int], ...]:
 
     Disabled alerts take none away: the rates are for people too.
     """
-    return _burn_windows(slo.window, slo.budget_ratio)
+    return _burn_windows(slo.window, slo.budget_ratio, slo.method)
 
 
 @cache
-def _burn_windows(window: Window, budget_ratio: Decimal) -> tuple[tuple[str, int], ...]:
-    rows = _rows(window.seconds, budget_ratio)
+def _burn_windows(window: Window, budget_ratio: Decimal, method: Method) -> tuple[tuple[str, int], ...]:
+    rows = _all_rows(window.seconds, budget_ratio, method)
     seconds = {w for row in rows for w in (row.long_seconds, row.short_seconds)} - {window.seconds}
     return (*((format_window(s), s) for s in sorted(seconds)), (window.text, window.seconds))
+
+
+@cache
+def _all_rows(window_seconds: int, budget_ratio: Decimal, method: Method) -> tuple[AlertWindow, ...]:
+    """Minutes come whatever the traffic: only events have the ticket for little of it."""
+    rows = _rows(window_seconds, budget_ratio)
+    long, short = LOW_TRAFFIC_SECONDS
+    seen = any(row.severity == "ticket" and row.long_seconds == long for row in rows)
+    if method is Method.TIMESLICES or not rows or seen or long > window_seconds // 2:
+        return rows
+    factor = _tidy(MAX_FIRING_RATIO / budget_ratio)
+    low = AlertWindow("ticket", long, short, factor, factor * long / window_seconds, low_traffic=True)
+    first = next((at for at, row in enumerate(rows) if row.severity == "ticket"), len(rows))
+    return (*rows[:first], low, *rows[first:])
 
 
 @cache

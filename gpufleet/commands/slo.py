@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,6 +62,9 @@ def _configure_serve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--listen", type=address, default=Address("127.0.0.1", 9490), metavar="HOST:PORT", help="default: %(default)s"
     )
+    sub.add_argument(
+        "--web-config", type=Path, metavar="FILE", help="TLS and passwords, as Prometheus' exporters take them"
+    )
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -81,7 +85,8 @@ def _count(number: int, thing: str) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
-    print(slo_text.show(spec.load(args.paths)))
+    columns = shutil.get_terminal_size((slo_text.WIDTH, 24)).columns
+    print(slo_text.show(spec.load(args.paths), max(slo_text.LEAST_WIDTH, min(slo_text.WIDTH, columns))))
     return 0
 
 
@@ -92,7 +97,14 @@ def _serve(args: argparse.Namespace) -> int:
     _tell_what_cannot_be_counted(slos, agents=bool(args.agent))
     print(f"{_count(len(slos), 'SLO')} from {args.slos}", flush=True)
     asyncio.run(
-        open_and_serve(slos, agents=args.agent or (), prometheus=args.prometheus, data=args.data, listen=args.listen)
+        open_and_serve(
+            slos,
+            agents=args.agent or (),
+            prometheus=args.prometheus,
+            data=args.data,
+            listen=args.listen,
+            web_config=args.web_config,
+        )
     )
     return 0
 

@@ -22,6 +22,7 @@ STATES = {
     "paging": "Paging",
     "ticket": "Burning",
     "exhausted": "Exhausted",
+    "undecided": "Undecided",
     "risk": "At risk",
     "nodata": "No data",
     "ok": "Within budget",

@@ -143,7 +143,7 @@ def test_show_says_what_generic_slos_count_and_where_presets_are_from(tmp_path, 
         "slos: [{name: fast, signal: latency, metric: http_seconds, threshold: 1s, objective: 99%, window: 30d}]\n"
     )
     assert main(["slo", "show", str(file)]) == 0
-    own, ttft, tpot = capsys.readouterr().out.split("\n\n")
+    own, ttft, tpot, _ = capsys.readouterr().out.split("\n\n")
     assert "counts     http_seconds\n" in own
     assert ttft.splitlines()[:2] == [
         f"api-opt-ttft  ({file}:3)",

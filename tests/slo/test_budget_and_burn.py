@@ -1,5 +1,7 @@
 """Budgets and burn-rate alerts from counts: known figures, order and bounds whatever is counted."""
 
+import random
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slo.budget import Budget, Counts, budget, budget_remaining
-from slo.burn import alert_state, burn_rate, detection_seconds, evidence
+from slo.burn import alert_state, burn_rate, detection_seconds, evidence, low_traffic_evidence
 from slo.model import Method, Slo
 from slo.windows import alert_windows, parse_window
 
@@ -111,7 +113,8 @@ def test_an_alert_fires_on_both_windows_only_beyond_its_factor_and_only_on_what_
     assert alert_state(one, window, beyond, well).state == "inactive"
     assert alert_state(one, window, well, beyond).state == "inactive"
     undecided = counts(0, 1000, upper=500)  # between two edges: perhaps all bad, perhaps half
-    assert alert_state(one, window, undecided, undecided).state == "inactive"
+    assert alert_state(one, window, undecided, undecided).state == "undecided"
+    assert alert_state(one, window, undecided, well).state == "inactive"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +128,8 @@ def test_an_alert_fires_on_both_windows_only_beyond_its_factor_and_only_on_what_
 )
 def test_few_events_are_no_evidence_however_bad(method, severity, needed):
     one = slo("0.999", method=method)
-    window = next(row for row in alert_windows(one) if row.severity == severity)
-    assert evidence(one, severity) == needed
+    window = next(row for row in alert_windows(one) if row.severity == severity and not row.low_traffic)
+    assert evidence(one, window) == needed
     few, enough = counts(0, needed - 1), counts(0, needed)
     assert alert_state(one, window, few, few).state == "inactive"
     assert alert_state(one, window, enough, few).state == "firing"
@@ -152,6 +155,60 @@ def test_detection_is_when_a_window_that_fills_with_failure_passes_the_factor(on
     elif float(ratio) * window.short_seconds > 10:  # enough events at one a second
         assert firing(float(said) * 1.001 + 11 / float(ratio))
         assert not firing(float(said) * 0.999)
+
+
+@pytest.mark.parametrize(("objective", "needed"), [("0.9999", 4), ("0.99", 4), ("0.95", 5), ("0.9", 6), ("0.5", 53)])
+def test_the_ticket_for_low_traffic_asks_for_what_chance_does_not_give(objective, needed):
+    one = slo(objective)
+    window = next(row for row in alert_windows(one) if row.low_traffic)
+    assert evidence(one, window) == needed == low_traffic_evidence(one.budget_ratio)
+    short = counts(0, 1)
+    assert alert_state(one, window, counts(0, needed), short).state == "firing"
+    assert alert_state(one, window, counts(0, needed - 1), short).state == "inactive"
+    assert alert_state(one, window, counts(needed // 3 + 1, needed + needed // 3 + 1), short).state == "inactive"
+
+
+def test_minutes_know_no_low_traffic():
+    assert not any(row.low_traffic for row in alert_windows(slo(method=Method.TIMESLICES)))
+
+
+class Month:
+    """A seeded month of requests: 3 an hour from 22 to 6 o'clock, 600 an hour by day; `error` of them fail by chance.
+
+    From `failing` on, a minute of the month, all do.
+    """
+
+    def __init__(self, seed: int, error: float, failing: int | None = None) -> None:
+        dice = random.Random(seed)
+        total, bad = [0], [0]
+        for hour in range(30 * 24):
+            by_minute = Counter(dice.choices(range(60), k=3 if hour % 24 >= 22 or hour % 24 < 6 else 600))
+            for minute in range(60):
+                n = by_minute[minute]
+                down = failing is not None and hour * 60 + minute >= failing
+                total.append(total[-1] + n)
+                bad.append(bad[-1] + (n if down else sum(dice.random() < error for _ in range(n))))
+        self.total, self.bad = total, bad
+
+    def firing(self, one: Slo, minute: int) -> set[str]:
+        def held(seconds: int) -> Counts:
+            since = max(0, minute - seconds // 60)
+            total, bad = self.total[minute] - self.total[since], self.bad[minute] - self.bad[since]
+            return Counts(total - bad, total - bad, total, seconds, seconds)
+
+        states = [alert_state(one, row, held(row.long_seconds), held(row.short_seconds)) for row in alert_windows(one)]
+        return {state.window.severity for state in states if state.state == "firing"}
+
+
+@pytest.mark.parametrize("objective", ["0.999", "0.99", "0.95", "0.9"])
+def test_calm_months_alert_nobody_and_a_total_failure_at_night_opens_a_ticket_within_three_hours(objective):
+    one = slo(objective)
+    for seed in range(5):
+        calm = Month(seed, error=float(one.budget_ratio) / 5)
+        assert not any(calm.firing(one, minute) for minute in range(0, 30 * 1440, 20))
+        night = 20 * 1440 + 22 * 60 + 7 * seed  # right after the day's traffic
+        down = Month(seed, error=float(one.budget_ratio) / 5, failing=night)
+        assert any("ticket" in down.firing(one, night + minute) for minute in range(0, 180))
 
 
 def test_detection_in_minutes_waits_for_the_evidence():

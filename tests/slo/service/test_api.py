@@ -54,7 +54,7 @@ def test_one_slo_is_the_designs_example_to_the_field(example: Any, serve: Any) -
         "severity": "page", "long": "1h", "short": "5m", "factor": "14.4", "state": "inactive", "since": None,
     }  # fmt: skip
     assert [(a["severity"], a["long"], a["factor"]) for a in alerts[1:]] == [
-        ("page", "6h", "6"), ("ticket", "1d", "3"), ("ticket", "3d", "1"),
+        ("page", "6h", "6"), ("ticket", "2h", "15"), ("ticket", "1d", "3"), ("ticket", "3d", "1"),
     ]  # fmt: skip
     assert [a["state"] for a in alerts] == ["inactive", "inactive", "inactive", "firing"]  # 1.02 and 1.1 pass 1
     assert got == {
