@@ -27,6 +27,7 @@ from exporter.sources.engine import EngineSource
 from exporter.sources.nvml import SIMULATED, NvmlSource
 from exporter.sources.probe import ProbeSource
 from exporter.sources.processes import EngineProcesses
+from exporter.sources.roster import Roster
 from exporter.sources.trace_counts import Models
 from exporter.sources.traces import TracesSource
 
@@ -125,7 +126,7 @@ class Agent:
                     node=self.node,
                     driver=SIMULATED,
                     deadline_seconds=deadline,
-                    expected=None,
+                    roster=Roster(None),
                     environment={ENVIRONMENT: json.dumps(scenario)},
                 )
             )

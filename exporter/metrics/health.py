@@ -16,7 +16,7 @@ SEEN = Family("gpu_seen", MetricType.GAUGE, "GPUs that answered in the last coll
 READING_MISSING = Family(
     "gpu_reading_missing",
     MetricType.GAUGE,
-    "1 for each figure a GPU did not give, with the reason: unsupported, no_permission, lost, timeout, error.",
+    "1 for each figure a GPU did not give, with the reason: unsupported, no_permission, lost, timeout, released, error.",
     ("family", "reason", *GPU_LABELS),
 )
 XID_ERRORS = Family(
@@ -26,6 +26,31 @@ XID_ERRORS = Family(
     ("xid", "class", *GPU_LABELS),
     "",
     "hw.errors",
+)
+XID_INFO = Family(
+    "gpu_xid_info",
+    MetricType.GAUGE,
+    "Always 1; class and recommended action of each XID that is counted here. What the driver asks for stands above it: "
+    "gpu_recovery_action. Join on `node` and `xid`.",
+    ("xid", "class", "action", "node", SIMULATED_LABEL),
+)
+DCGM_XID_TOTAL = Family(
+    "DCGM_EXP_XID_ERRORS_TOTAL",
+    MetricType.COUNTER,
+    "XID errors by code, of those that have happened: gpu_xid_errors_total under dcgm-exporter's name.",
+    ("xid", *GPU_LABELS),
+)
+DCGM_XID_COUNT = Family(
+    "DCGM_EXP_XID_ERRORS_COUNT",
+    MetricType.GAUGE,
+    "XID errors by code in the last five minutes; 0 without a code where there were none.",
+    ("xid", "window_size_in_ms", *GPU_LABELS),
+)
+SXID_ERRORS = Family(
+    "gpu_nvswitch_sxid_errors_total",
+    MetricType.COUNTER,
+    "NVSwitch errors (SXids) by switch, code and severity: fatal, non_fatal, correctable, other. From the kernel log.",
+    ("nvswitch", "pci_bus_id", "sxid", "severity", "node"),
 )
 RECOVERY_ACTION = Family(
     "gpu_recovery_action",

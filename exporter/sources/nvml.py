@@ -2,63 +2,46 @@
 
 A GPU that hung is not asked again until its back-off has passed, so that it costs one collection and not the others'
 readings; it stays reported as unresponsive meanwhile. The same holds for the driver as a whole and for its wait for
-XID events. GPUs the bus shows and the driver does not are still expected (exporter.sources.pci).
+XID events. GPUs the bus shows and the driver does not are still expected (exporter.sources.roster).
+
+The driver can be let go, so that it can be unloaded and replaced: no process of the agent has it open then.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from exporter.facts import Part
+from exporter.gpu_book import GpuBook
 from exporter.metrics import health
 from exporter.model import SIMULATED_LABEL, Collected, Health, Reading, SeriesTable
 from exporter.sources import pci
+from exporter.sources.backoff import Backoff
 from exporter.sources.gpu_readings import GpuReadings
 from exporter.sources.nvml_process import Answer, DriverProcess, Frame
+from exporter.sources.roster import Roster
+from exporter.sources.xid_readings import meanings
 
 NVML = "pynvml"
 SIMULATED = "exporter.simulation.driver"
 _DRIVER = "driver"
 _EVENTS = "events"
 _UNSEEN = "unseen"
-_BUS_SCAN_SECONDS = 60.0
 _SEARCH_SECONDS = (60.0, 3600.0)
 """First and longest wait between two searches for GPUs that the bus shows and the driver does not."""
 
-
-class Backoff:
-    """Which things are to be left alone until when, in the caller's seconds; each failure in a row doubles the wait."""
-
-    def __init__(self, first_seconds: float, longest_seconds: float) -> None:
-        self._first = first_seconds
-        self._longest = longest_seconds
-        self._until: dict[str, tuple[float, float]] = {}
-
-    def failed(self, thing: str, now: float) -> None:
-        """Leave `thing` alone, for twice as long as the last time."""
-        wait = min(self._until[thing][1] * 2, self._longest) if thing in self._until else self._first
-        self._until[thing] = now + wait, wait
-
-    def mended(self, thing: str) -> None:
-        """Forget the failures of `thing`."""
-        self._until.pop(thing, None)
-
-    def blocked(self, thing: str, now: float) -> bool:
-        """Whether `thing` is to be left alone."""
-        return thing in self._until and now < self._until[thing][0]
-
-    def failing(self, thing: str) -> bool:
-        """Whether `thing` failed the last time it was tried."""
-        return thing in self._until
+_log = logging.getLogger(__name__)
 
 
 class NvmlSource:
     """All GPUs of this node, one worker process, one collection at a time.
 
-    `driver` is the module the worker imports; `expected` gives the bus ids of the GPUs the node should have, None where
-    the driver's own count is all there is (simulation). `retry_seconds` are the first and the longest back-off. `who`
-    has the driver asked for MIG instances and for the processes on each GPU too: two calls a GPU more.
+    `driver` is the module the worker imports; `roster` says which GPUs the node should have; `book` is where XIDs are
+    counted. `retry_seconds` are the first and the longest back-off. `who` has the driver asked for MIG instances and
+    for the processes on each GPU too: two calls a GPU more.
     """
 
     def __init__(
@@ -67,7 +50,8 @@ class NvmlSource:
         node: str,
         driver: str = NVML,
         deadline_seconds: float = 2.0,
-        expected: Callable[[], Sequence[str]] | None = pci.gpus,
+        roster: Roster | None = None,
+        book: GpuBook | None = None,
         environment: Mapping[str, str] | None = None,
         retry_seconds: tuple[float, float] = (10.0, 120.0),
         who: bool = False,
@@ -78,10 +62,12 @@ class NvmlSource:
         self._process = DriverProcess(driver, deadline_seconds=deadline_seconds, environment=environment)
         self._backoff = Backoff(*retry_seconds)
         self._search = Backoff(*_SEARCH_SECONDS)
-        self._expected = expected
+        self._roster = roster or Roster(pci.gpus)
+        self._book = book or GpuBook()
         self._who = who
         self._processes: dict[int, tuple[str, ...]] = {}
-        self._bus: tuple[float, Sequence[str]] | None = None
+        self._released_until: float | None = None
+        self._asking = asyncio.Lock()
         self._count = 0
         self._driver_version = ""
         self._with_events = True
@@ -110,24 +96,59 @@ class NvmlSource:
         """End the worker."""
         await self._process.close()
 
+    @property
+    def released(self) -> float:
+        """Seconds for which the driver will still be left alone; 0 while it is read."""
+        return 0.0 if self._released_until is None else max(0.0, self._released_until - self._clock())
+
+    async def release(self, seconds: float) -> None:
+        """Let go of the driver: end the process that has it open, and start none for `seconds` or until `take`."""
+        self._released_until = self._clock() + seconds
+        async with self._asking:
+            await self._process.close()
+        stuck = f"; {self.abandoned} stuck in the driver could not be ended" if self.abandoned else ""
+        _log.info("the driver is let go for %g s or until SIGUSR2: no process reads it%s", seconds, stuck)
+
+    def take(self) -> None:
+        """Read the driver again from the next collection on, even one that failed a moment ago."""
+        self._released_until = None
+        self._backoff.mended(_DRIVER)
+
     async def collect(self) -> Collected:
         """Ask the worker once. Readings of the GPUs that answered are given even when another one hung."""
         started = self._clock()
-        if self._last is not None and self._backoff.blocked(_DRIVER, started):
-            answer = Answer(self._last.outcome, [], self._last.reason)
-        else:
-            skip = {index for index in range(self._count) if self._backoff.blocked(_gpu_at(index), started)}
-            events = not self._backoff.blocked(_EVENTS, started)
-            if events and not self._with_events:
-                self._process.give_up()  # it did not register its GPUs for events: a fresh one does
-            self._with_events = events
-            answer = await self._process.ask(skip=skip, events=events, who=self._who)
-            self._learn(answer)
-            self._last = answer
+        async with self._asking:
+            answer = await self._ask(started)
+        self._learn_xids(self._process.late())
         readings = tuple(self._compose(answer))
         up = answer.outcome == "done"
         facts = tuple(one.fact for one in self._gpus.values() if one.fact is not None)
         return Collected(readings, Health(self.name, up, self._clock() - started, "" if up else answer.reason), facts)
+
+    async def _ask(self, now: float) -> Answer:
+        if self.released:
+            stuck = f"; {self.abandoned} processes are stuck in it" if self.abandoned else ""
+            return Answer("released", [], f"released{stuck}")
+        if self._released_until is not None:
+            self.take()
+        if self._last is not None and self._backoff.blocked(_DRIVER, now):
+            return Answer(self._last.outcome, [], self._last.reason)
+        skip = {index for index in range(self._count) if self._backoff.blocked(_gpu_at(index), now)}
+        events = not self._backoff.blocked(_EVENTS, now)
+        if events and not self._with_events:
+            self._process.give_up()  # it did not register its GPUs for events: a fresh one does
+        self._with_events = events
+        answer = await self._process.ask(skip=skip, events=events, who=self._who)
+        self._learn(answer)
+        self._last = answer
+        return answer
+
+    def _learn_xids(self, frames: Sequence[Frame]) -> None:
+        """Note the XIDs among `frames`. They carry the machine's own clock, which need not be the caller's."""
+        for frame in frames:
+            if frame.t == "xid":
+                ago = max(0.0, time.monotonic() - frame.at)
+                self._book.event(frame.pci, frame.code, self._clock() - ago)
 
     def _learn(self, answer: Answer) -> None:
         """Take identities, XIDs and back-offs from an answer."""
@@ -137,6 +158,7 @@ class NvmlSource:
             if frame.t == "hello":
                 self._count, self._driver_version = frame.count, frame.driver
             elif frame.t == "gpu":
+                self._by_index = {at: pci for at, pci in self._by_index.items() if pci != frame.pci}
                 self._by_index[frame.index] = frame.pci
                 self._gpu(frame.pci).name(
                     index=frame.index,
@@ -146,13 +168,12 @@ class NvmlSource:
                     driver=self._driver_version,
                     events=frame.events,
                 )
-            elif frame.t == "xid":
-                self._gpu(frame.pci).xid(frame.code, now)
             elif frame.t == "figures":
                 self._backoff.mended(_gpu_at(frame.index))
                 self._learn_who(frame, users)
             elif frame.t == "end":
                 self._learn_end(frame, now)
+        self._learn_xids(answer.frames)
         self._processes = {pid: tuple(uuids) for pid, uuids in users.items()}
         if answer.outcome == "hung" and answer.stuck is not None:
             stuck = _gpu_at(answer.stuck.index)
@@ -179,31 +200,40 @@ class NvmlSource:
             self._process.give_up()
         elif end.waited:
             self._backoff.mended(_EVENTS)
+        if end.changed:
+            self._process.give_up()  # a fresh one finds out which GPUs there are now
 
     def _compose(self, answer: Answer) -> Iterator[Reading]:
         """The page's readings of this collection."""
         now = self._clock()
-        expected = self._expected_gpus(now)
+        for address in self._roster.look(now):
+            self._gpus.pop(address, None)
         figures = [frame for frame in answer.frames if frame.t == "figures"]
-        answered = {frame.pci: frame for frame in figures if frame.pci and not frame.lost and "" not in frame.missing}
+        answered = {frame.pci: frame for frame in figures if frame.pci and frame.values and not frame.lost}
         lost = {frame.pci or self._by_index.get(frame.index, "") for frame in figures if frame.lost}
         events_hang = self._backoff.failing(_EVENTS)
         for address, frame in answered.items():
             yield from self._gpu(address).answered(frame.values, frame.missing, now, responsive=not events_hang)
-        unseen = [
-            address for address in {**dict.fromkeys(self._gpus), **dict.fromkeys(expected)} if address not in answered
-        ]
-        for address in unseen:
-            yield from self._gpu(address).silent(self._silence(address, answer, lost), now)
-        count = max(len(expected), self._count if self._expected is None or answered else 0)
+        known = dict.fromkeys((*self._gpus, *self._roster.on_bus))
+        for address in known:
+            if address not in answered:
+                yield from self._gpu(address).silent(self._silence(address, answer, lost), now)
+        count = self._roster.count(known, self._count)
         yield Reading(self._node_series.get(health.EXPECTED, {}), count)
-        yield Reading(self._node_series.get(health.SEEN, {}), len(answered))
-        self._look_again(answer, bool(lost), len(answered) < count, now)
+        if answer.outcome != "released":  # nobody looked, which is not the same as none being there
+            yield Reading(self._node_series.get(health.SEEN, {}), len(answered))
+            self._look_again(answer, bool(lost), len(answered) < count, now)
+        codes = {code for address in known for code in self._book.at(address).xids}
+        yield from meanings(codes, self._node_series)
 
     def _silence(self, address: str, answer: Answer, lost: set[str]) -> str:
-        """Why the GPU at `address` gave nothing: timeout, lost or error."""
+        """Why the GPU at `address` gave nothing: released, timeout, lost or error."""
+        if answer.outcome == "released":
+            return "released"
         if answer.outcome in ("hung", "waiting") or self._hangs(address):
             return "timeout"
+        if any(frame.pci == address and frame.t == "figures" and not frame.lost for frame in answer.frames):
+            return "error"  # it answered, and every figure was refused
         if address in lost or (answer.outcome == "done" and ("" in lost or self._gpu(address).named)):
             return "lost"
         return "error"
@@ -227,18 +257,12 @@ class NvmlSource:
                     self._process.give_up()
                 backoff.failed(_UNSEEN, now)
 
-    def _expected_gpus(self, now: float) -> Sequence[str]:
-        """GPUs on the bus, looked for again once a minute."""
-        if self._expected is None:
-            return ()
-        if self._bus is None or now - self._bus[0] >= _BUS_SCAN_SECONDS:
-            self._bus = now, self._expected()
-        return self._bus[1]
-
     def _gpu(self, address: str) -> GpuReadings:
         found = self._gpus.get(address)
         if found is None:
-            found = self._gpus[address] = GpuReadings(address, node=self._node, simulated=self._simulated)
+            found = self._gpus[address] = GpuReadings(
+                address, node=self._node, simulated=self._simulated, book=self._book
+            )
         return found
 
 

@@ -44,6 +44,8 @@ class Frame(msgspec.Struct, frozen=True):
     parts: list[str] | None = None
     lost: bool = False
     overdue: bool = False
+    changed: bool = False
+    at: float = 0.0
     waited: bool = False
     number: int = 0
 
@@ -52,10 +54,11 @@ class Answer(msgspec.Struct):
     """What came back from one request. `outcome`:
 
     done, failed (the driver said so: `reason`), hung (`stuck` is the announced GPU, None while the driver was opened),
-    ended (the worker died), starting (not up yet), waiting (too many abandoned workers stand).
+    ended (the worker died), starting (not up yet), waiting (too many abandoned workers stand), released (no worker is
+    wanted for now).
     """
 
-    outcome: Literal["done", "failed", "hung", "ended", "starting", "waiting"]
+    outcome: Literal["done", "failed", "hung", "ended", "starting", "waiting", "released"]
     frames: list[Frame]
     reason: str = ""
     stuck: Frame | None = None
@@ -76,6 +79,8 @@ class DriverProcess:
         self._up = False
         self._number = 0
         self._abandoned: list[asyncio.subprocess.Process] = []
+        self._rests: set[asyncio.Task[None]] = set()
+        self._late: list[Frame] = []
 
     @property
     def abandoned(self) -> int:
@@ -163,12 +168,33 @@ class DriverProcess:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         self._abandoned.append(process)
+        rest = asyncio.ensure_future(self._rest(process))
+        self._rests.add(rest)
+        rest.add_done_callback(self._rests.discard)
+
+    def late(self) -> list[Frame]:
+        """XIDs that workers told before they were given up, each once."""
+        late, self._late = self._late, []
+        return late
+
+    async def _rest(self, process: asyncio.subprocess.Process) -> None:
+        """What a worker that was given up had still told: an XID is not lost with the worker that saw it."""
+        while frame := await self._frame(process):
+            if frame.t == "xid":
+                self._late.append(frame)
 
     async def close(self) -> None:
-        """End the worker; wait a moment for it and for abandoned ones, so that none is left where that can be had."""
+        """End the worker; wait a moment for it and for abandoned ones, so that none is left where that can be had.
+
+        With the process goes all it had open of the driver. `ask` starts a fresh one.
+        """
         self.give_up()
         waiting = [asyncio.ensure_future(process.wait()) for process in self._abandoned]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=1)
             for task in late:
                 task.cancel()
+        if self._rests:
+            _, unread = await asyncio.wait(self._rests, timeout=0.1)
+            for rest in unread:
+                rest.cancel()

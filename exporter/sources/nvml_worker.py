@@ -9,7 +9,9 @@ small; it sends raw numbers, and exporter.sources.figures gives them names and u
 Requests: {"number", "skip": [indexes], "events": bool, "who": bool}. Answers, in order, by their key "t": started;
 hello (driver, count) or failed (code, text); for each GPU: reading (index), gpu (identity, once a process), figures
 (pci, values, missing, lost; where `who` was asked pids and, now and then, parts: UUIDs of MIG instances); end (number;
-overdue, waited: whether the wait for events hangs, has ever come back). `xid` (pci, code) may stand anywhere between.
+overdue, waited: whether the wait for events hangs, has ever come back; changed: the driver has more or fewer GPUs than
+this process knows). `xid` (pci, code, at: seconds of CLOCK_MONOTONIC) may stand anywhere between. A driver that was
+unloaded under the process is `failed` in the middle of a collection, and the process ends.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ EVENT_OVERDUE_SECONDS = 3.0
 """A wait for events that has not come back after this long hangs: three times its own timeout."""
 
 LIBRARY_NOT_FOUND = 12
+DRIVER_GONE = frozenset({1, 9, 18})
+"""Uninitialised, driver not loaded, driver and library differ: what a driver that was unloaded or replaced leaves."""
 
 
 class Worker:
@@ -66,7 +70,8 @@ class Worker:
             request = json.loads(line)
             if not self.started and not self.open():
                 return 1
-            self.collect(request)
+            if not self.collect(request):
+                return 1
         return 0
 
     def open(self) -> bool:
@@ -83,8 +88,15 @@ class Worker:
         self.started = True
         return True
 
-    def collect(self, request: dict[str, Any]) -> None:
-        """Read every GPU that is not to be skipped."""
+    def collect(self, request: dict[str, Any]) -> bool:
+        """Read every GPU that is not to be skipped; False when the driver is gone."""
+        try:
+            changed = self.nvml.nvmlDeviceGetCount() != self.count
+        except self.nvml.NVMLError as error:
+            changed = True
+            if error.value in DRIVER_GONE:
+                self.say("failed", code=error.value, text=str(error))
+                return False
         if request["events"] and self.event_set is None:
             self.open_events()
         for index in range(self.count):
@@ -96,7 +108,8 @@ class Worker:
             threading.Thread(target=self.wait_for_events, daemon=True).start()
         overdue = self.waiting_since is not None and time.monotonic() - self.waiting_since > EVENT_OVERDUE_SECONDS
         self.collection += 1
-        self.say("end", number=request["number"], overdue=overdue, waited=self.waited)
+        self.say("end", number=request["number"], overdue=overdue, waited=self.waited, changed=changed)
+        return True
 
     def read(self, index: int, *, who: bool) -> None:
         """Read one GPU and say what it gave; on the first time, who it is."""
@@ -166,7 +179,7 @@ class Worker:
             self.waited = True
             pci = self.by_handle.get(handle_key(event.device), "")
             if event.eventType == XID_EVENT and pci:
-                self.say("xid", pci=pci, code=int(event.eventData))
+                self.say("xid", pci=pci, code=int(event.eventData), at=time.monotonic())
 
 
 def handle_key(handle: Any) -> Any:

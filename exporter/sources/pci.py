@@ -19,21 +19,30 @@ def bus_id(address: str) -> str:
     return f"{match[1]:0>8}:{match[2]}".upper() if match else address.upper()
 
 
+def passed_through(devices: Path = PCI_DEVICES) -> frozenset[str]:
+    """Bus ids of the NVIDIA GPUs that belong to a virtual machine now."""
+    return frozenset(address for address, away in _scan(devices) if away)
+
+
 def gpus(devices: Path = PCI_DEVICES) -> tuple[str, ...]:
     """Bus ids of the NVIDIA GPUs under `devices`, sorted; none where the folder cannot be read.
 
     A GPU bound to vfio-pci belongs to a virtual machine, and no driver here will ever show it: it is left out.
     """
+    return tuple(sorted(address for address, away in _scan(devices) if not away))
+
+
+def _scan(devices: Path) -> list[tuple[str, bool]]:
+    """(bus id, whether it is passed through) of every NVIDIA GPU."""
     found = []
     try:
         for device in devices.iterdir():
-            if _read(device / "vendor") != _NVIDIA or not _read(device / "class").startswith(_DISPLAY_CLASSES):
-                continue
-            if (device / "driver").resolve().name != _PASSED_THROUGH:
-                found.append(bus_id(device.name))
+            if _read(device / "vendor") == _NVIDIA and _read(device / "class").startswith(_DISPLAY_CLASSES):
+                away = (device / "driver").resolve().name == _PASSED_THROUGH
+                found.append((bus_id(device.name), away))
     except OSError:
-        return ()
-    return tuple(sorted(found))
+        return []
+    return found
 
 
 def _read(path: Path) -> str:

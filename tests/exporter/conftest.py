@@ -11,6 +11,7 @@ import pytest
 
 from exporter.model import Collected
 from exporter.sources.nvml import NvmlSource
+from exporter.sources.roster import Roster
 from tests.exporter.stub_driver import StubDriver
 
 HERE = Path(__file__).parent
@@ -60,7 +61,8 @@ class FakeDriver:
         return str(HERE / "fake_drivers"), str(HERE.parent.parent)
 
     def source(self, **options: Any) -> NvmlSource:
-        options = {"deadline_seconds": 1.0, "retry_seconds": (1000.0, 1000.0), "expected": lambda: (), **options}
+        roster = Roster(options.pop("expected", lambda: ()), passed_through=lambda: ())
+        options = {"deadline_seconds": 1.0, "retry_seconds": (1000.0, 1000.0), "roster": roster, **options}
         return NvmlSource(node="n1", driver="fake_nvml", environment=self.environment, **options)
 
 

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from exporter.sources.nvml import NvmlSource
+from exporter.sources.roster import Roster
 
 FOLDER = Path(__file__).parent / "fake_drivers"
 ROOT = Path(__file__).parents[2]
@@ -202,5 +203,6 @@ class StubDriver:
 
     def source(self, **options: Any) -> NvmlSource:
         """A source on it, whose back-offs are longer than any test."""
-        settings = {"deadline_seconds": 2.0, "retry_seconds": (1000.0, 1000.0), "expected": lambda: (), **options}
+        roster = Roster(options.pop("expected", lambda: ()), passed_through=lambda: ())
+        settings = {"deadline_seconds": 2.0, "retry_seconds": (1000.0, 1000.0), "roster": roster, **options}
         return NvmlSource(node="n1", environment=self.environment, **settings)

@@ -15,6 +15,7 @@ from exporter.simulation import driver, fleet
 from exporter.simulation.world import ENVIRONMENT, LIVE_AFTER_SECONDS, LIVE_SECONDS, Scenario
 from exporter.sources import nvml_worker
 from exporter.sources.nvml import SIMULATED, NvmlSource
+from exporter.sources.roster import Roster
 
 START = 1_790_000_000.0
 HOT = START + LIVE_AFTER_SECONDS + 60
@@ -107,7 +108,7 @@ def test_a_scenario_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 async def _collect() -> dict[tuple[str, str], float]:
     scenario = Scenario(NODE, 7, time.time() - LIVE_AFTER_SECONDS - 10)
     source = NvmlSource(
-        node=NODE, driver=SIMULATED, expected=None, environment={ENVIRONMENT: scenario.to_json()}, deadline_seconds=20
+        node=NODE, driver=SIMULATED, roster=Roster(None), environment={ENVIRONMENT: scenario.to_json()}, deadline_seconds=20
     )
     try:
         await source.collect()

@@ -11,6 +11,7 @@ import pytest
 
 from exporter.facts import Gpu, Part
 from exporter.sources.nvml import NvmlSource
+from exporter.sources.roster import Roster
 
 FAKE = Path(__file__).parents[1] / "fake_drivers"
 
@@ -32,7 +33,7 @@ class Driver:
             node="n1",
             driver="fake_nvml",
             environment=environment,
-            expected=lambda: (),
+            roster=Roster(lambda: (), passed_through=lambda: ()),
             deadline_seconds=10,
             retry_seconds=(1000.0, 1000.0),
             **options,
