@@ -11,14 +11,14 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter import finding
+from exporter import finding, listen
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
 from exporter.model import Finder, InputError, Snapshot, Source
 from exporter.objectives import Objective
 from exporter.otlp import OtlpSource
-from exporter.server import Server, parse_listen
+from exporter.server import Server
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
 from exporter.settings_probe import ProbeSettings
 from exporter.simulation.world import ENVIRONMENT
@@ -30,6 +30,7 @@ from exporter.sources.processes import EngineProcesses
 from exporter.sources.roster import Roster
 from exporter.sources.trace_counts import Models
 from exporter.sources.traces import TracesSource
+from exporter.web_gate import WebGate
 
 NODE_VARIABLE = "NODE_NAME"
 """Where a DaemonSet puts the node's name; the host name of its pod would be the pod's."""
@@ -51,7 +52,10 @@ class Agent:
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
         self._otlp: OtlpSource | None = None
-        self._server = Server(settings.listen, self._latest, interval_seconds=settings.interval_seconds)
+        self._gate = WebGate(Path(settings.web_config)) if settings.web_config else None
+        self._server = Server(
+            settings.listen, self._latest, interval_seconds=settings.interval_seconds, gate=self._gate
+        )
         self._finders: list[Finder] = []
         sources = self._sources()
         self._collector = Collector(
@@ -119,6 +123,8 @@ class Agent:
         deadline = min(DEADLINE_SECONDS, settings.interval_seconds * DEADLINE_SHARE)
         pods = finding.pods(settings, deadline_seconds=deadline)
         sources: list[Source] = [] if pods is None else [pods]
+        if self._gate is not None:
+            sources.append(self._gate)
         if settings.gpu == "simulated":
             scenario = {"node": self.node, **settings.simulation}
             sources.append(
@@ -165,7 +171,7 @@ class Agent:
             )
             sources.append(self._otlp)
         if settings.traces is not None:
-            host, port = parse_listen(settings.traces.listen)
+            host, port = listen.parse(settings.traces.listen)
             sources.append(
                 TracesSource(
                     host,

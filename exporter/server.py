@@ -1,42 +1,37 @@
-"""Serves the latest page over HTTP. No request calls a driver or an engine: it hands out bytes that lie ready."""
+"""Serves the latest page over HTTP. No request calls a driver or an engine: it hands out bytes that lie ready.
+
+Imports exporter.exposition, exporter.listen, exporter.web_gate and exporter.model.
+"""
 
 from __future__ import annotations
 
-import errno
 import html
-import re
 import time
 from collections.abc import Callable
 
 from aiohttp import web
 
 from exporter.exposition import Page
-from exporter.model import InputError
+from exporter.listen import bind, parse
+from exporter.web_gate import WebGate
 
 STALE_AFTER_INTERVALS = 3
 """Collections that may be missed before /healthz says that the agent has stopped collecting."""
 SHUTDOWN_SECONDS = 1.0
-_ADDRESS = re.compile(r"(?:\[(?P<host6>[^\[\]/]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """`host:port` (an IPv6 host in brackets) as its parts. Raises InputError."""
-    match = _ADDRESS.fullmatch(listen)
-    if match is None or int(match["port"]) > 65535:
-        raise InputError(f"{listen}: not an address to listen on; write host:port, as in 127.0.0.1:9400")
-    return match["host6"] or match["host"], int(match["port"])
 
 
 class Server:
     """Serves what `latest` gives on `listen` ("host:port", port 0 for any free one).
 
-    `latest` gives the newest page, None before the first; `url` is known once started.
+    `latest` gives the newest page, None before the first; `url` is known once started. `gate` stands before it all.
     """
 
-    def __init__(self, listen: str, latest: Callable[[], Page | None], *, interval_seconds: float) -> None:
-        self._listen = listen
-        self._host, self._port = parse_listen(listen)
+    def __init__(
+        self, listen: str, latest: Callable[[], Page | None], *, interval_seconds: float, gate: WebGate | None = None
+    ) -> None:
+        self._address = parse(listen)
         self._latest = latest
+        self._gate = gate
         self._stale_after = interval_seconds * STALE_AFTER_INTERVALS
         self._runner: web.AppRunner | None = None
         self._started_at = time.time()
@@ -49,22 +44,23 @@ class Server:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        sock = bind(self._address)
+        if self._gate is not None:
+            self._gate.protect(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
-            await self.stop()
-            if error.errno == errno.EADDRINUSE:
-                raise InputError(
-                    f"{self._listen}: the port is in use; end what listens there, or choose another with --listen"
-                ) from error
-            raise InputError(f"{self._listen}: cannot listen: {error.strerror or error}; see --listen") from error
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+        scheme = "http"
+        if self._gate is None:
+            await web.SockSite(self._runner, sock).start()
+        else:
+            scheme = self._gate.scheme
+            await self._gate.serve(self._runner, sock)
+        self.url = f"{scheme}://{self._address._replace(port=sock.getsockname()[1])}"
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._gate is not None:
+            await self._gate.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

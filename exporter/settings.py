@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     node: str = ""
     listen: str = DEFAULT_LISTEN
+    web_config: str = ""
     interval_seconds: float = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
     engines: tuple[EngineSettings, ...] = ()

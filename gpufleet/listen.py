@@ -1,32 +1,23 @@
-"""Addresses and URLs as arguments of commands. Imports the standard library alone."""
+"""Addresses and URLs as arguments of commands. Imports exporter.listen."""
 
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from exporter import listen
+from exporter.listen import Address
+from exporter.model import InputError
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 takes any that is free."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+__all__ = ["Address", "address", "http_url"]
 
 
 def address(text: str) -> Address:
     """Read 127.0.0.1:9490 or [::1]:9490; for argparse."""
     try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or port is None or parts.path or parts.username:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address: write host:port, like 127.0.0.1:9490")
-    return Address(host, port)
+        return listen.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def http_url(text: str) -> str:

@@ -1,13 +1,12 @@
 """Runs an SLO service and its API on one address until it is told to stop. For `slo serve` and `up`.
 
-Imports slo.service, slo.api and the routes of rules and boards.
+Imports slo.service, slo.api, the routes of rules and boards, and exporter.web_gate for TLS and passwords.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import signal
@@ -17,7 +16,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from exporter.listen import bind
 from exporter.model import InputError
+from exporter.web_gate import WebGate
 from gpufleet.listen import Address
 from gpufleet.routes import routes
 from slo.api import make_app
@@ -67,31 +68,27 @@ def open_ledger(data: Path) -> Iterator[Ledger]:
             yield ledger
 
 
-def bind(listen: Address) -> socket.socket:
-    """A listening socket. Raises InputError where the address cannot be had."""
-    try:
-        family, _, _, _, where = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server((str(where[0]), int(where[1])), family=family)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = "the port is in use: end what listens there, or name another"
-        else:
-            why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-            what = f"cannot listen ({why}): name an address of this machine"
-        raise InputError(f"--listen {listen}: {what}") from error
-
-
 async def open_and_serve(
-    slos: Sequence[Slo], *, agents: Sequence[str], prometheus: str | None, data: Path | None, listen: Address
+    slos: Sequence[Slo],
+    *,
+    agents: Sequence[str],
+    prometheus: str | None,
+    data: Path | None,
+    listen: Address,
+    web_config: Path | None = None,
 ) -> None:
     """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
+    gate = WebGate(web_config) if web_config is not None else None
     with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
         print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
-        await serve(Service(slos, source, ledger), sock, started=lambda url: print(f"page on {url}", flush=True))
+        service = Service(slos, source, ledger)
+        await serve(service, sock, started=lambda url: print(f"page on {url}", flush=True), gate=gate)
 
 
-async def serve(service: Service, sock: socket.socket, *, started: Callable[[str], None]) -> None:
+async def serve(
+    service: Service, sock: socket.socket, *, started: Callable[[str], None], gate: WebGate | None = None
+) -> None:
     """Serve on a bound socket until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
 
     Raises whatever ends the service itself.
@@ -100,17 +97,19 @@ async def serve(service: Service, sock: socket.socket, *, started: Callable[[str
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)
-    url = f"http://{Address(*sock.getsockname()[:2])}"
-    runner = web.AppRunner(
-        make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url)),
-        access_log=None,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
+    url = f"{'http' if gate is None else gate.scheme}://{Address(*sock.getsockname()[:2])}"
+    app = make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url))
+    if gate is not None:
+        gate.protect(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     working = asyncio.create_task(service.run())
     stopping = asyncio.create_task(stop.wait())
     try:
-        await web.SockSite(runner, sock).start()
+        if gate is None:
+            await web.SockSite(runner, sock).start()
+        else:
+            await gate.serve(runner, sock)
         started(url)
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -120,4 +119,6 @@ async def serve(service: Service, sock: socket.socket, *, started: Callable[[str
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+        if gate is not None:
+            await gate.close()
         await runner.cleanup()

@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.listen import bind
 from exporter.model import InputError
 from exporter.settings import EngineSettings, Settings
 from gpufleet import default_slos, discovery, history, incidents
@@ -29,7 +30,7 @@ from gpufleet.console import Console
 from gpufleet.discovery import FoundEngine, FoundGpus
 from gpufleet.listen import Address
 from gpufleet.objectives import objectives_of
-from gpufleet.serving import LEDGER_FILE, bind, data_directory, open_ledger, serve
+from gpufleet.serving import LEDGER_FILE, data_directory, open_ledger, serve
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
 from slo.ledger import Ledger, LedgerError

@@ -41,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen", type=address, metavar="HOST:PORT", help=f"where to serve the page (default: {DEFAULT_LISTEN})"
     )
+    parser.add_argument(
+        "--web-config", type=Path, metavar="FILE", help="TLS and passwords, as Prometheus' exporters take them"
+    )
     parser.add_argument("--once", action="store_true", help="print one page and exit")
     parser.set_defaults(run=run)
 
@@ -52,6 +55,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         settings = msgspec.structs.replace(settings, gpu=args.gpu)
     if args.listen:
         settings = msgspec.structs.replace(settings, listen=str(args.listen))
+    if args.web_config:
+        settings = msgspec.structs.replace(settings, web_config=str(args.web_config))
     known = {engine.url.rstrip("/") for engine in settings.engines}
     added = dict.fromkeys(url for url in args.engine if url.rstrip("/") not in known)
     engines = (*settings.engines, *(EngineSettings(url=url) for url in added))

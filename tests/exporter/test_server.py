@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 
 from exporter.exposition import Page
+from exporter.listen import Address, parse
 from exporter.model import InputError
-from exporter.server import Server, parse_listen
+from exporter.server import Server
 
 BODY = b"# HELP x y\n# TYPE x gauge\nx 1\n"
 
@@ -103,8 +104,8 @@ def test_a_port_in_use_is_said():
 )
 def test_an_address_that_is_none_is_refused(listen: str):
     with pytest.raises(InputError, match="write host:port"):
-        parse_listen(listen)
+        parse(listen)
 
 
 def test_an_ipv6_address_stands_in_brackets():
-    assert parse_listen("[::1]:9400") == ("::1", 9400)
+    assert parse("[::1]:9400") == Address("::1", 9400)

@@ -89,7 +89,7 @@ def test_a_port_in_use_and_a_ledger_in_use_are_said(slos, capsys):
         address = url.removeprefix("http://")
         arguments = ["slo", "serve", "--slos", str(slos), "--agent", "http://127.0.0.1:9", "--listen", address]
         assert main([*arguments, "--data", str(slos / "other")]) == 1
-        in_use = f"--listen {address}: the port is in use: end what listens there, or name another\n"
+        in_use = f"{address}: the port is in use; end what listens there, or choose another with --listen\n"
         assert capsys.readouterr().err == in_use
         assert main([*arguments, "--data", str(slos / "data")]) == 1
         assert capsys.readouterr().err.startswith(f"{slos / 'data'}: in use by another gpufleet: stop that one")

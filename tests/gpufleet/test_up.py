@@ -152,7 +152,7 @@ def refused(free_port: Port, state: Path, *more: str, port: int | None = None) -
 def test_a_port_in_use_is_said_at_once(free_port: Port, tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
         said = refused(free_port, tmp_path, "--simulate", port=other.server_port)
-    assert re.fullmatch(r"--listen 127\.0\.0\.1:\d+: the port is in use: .*\n", said)
+    assert re.fullmatch(r"127\.0\.0\.1:\d+: the port is in use; .* --listen\n", said)
     assert list(tmp_path.iterdir()) == []
 
 
