@@ -10,8 +10,9 @@ Imports slo and alerts.counts. All of them read recorded sums and ratios, hence 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
+from alerts.annotations import LOOK_BACK, burn_facts, burn_text
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts, Side
 from alerts.links import Links
 from alerts.promql import either
@@ -19,11 +20,9 @@ from alerts.recording import Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.burn import evidence, evidence_of
-from slo.model import Alerting, Matcher
+from slo.model import Alerting, Matcher, Method
 from slo.windows import AlertWindow, alert_windows
 
-LOOK_BACK = "10m"
-"""Of series recorded every 5 m: one missed evaluation is borne."""
 NO_DATA_FOR = "5m"
 REMEMBERED = "6h"
 """How long a group that has gone is missed."""
@@ -59,8 +58,8 @@ def alert_rules(counts: Counts, links: Links) -> list[Rule]:
 def _burn_rule(counts: Counts, links: Links, window: AlertWindow) -> Rule:
     page = window.severity == "page"
     alert, said = (names.ALERT_BURN_PAGE, counts.slo.page) if page else (names.ALERT_BURN_TICKET, counts.slo.ticket)
-    expr, text = _burning(counts, counts.certain, window), _burn_text(counts, window)
-    rule = _alert(counts, links, alert, window.severity, expr, said=said, text=text)
+    expr, text, facts = _burning(counts, counts.certain, window), burn_text(counts, window), burn_facts(counts, window)
+    rule = _alert(counts, links, alert, window.severity, expr, said=said, text=text, facts=facts)
     rule["labels"] = {**_labels(rule), names.LABEL_WINDOW: window.long}
     return rule
 
@@ -78,12 +77,14 @@ def _burning(counts: Counts, side: Side, window: AlertWindow) -> str:
 
 def _exhausted(counts: Counts) -> str:
     """The value is how many budgets were spent."""
-    whole = Matcher(names.LABEL_WINDOW, "=", counts.slo.window.text)
-    spent, one_budget = counts.spent(counts.certain)
-    return (
-        f"{_recent(counts, spent, whole)} / {one_budget} >= 1\n"
-        f"and\n{_recent(counts, counts.certain.bad, whole)} >= {evidence_of(counts.slo, 'ticket')}"
-    )
+    slo, whole = counts.slo, Matcher(names.LABEL_WINDOW, "=", counts.slo.window.text)
+    if slo.window.calendar is not None and slo.method is Method.TIMESLICES:  # only the service knows its length
+        left = counts.recorded(names.ERROR_BUDGET_REMAINING)
+        spent = f'label_replace(1 - {left}, "{names.LABEL_WINDOW}", "{slo.window}", "", "") >= 1'
+    else:
+        name, one_budget = counts.spent(counts.certain)
+        spent = f"{_recent(counts, name, whole)} / {one_budget} >= 1"
+    return f"{spent}\nand\n{_recent(counts, counts.certain.bad, whole)} >= {evidence_of(counts.slo, 'ticket')}"
 
 
 def _no_data(counts: Counts) -> str:
@@ -109,8 +110,9 @@ def _recent(counts: Counts, name: str, window: Matcher) -> str:
 
 
 def _alert(
-    counts: Counts, links: Links, alert: str, severity: str, expr: str, *, said: Alerting, text: str = ""
-) -> Rule:
+    counts: Counts, links: Links, alert: str, severity: str, expr: str, *,
+    said: Alerting, text: str = "", facts: Mapping[str, str] | None = None,
+) -> Rule:  # fmt: skip
     slo = counts.slo
     own = {**constant_labels(slo), names.LABEL_SEVERITY: severity}
     simulated = f"{{{{ if $labels.{SIMULATED_LABEL} }}}}Simulated, no real hardware. {{{{ end }}}}"
@@ -119,23 +121,25 @@ def _alert(
         "expr": expr,
         "labels": {**slo.labels, **({"owner": slo.owner} if slo.owner else {}), **said.labels, **own},
         "annotations": {
-            "summary": f"{slo.id}: {_SUMMARIES[alert]}",
-            "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {text or _DESCRIPTIONS[alert]}",
+            "summary": f"{slo.id}: {SUMMARIES[alert]}",
+            "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {text or DESCRIPTIONS[alert]}",
             "runbook_url": links.runbook(alert),
-            "dashboard_url": f"{links.board}?var-{names.LABEL_ID}={slo.id}",
+            "dashboard_url": links.board_of(slo),
+            "page_url": links.page_of(slo, {label: f"{{{{ urlquery $labels.{label} }}}}" for label in slo.group_by}),
+            **(facts or {}),
             **slo.annotations,
         },
     }
 
 
-_SUMMARIES = {
+SUMMARIES = {
     names.ALERT_BURN_PAGE: "the error budget burns so fast that a person is needed now",
     names.ALERT_BURN_TICKET: "the error budget burns faster than it can bear",
     names.ALERT_EXHAUSTED: "the error budget is exhausted",
     names.ALERT_NO_DATA: "the objective is not being watched",
     names.ALERT_UNDECIDED: "bucket edges are too coarse to tell whether the error budget burns",
 }
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     names.ALERT_EXHAUSTED: "{{ $value | humanizePercentage }} of the error budget is spent.",
     names.ALERT_NO_DATA: "no series that it counts has been seen for " + NO_DATA_FOR + ".",
     names.ALERT_UNDECIDED: "burns {{ $value | humanize }} times the sustainable rate if everything between the two "
@@ -145,40 +149,6 @@ _DESCRIPTIONS = {
 
 def _group_text(counts: Counts) -> str:
     return "".join(f", {{{{ $labels.{label} }}}}" for label in counts.slo.group_by)
-
-
-def _burn_text(counts: Counts, window: AlertWindow) -> str:
-    """How fast, over which windows, how much is left and for how long at this pace."""
-    whole = counts.slo.window
-    left = _query(counts, names.ERROR_BUDGET_REMAINING, whole.text)
-    lasts = (
-        f"({left} > 0) / ignoring ({names.LABEL_WINDOW}) "
-        f"{_query(counts, names.BURN_RATE, window.long)} * {whole.seconds}"
-    )
-    labels = [f"$labels.{label}" for label in counts.by]
-    return (
-        f"burned {{{{ $value | humanize }}}} times the sustainable rate over the last {window.long}, and still does "
-        f"over the last {window.short} (limit {window.factor})."
-        + _asked(left, labels, _LEFT)
-        + _asked(lasts, labels * 2, "At this pace it lasts {{ . | first | value | humanizeDuration }}.")
-    )
-
-
-_LEFT = (
-    "{{ $left := . | first | value }}{{ if gt $left 0.0 }}Of the budget {{ $left | humanizePercentage }} is left."
-    "{{ else }}The budget is exhausted.{{ end }}"
-)
-
-
-def _asked(query: str, labels: Iterable[str], text: str) -> str:
-    """Text with the result of a query, or nothing where it has none."""
-    return f" {{{{ with printf `{query}` {' '.join(labels)} | query }}}}{text}{{{{ end }}}}"
-
-
-def _query(counts: Counts, name: str, window: str) -> str:
-    """A recorded series of the alert's own group, its label values to be filled in by printf."""
-    fixed = counts.recorded(name, Matcher(names.LABEL_WINDOW, "=", window)).removesuffix("}")
-    return f"last_over_time({fixed},{','.join(f'{label}=%q' for label in counts.by)}}}[{LOOK_BACK}])"
 
 
 def _labels(rule: Rule) -> dict[str, str]:

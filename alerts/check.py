@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,14 +17,16 @@ from pathlib import Path
 
 import yaml
 
+from alerts import formats
 from alerts.expressions import reads
 from alerts.promql import KNOWN
+from alerts.rules import dump
 from exporter.model import InputError
 from slo.names import INFO, LABEL_ID
 from slo.signals import GENERIC
 
-RULES = "rules.yaml"
 ALERTMANAGER = "alertmanager.yml"
+OPERATOR = "alertmanagerconfig.yaml"
 TESTS = "tests"
 
 
@@ -41,20 +44,27 @@ _OURS = "gpufleet_slo:"
 
 def check(directory: Path) -> Report:
     """Rules and routes. Raises InputError where the directory has no rules."""
-    rules = directory / RULES
+    rules = next((path for name in formats.FILES if (path := directory / name).exists()), directory / formats.RULES)
     faults, ran, skipped = list(_own(rules)), [f"{rules}: PromQL and names"], []
-    for tool, arguments, path in (
-        ("promtool", ("check", "rules", "--lint=all", "--lint-fatal"), rules),
-        ("amtool", ("check-config",), directory / ALERTMANAGER),
-    ):
-        if not path.exists():
-            continue
-        said = _run(tool, arguments, path)
-        if said is None:
-            skipped.append(f"{path}: {tool} is not on this machine")
-        else:
-            ran.append(f"{path}: {tool} {arguments[0]}")
-            faults += said
+    with tempfile.TemporaryDirectory() as folder:
+        plain = rules
+        if not faults and rules.name != formats.RULES.name:  # the tools read Prometheus' form alone
+            plain = Path(folder, rules.name)
+            groups = formats.read_groups(rules.read_text(encoding="utf-8"))
+            plain.write_text(dump({"groups": groups}), encoding="utf-8")
+        for tool, arguments, path, of in (
+            ("promtool", ("check", "rules", "--lint=all", "--lint-fatal"), plain, rules),
+            ("vmalert", ("-dryRun", "-loggerLevel=ERROR", "-rule"), plain, rules),
+            ("amtool", ("check-config",), directory / ALERTMANAGER, directory / ALERTMANAGER),
+        ):
+            if not path.exists():
+                continue
+            said = _run(tool, arguments, path)
+            if said is None:
+                skipped.append(f"{of}: {tool} is not on this machine")
+            else:
+                ran.append(f"{of}: {tool} {arguments[0].lstrip('-')}")
+                faults += said
     return Report(tuple(faults), tuple(ran), tuple(skipped))
 
 
@@ -74,7 +84,7 @@ def test(directory: Path) -> Report:
 
 def _own(rules: Path) -> Iterator[str]:
     try:
-        document = yaml.load(rules.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        groups = formats.read_groups(rules.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{rules}: cannot read ({error.strerror}), run `gpufleet alerts write` first") from error
     except UnicodeDecodeError:
@@ -83,8 +93,11 @@ def _own(rules: Path) -> Iterator[str]:
     except yaml.YAMLError as error:
         yield f"{rules}: not YAML: {' '.join(str(error).split())}"
         return
+    except ValueError as error:
+        yield f"{rules}: {error}, write it again with `gpufleet alerts write`"
+        return
     try:
-        found = [(group["name"], rule) for group in document["groups"] for rule in group["rules"]]
+        found = [(group["name"], rule) for group in groups for rule in group["rules"]]
         ids = [rule.get("labels", {}).get(LABEL_ID) for _, rule in found]
         expressions = [(name, rule.get("alert") or rule["record"], str(rule["expr"])) for name, rule in found]
         generic = {

@@ -1,6 +1,6 @@
 """Rule groups in the forms of those who evaluate them. Imports alerts.rules, alerts.settings and PyYAML.
 
-- prometheus: `rules.yaml`. Thanos' ruler and vmalert read the same file, and `gpufleet alerts check` lets vmalert say so.
+- prometheus: `rules.yaml`. Thanos' ruler and vmalert read the same file; `gpufleet alerts check` asks vmalert too.
 - operator: `prometheusrule.yaml`, PrometheusRule objects with the labels by which a Prometheus selects them.
 - mimir: `mimir.yaml`, as `mimirtool rules load` takes it. Its defaults are 20 rules a group and 70 groups a tenant.
 
@@ -73,7 +73,7 @@ def read_groups(text: str) -> list[Group]:
     found: list[Group] = []
     try:
         for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
-            found += (document["spec"] if "spec" in document else document)["groups"]
+            found += document.get("spec", document)["groups"]
         for group in found:
             group["name"], [rule["expr"] for rule in group["rules"]]
     except (TypeError, KeyError, AttributeError):

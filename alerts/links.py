@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from slo.model import Slo
+from slo.names import LABEL_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Links:
 
     def board_of(self, slo: Slo) -> str:
         """The SLO board at one SLO."""
-        return f"{self.board}?var-slo_id={slo.id}"
+        return f"{self.board}?var-{LABEL_ID}={slo.id}"
 
     def page_of(self, slo: Slo, group: Mapping[str, str]) -> str:
-        """The page of one SLO, or of one group of it: `group` is label → value, or what a template puts there."""
-        query = urlencode({f"group.{label}": value for label, value in group.items()}, safe="{}$ .|")
+        """The page of one SLO, or of one group of it: label → value as it stands in a URL, or a template of that."""
+        query = "&".join(f"group.{label}={value}" for label, value in group.items())
         return f"{self.page}/slo/{slo.id}{'?' if query else ''}{query}"

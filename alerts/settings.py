@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from alerts.links import Links
 from exporter.model import InputError
 from slo import names
 from slo.spec.decode import MISSING, Problems, decode, suggest
@@ -37,7 +38,12 @@ _DURATION = re.compile(r"[1-9]\d{0,6}(s|m|h|d)", re.ASCII)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _KUBERNETES = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _TIMES = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
+_URL = re.compile(r"https?://\S+")
 _OWN_LABELS = names.RESERVED_LABELS | {"simulated"}
+
+
+Faults = Iterator[tuple[int, str]]
+Line = Callable[..., int]
 
 
 class PagerDuty(msgspec.Struct, frozen=True):
@@ -150,6 +156,12 @@ class Settings(msgspec.Struct, frozen=True):
         """The label's value for one of our severities; anything else is its own."""
         return self.severities.get(ours, ours)
 
+    def links_to(self, *, page: str | None, runbooks: str | None = None, board: str | None = None) -> Links:
+        """Where links lead: as given, else as the settings say. The page serves runbooks where nothing else does."""
+        said, usual = self.links, Links()
+        to = page or said.page or usual.page
+        return Links(runbooks or said.runbooks or f"{to}/runbooks", board or said.board or usual.board, to)
+
 
 def load(path: Path) -> Settings:
     """Read a file. Raises InputError with every fault as `file:line: what is wrong, what to do`."""
@@ -183,6 +195,11 @@ def _faults(settings: Settings, node: Node) -> Iterator[tuple[int, str]]:
         above = node.at(*path[:-1]).mapping or {}
         return above[str(path[-1])].line if path[-1] in above else node.at(*path).line
 
+    for faults in (_word_faults, _text_faults, _receiver_faults, _team_faults, _hour_faults):
+        yield from faults(settings, line)
+
+
+def _word_faults(settings: Settings, line: Line) -> Faults:
     for ours in settings.severities:
         if ours not in SEVERITIES:
             yield line("severities", ours), f"{ours!r} is no severity of ours: {suggest(ours, SEVERITIES)}"
@@ -196,34 +213,25 @@ def _faults(settings: Settings, node: Node) -> Iterator[tuple[int, str]]:
             yield line("labels", label), f"alerts have a label {label!r} of their own: choose another name"
     if not _LABEL.fullmatch(settings.team_label):
         yield line("team_label"), f"{settings.team_label!r} is not a label name: letters, digits and _"
-    if not re.fullmatch(r"https?://\S+", settings.pagerduty_url):
+
+
+def _text_faults(settings: Settings, line: Line) -> Faults:
+    if not _URL.fullmatch(settings.pagerduty_url):
         yield line("pagerduty_url"), f"{settings.pagerduty_url!r} is not a URL: write https://host/path"
-    for name, value in zip(("runbooks", "board", "page"), msgspec.structs.astuple(settings.links), strict=True):
-        if value and not re.fullmatch(r"https?://\S+", value):
+    for name in LinkSettings.__struct_fields__:
+        value = getattr(settings.links, name)
+        if value and not _URL.fullmatch(value):
             yield line("links", name), f"{value!r} is not a URL: write https://host/path"
-    for name, value in zip(Timing.__struct_fields__, msgspec.structs.astuple(settings.timing), strict=True):
+    for name in Timing.__struct_fields__:
+        value = getattr(settings.timing, name)
         if not _DURATION.fullmatch(value):
             yield line("timing", name), f"{value!r} is not a duration: write a whole number and a unit, like 30s or 4h"
     for name in ("name", "namespace", "secret"):
         if not _KUBERNETES.fullmatch(getattr(settings.operator, name)):
             yield line("operator", name), "not a name that Kubernetes takes: a-z, 0-9 and -, at most 63"
-    yield from _receiver_faults(settings, line)
-    hours = settings.office_hours
-    if hours is None:
-        return
-    for at, day in enumerate(hours.weekdays):
-        if not all(one in DAYS for one in day.split(":")) or day.count(":") > 1:
-            yield node.at("office_hours", "weekdays", at).line, f"{day!r} is no weekday: write monday or monday:friday"
-    for at, times in enumerate(hours.times):
-        if not _TIMES.fullmatch(times) or times.split("-")[0] >= times.split("-")[1]:
-            yield node.at("office_hours", "times", at).line, f"{times!r} is no span of a day: write 09:00-17:00"
-    if not hours.times:
-        yield line("office_hours"), 'no times: write times: ["09:00-17:00"]'
-    if hours.time_zone not in zoneinfo.available_timezones():
-        yield line("office_hours", "time_zone"), f"{hours.time_zone!r} is no time zone: write one like Europe/Berlin"
 
 
-def _receiver_faults(settings: Settings, line: Callable[..., int]) -> Iterator[tuple[int, str]]:
+def _receiver_faults(settings: Settings, line: Line) -> Faults:
     for name in ("page", "ticket"):
         if name not in settings.receivers:
             yield line("receivers"), f"no receiver {name!r}: add it; {name}s of no team go there"
@@ -233,13 +241,32 @@ def _receiver_faults(settings: Settings, line: Callable[..., int]) -> Iterator[t
         if not any(msgspec.structs.astuple(receiver)):
             known = ", ".join(Receiver.__struct_fields__)
             yield line("receivers", name), f"receiver {name!r} sends nowhere: give it one of {known}"
-        if receiver.webhook and not re.fullmatch(r"https?://\S+", receiver.webhook.url):
+        if receiver.webhook and not _URL.fullmatch(receiver.webhook.url):
             yield line("receivers", name, "webhook", "url"), "not a URL: write https://host/path"
         if receiver.email and not re.fullmatch(r"\S+:\d+", receiver.email.smarthost):
             yield line("receivers", name, "email", "smarthost"), "not a mail server: write host:port"
+
+
+def _team_faults(settings: Settings, line: Line) -> Faults:
     for team, one in settings.teams.items():
-        for kind in ("page", "ticket"):
-            receiver_name = getattr(one, kind)
-            if receiver_name and receiver_name not in settings.receivers:
-                hint = suggest(receiver_name, settings.receivers)
-                yield line("teams", team, kind), f"team {team!r} has no receiver {receiver_name!r} to go to: {hint}"
+        for kind in Team.__struct_fields__:
+            name = getattr(one, kind)
+            if name and name not in settings.receivers:
+                hint = suggest(name, settings.receivers)
+                yield line("teams", team, kind), f"team {team!r} has no receiver {name!r} to go to: {hint}"
+
+
+def _hour_faults(settings: Settings, line: Line) -> Faults:
+    hours = settings.office_hours
+    if hours is None:
+        return
+    for at, day in enumerate(hours.weekdays):
+        if not all(one in DAYS for one in day.split(":")) or day.count(":") > 1:
+            yield line("office_hours", "weekdays", at), f"{day!r} is no weekday: write monday or monday:friday"
+    for at, times in enumerate(hours.times):
+        if not _TIMES.fullmatch(times) or times.split("-")[0] >= times.split("-")[1]:
+            yield line("office_hours", "times", at), f"{times!r} is no span of a day: write 09:00-17:00"
+    if not hours.times:
+        yield line("office_hours"), 'no times: write times: ["09:00-17:00"]'
+    if hours.time_zone not in zoneinfo.available_timezones():
+        yield line("office_hours", "time_zone"), f"{hours.time_zone!r} is no time zone: write one like Europe/Berlin"

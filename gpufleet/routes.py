@@ -26,7 +26,7 @@ def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
 
     @cache
     def rules_text() -> str:
-        return rules.render(slos, links=Links(runbooks=f"{page_url}/runbooks"))
+        return rules.render(slos, links=Links(runbooks=f"{page_url}/runbooks", page=page_url))
 
     @cache
     def board_texts() -> dict[str, str]:

@@ -7,7 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from alerts import alertmanager, check, rules, selftest
+from alerts import alertmanager, alertmanager_operator, check, formats, rules, selftest
+from alerts import settings as alert_settings
 from alerts.links import Links
 from exporter.model import InputError
 from gpufleet.listen import http_url
@@ -15,6 +16,7 @@ from slo.spec import load
 
 _EPILOG = """examples:
   gpufleet alerts write --slos slos/ --out alerts/     rules.yaml, alertmanager.yml, tests/
+  gpufleet alerts write --slos slos/ --out alerts/ --format operator --settings alerts.yaml
   gpufleet alerts check alerts/                        promtool and amtool where they are; exit 1 on a fault
   gpufleet alerts test alerts/                         each alert fires when it should, and only then"""
 
@@ -26,12 +28,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     writing = commands.add_parser(
         "write",
         help="write alert rules, their tests and Alertmanager's routes for SLO files",
-        description="Writes rules.yaml (Prometheus), tests/ (promtool) and alertmanager.yml (PagerDuty).",
+        description="Writes rules, tests/ (promtool) and Alertmanager's routes: rules.yaml and alertmanager.yml for "
+        "Prometheus, Thanos and vmalert; prometheusrule.yaml and alertmanagerconfig.yaml for the Prometheus operator; "
+        "mimir.yaml for mimirtool.",
         epilog="example: gpufleet alerts write --slos slos/ --out alerts/",
     )
     writing.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
     writing.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files go; made if missing")
-    writing.add_argument("--format", choices=["prometheus"], default="prometheus", help="default: %(default)s")
+    writing.add_argument("--format", choices=formats.FORMATS, default="prometheus", help="default: %(default)s")
+    writing.add_argument(
+        "--pack", action="store_true", help=f"several SLOs a group, up to {rules.MAX_RULES} rules, for Mimir's limits"
+    )
+    writing.add_argument(
+        "--settings", type=Path, metavar="FILE", help="severities, receivers, teams, office hours as YAML"
+    )
     writing.add_argument(
         "--scrape-interval",
         type=_seconds,
@@ -42,12 +52,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     writing.add_argument(
         "--runbooks",
         type=http_url,
-        default=Links().runbooks,
         metavar="URL",
-        help="where runbooks are (default: %(default)s)",
+        help=f"where runbooks are (default: {Links().runbooks})",
     )
+    writing.add_argument("--board", type=http_url, metavar="URL", help=f"the SLO board (default: {Links().board})")
     writing.add_argument(
-        "--board", type=http_url, default=Links().board, metavar="URL", help="the SLO board (default: %(default)s)"
+        "--page", type=http_url, metavar="URL", help=f"the SLO service's page (default: {Links().page})"
     )
     writing.set_defaults(run=_write)
     for name, summary, run in (
@@ -63,16 +73,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _write(args: argparse.Namespace) -> int:
     slos = load([args.slos])
-    links = Links(args.runbooks, args.board)
+    settings = alert_settings.load(args.settings) if args.settings else alert_settings.Settings()
+    links = settings.links_to(runbooks=args.runbooks, board=args.board, page=args.page)
+    found = rules.groups(slos, scrape_interval_seconds=args.scrape_interval, links=links, settings=settings)
+    if args.pack:
+        found = formats.pack(found)
+    name, text = formats.render(args.format, found, settings)
+    if args.format == "mimir" and (warning := formats.too_many(found, packed=args.pack)):
+        print(warning, file=sys.stderr)
+    routes = (
+        {check.OPERATOR: alertmanager_operator.render(slos, settings)}
+        if args.format == "operator"
+        else {check.ALERTMANAGER: alertmanager.render(slos, settings)}
+    )
     tests = {Path(check.TESTS, name): text for name, text in selftest.files(slos).items()}
-    texts = {
-        Path(check.RULES): rules.render(slos, scrape_interval_seconds=args.scrape_interval, links=links),
-        Path(check.ALERTMANAGER): alertmanager.render(slos),
-        **tests,
-    }
+    texts = {name: text, **{Path(file): text for file, text in routes.items()}, **tests}
     out: Path = args.out
     try:
-        for old in out.glob(f"{check.TESTS}/*.yaml"):  # of shapes that no SLO has any more
+        generated = [*formats.FILES, Path(check.ALERTMANAGER), Path(check.OPERATOR)]
+        old_files = [out / file for file in generated if (out / file).exists()]
+        for old in [*old_files, *out.glob(f"{check.TESTS}/*.yaml")]:  # other forms; shapes that no SLO has any more
             if old.relative_to(out) not in texts and old.read_text(encoding="utf-8").startswith(rules.HEADER):
                 old.unlink()
         for path, text in texts.items():

@@ -14,8 +14,11 @@ from slo.model import Slo
 def test_incidents_are_kept_apart_by_what_deserves_its_own(slos: dict[str, Slo]) -> None:
     config = yaml.safe_load(render(list(slos.values())))
     assert config["route"]["group_by"] == ["alertname", "cluster", "slo_id", "model_name"]
-    assert config["route"]["routes"][-1]["group_by"] == ["alertname", "cluster", "node", "gpu", "target"]
-    assert [rule["equal"] for rule in config["inhibit_rules"]] == [["cluster", "slo_id", "model_name"]]
+    of_hardware = next(way for way in config["route"]["routes"] if way["matchers"] == ['slo_id=""'])
+    assert of_hardware["group_by"] == ["alertname", "cluster", "node", "gpu", "target"]
+    assert [rule["equal"] for rule in config["inhibit_rules"]] == [
+        ["cluster", "slo_id", "model_name"], ["cluster", "node"],
+    ]  # fmt: skip
 
 
 @pytest.mark.real

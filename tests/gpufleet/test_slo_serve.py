@@ -67,7 +67,7 @@ def test_one_process_serves_budgets_rules_and_boards(slos, capsys):
         status, text = get(f"{url}/api/v1/slos")
         assert (status, [one["id"] for one in json.loads(text)["slos"]]) == (200, ["chat-availability", "chat-ttft"])
         status, text = get(f"{url}/rules.yaml")
-        assert (status, text) == (200, rules.render(load([slos]), links=Links(runbooks=f"{url}/runbooks")))
+        assert (status, text) == (200, rules.render(load([slos]), links=Links(runbooks=f"{url}/runbooks", page=url)))
         alerts = [r for group in yaml.safe_load(text)["groups"] for r in group["rules"] if "alert" in r]
         for runbook in {alert["annotations"]["runbook_url"] for alert in alerts}:  # at 3 a.m. this link must work
             status, text = get(runbook)

@@ -14,8 +14,9 @@ import yaml
 from aiohttp import web
 
 from alerts import alertmanager, rules
-from alerts.alertmanager import Delivery
 from alerts.links import Links
+from alerts.settings import PagerDuty, Receiver, Timing
+from alerts.settings import Settings as AlertSettings
 from exporter.agent import Agent
 from exporter.settings import EngineSettings, Settings
 from exporter.simulation.vllm_page import VllmPage
@@ -150,11 +151,15 @@ async def _incident(binary: Callable[[str], str], free_port: Callable[[], int], 
         said = payload["custom_details"]["description"]
         assert "Simulated" in said
         assert "over the last 1h" in said
+        assert float(payload["custom_details"]["burn_rate"]) > 14.4
+        assert payload["custom_details"]["error_budget_remaining"]
+        assert payload["custom_details"]["culprit"].endswith(" on node-a has most of what was bad in the last 5m")
         # Which of the two depends on whether the slow group has been evaluated since Prometheus started.
         assert "Of the budget 25% is left. At this pace it lasts 9h 54m" in said or "The budget is exhausted." in said
         assert {link["text"]: link["href"] for link in trigger["links"]} == {
             "Runbook": Links().runbook("SloErrorBudgetBurn"),
             "Board": f"{Links().board}?var-slo_id=chat-ttft",
+            "Who spent the budget": f"{Links().page}/slo/chat-ttft",
         }
 
         traffic.recover()
@@ -168,14 +173,12 @@ def configure(folder: Path, agent_url: str, pagerduty_url: str, manager_port: in
     for name, key in (("page", PAGE_KEY), ("ticket", "f" * 32)):
         (folder / f"{name}.key").write_text(key)
     (folder / "rules.yaml").write_text(rules.render([SLO], scrape_interval_seconds=SCRAPE_SECONDS))
-    delivery = Delivery(
+    settings = AlertSettings(
         pagerduty_url=pagerduty_url,
-        page_key_file=str(folder / "page.key"),
-        ticket_key_file=str(folder / "ticket.key"),
-        group_wait="1s",
-        group_interval="1s",
+        receivers={k: Receiver(pagerduty=PagerDuty(str(folder / f"{k}.key"))) for k in ("page", "ticket")},
+        timing=Timing(group_wait="1s", group_interval="1s"),
     )
-    (folder / "alertmanager.yml").write_text(alertmanager.render([SLO], delivery))
+    (folder / "alertmanager.yml").write_text(alertmanager.render([SLO], settings))
     scrape = {
         "job_name": "gpufleet",
         "scrape_interval": f"{SCRAPE_SECONDS}s",
