@@ -26,6 +26,8 @@ _NUMBER = (
 )
 NUMBER = re.compile(_NUMBER, re.ASCII)
 """One value, in full."""
+MAX_LABELS = 256
+"""Labels that one series may have; vLLM's widest has some forty."""
 _BLANKS = re.compile(r"[ \t]*")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
@@ -119,9 +121,8 @@ def _labels(line: str, at: int, name: str) -> tuple[str, Labels, int]:
             value = _QUOTED.match(line, _skip(line, at + 1))
             if value is None:
                 raise GrammarError(f"label {_short(label)} has no quoted value")
-            if label in pairs:
-                raise GrammarError(f"label {_short(label)} stands twice")
-            pairs[label], at = _unescape(value.group(1)), _skip(line, value.end())
+            _keep(pairs, label, _unescape(value.group(1)))
+            at = _skip(line, value.end())
         elif quoted is not None and not name and not pairs:
             name = label
         else:
@@ -130,6 +131,15 @@ def _labels(line: str, at: int, name: str) -> tuple[str, Labels, int]:
             at += 1
         elif line[at : at + 1] != "}":
             raise GrammarError(f"{_short(line[at:])} where a comma or a closing brace should stand")
+
+
+def _keep(pairs: dict[str, str], label: str, value: str) -> None:
+    """Add one label to those of a series."""
+    if label in pairs:
+        raise GrammarError(f"label {_short(label)} stands twice")
+    if len(pairs) == MAX_LABELS:
+        raise GrammarError(f"more labels than the limit of {MAX_LABELS}")
+    pairs[label] = value
 
 
 def _exemplar(text: str) -> None:

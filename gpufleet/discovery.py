@@ -10,18 +10,16 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import aiohttp
 from yarl import URL
 
-from exporter.engines import Replica, recognise
+from exporter.engines import Replica
 from exporter.metrics.gpu import SM_CLOCK
 from exporter.metrics.health import SEEN
-from exporter.page import PageError, PageReader
+from exporter.sources.engine_page import AwayError, EnginePage
 from exporter.sources.local import USUAL_PORTS
 from exporter.sources.nvml import NvmlSource
 
 _DEADLINE_SECONDS = 2.0
-_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +66,8 @@ async def gpus() -> FoundGpus:
 
 
 async def engines(urls: Iterable[str]) -> list[FoundEngine]:
-    """Ask the engines at these base URLs, all at the same time."""
-    timeout = aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        return list(await asyncio.gather(*(_engine(session, url) for url in dict.fromkeys(urls))))
+    """Ask the engines at these base URLs, all at the same time. Raises InputError for what is no URL."""
+    return list(await asyncio.gather(*(_engine(url) for url in dict.fromkeys(urls))))
 
 
 async def usual_engines() -> list[FoundEngine]:
@@ -90,24 +86,16 @@ def port_free(host: str, port: int) -> bool:
     return True
 
 
-async def _engine(session: aiohttp.ClientSession, url: str) -> FoundEngine:
-    page_url = url if url.endswith("/metrics") else url.rstrip("/") + "/metrics"
+async def _engine(url: str) -> FoundEngine:
+    """What is there, by the same pages that the agent reads."""
+    page = EnginePage(url)
     try:
-        async with session.get(page_url, allow_redirects=False) as response:
-            if response.status != 200:
-                return FoundEngine(url, problem=f"answers {response.status} at /metrics")
-            body = await response.content.read(_MAX_BYTES)
-            while not response.content.at_eof() and len(body) < _MAX_BYTES:
-                body += await response.content.read(_MAX_BYTES)
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            engine, found = await page.read()
     except TimeoutError:
         return FoundEngine(url, problem=f"does not answer within {_DEADLINE_SECONDS:g} s")
-    except (aiohttp.ClientError, OSError) as error:
-        return FoundEngine(url, problem=f"cannot be asked ({error})")
-    try:
-        layout = PageReader().read(body).layout
-    except PageError as error:
-        return FoundEngine(url, problem=f"answers something that is no metrics page ({error})")
-    engine = recognise(layout)
-    if engine is None:
-        return FoundEngine(url, problem="answers a metrics page of no known engine")
-    return FoundEngine(url, engine.kind, engine.plan(layout, Replica("", "")).models)
+    except AwayError as error:
+        return FoundEngine(url, problem=f"cannot be read: {error}" + (f" ({error.detail})" if error.detail else ""))
+    finally:
+        await page.close()
+    return FoundEngine(url, engine.kind, engine.plan(found.layout, Replica("", "")).models)

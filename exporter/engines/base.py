@@ -61,6 +61,7 @@ class Rank:
 
     dp_rank: str
     running: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
     work: tuple[int, ...] = ()
     awake: tuple[int, ...] = ()
 
@@ -71,6 +72,10 @@ class Rank:
     def is_running(self, values: Sequence[float]) -> bool:
         """Whether requests are in the rank's batch."""
         return any(values[at] > 0 for at in self.running)
+
+    def is_waiting(self, values: Sequence[float]) -> bool:
+        """Whether requests wait for the rank."""
+        return any(values[at] > 0 for at in self.waiting)
 
     def work_done(self, values: Sequence[float]) -> tuple[float, ...]:
         """All that moves while the rank computes."""
@@ -117,6 +122,10 @@ class Engine(Protocol):
     @property
     def kind(self) -> str:
         """The value of the label `engine`."""
+
+    @property
+    def serves_openai(self) -> bool:
+        """Whether the OpenAI API is served at the address of the page: what is found there may be probed."""
 
     def recognises(self, layout: Layout) -> bool:
         """Whether a page of this layout is a page of this engine."""

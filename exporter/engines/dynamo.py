@@ -41,6 +41,7 @@ class Dynamo:
     """The one reader of Dynamo's frontend."""
 
     kind: str = "dynamo"
+    serves_openai: bool = True
 
     def recognises(self, layout: Layout) -> bool:
         """A page with the frontend's names and no engine's. Where one process is both, the engine tells more."""

@@ -6,11 +6,13 @@ Imports exporter.engines.base and below. Bucket edges are written as one number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
-from exporter.engines.base import PlanBuilder
+from exporter.engines.base import PlanBuilder, Rank
 from exporter.metrics import llm
 from exporter.model import Family
 from exporter.page import Layout
@@ -83,8 +85,18 @@ class Finder:
         self._builder = builder
         self._own = own
 
-    def histogram(self, family: Family, *names: str, per: int = 1, where: Where | None = None) -> None:
-        """Buckets, count and sum under the first of `names` that the page has, newest first."""
+    def histogram(
+        self,
+        family: Family,
+        *names: str,
+        per: int = 1,
+        where: Where | None = None,
+        longest_seconds: float = math.inf,
+    ) -> None:
+        """Buckets, count and sum under the first of `names` that the page has, newest first.
+
+        Where an observation is beyond the first edge that is not below `longest_seconds`, the sum is left out.
+        """
         name = next((name for name in names if name + "_bucket" in self.page or name + "_count" in self.page), "")
         for suffix in ("_bucket", "_count", "_sum"):
             for at, labels, own in self._counting(name + suffix, where):
@@ -93,6 +105,22 @@ class Finder:
                         continue
                     own["le"] = edge(labels["le"], per)
                 self._builder.add(at, family, own, suffix, per if suffix == "_sum" else 1)
+        if longest_seconds < math.inf:
+            self._doubt(family, name, per, where, longest_seconds)
+
+    def _doubt(self, family: Family, name: str, per: int, where: Where | None, longest_seconds: float) -> None:
+        """The sums of a histogram stand as long as no observation was beyond belief."""
+        edges: dict[tuple[tuple[str, str], ...], dict[float, int]] = {}
+        owns: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        for at, labels, own in self._counting(name + "_bucket", where):
+            which = tuple(sorted((label, value) for label, value in labels.items() if label != "le"))
+            owns[which] = own
+            with contextlib.suppress(ValueError):  # an edge that is no number takes no part
+                edges.setdefault(which, {})[float(edge(labels.get("le", ""), per))] = at
+        for which, found in edges.items():
+            believed = min((one for one in found if one >= longest_seconds), default=math.inf)
+            if math.inf in found:
+                self._builder.add_doubt(family, owns[which], "_sum", found[math.inf], found[believed])
 
     def value(
         self,
@@ -132,6 +160,40 @@ class Finder:
             own = self._own(labels)
             if own is not None:
                 yield at, labels, own
+
+
+Who: TypeAlias = Callable[[Mapping[str, str]], str]
+"""From a page series' labels to the rank it tells of."""
+
+
+def ranks(
+    page: Mapping[str, Found],
+    *,
+    running: str,
+    waiting: Sequence[str] = (),
+    work: Sequence[str] = (),
+    awake: tuple[str, Where] = ("", {}),
+    who: Who = lambda labels: "",
+) -> list[Rank]:
+    """Where each rank shows that it runs, that requests wait for it, that it works and is awake; each by its names."""
+
+    def at(names: Iterable[str], rank: str, where: Where | None = None) -> tuple[int, ...]:
+        return tuple(
+            at
+            for name in names
+            for at, labels in page.get(name, ())
+            if who(labels) == rank and all(labels.get(label, "") in values for label, values in (where or {}).items())
+        )
+
+    return [
+        Rank(rank, at([running], rank), at(waiting, rank), at(work, rank), at([awake[0]], rank, awake[1]))
+        for rank in dict.fromkeys(who(labels) for _, labels in page.get(running, ()))
+    ]
+
+
+def by_label(label: str) -> Who:
+    """Ranks that are told apart by one label."""
+    return lambda labels: labels.get(label, "")
 
 
 def http_class(status: str) -> str:

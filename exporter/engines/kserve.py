@@ -28,6 +28,7 @@ class Kserve:
     """The one reader of KServe's Python server."""
 
     kind: str = "kserve"
+    serves_openai: bool = False  # it is below /openai
 
     def recognises(self, layout: Layout) -> bool:
         """A page that declares the server's steps and has no vLLM behind it."""

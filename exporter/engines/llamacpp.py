@@ -1,6 +1,6 @@
 """llama.cpp's server with --metrics: its page, and what of it becomes which family of exporter/metrics/llm.py.
 
-Imports exporter.engines.base and below. Names are those of tools/server in 2026, and of releases before them.
+Imports exporter.engines.prefixed and below. Names are those of tools/server in 2026, and of releases before them.
 
 - Counters are printed with six significant digits (9.87654e+07): above a million they move in steps, of 100 tokens at
   that size. Rates over minutes stay right; a counter that stands still for a minute does not mean that nothing moves,
@@ -15,31 +15,22 @@ anything of HTTP; the model; its start time. A stall cannot be seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import Finder, index, plain
+from exporter.engines.finder import ranks
+from exporter.engines.prefixed import Opened, PrefixedEngine
 from exporter.metrics import llm
-from exporter.page import Layout
 
 PREFIX = "llamacpp:"
 
 
-@dataclass(frozen=True, slots=True)
-class Llamacpp:
+class Llamacpp(PrefixedEngine):
     """The one llama.cpp reader."""
 
-    kind: str = "llamacpp"
+    kind = "llamacpp"
+    prefix = PREFIX
 
-    def recognises(self, layout: Layout) -> bool:
-        """A page with llama.cpp's names."""
-        return any(one.name.startswith(PREFIX) for one in layout.series)
-
-    def plan(self, layout: Layout, replica: Replica) -> Plan:
-        """Find every series that the catalogue has a family for."""
-        page = index(layout)
-        builder = PlanBuilder(self.kind, replica, ())
-        finder = Finder(page, builder, plain())
+    def find(self, opened: Opened) -> None:
+        """Find the figures and the one rank."""
+        finder = opened.finder
         finder.value(llm.REQUESTS_RUNNING, PREFIX + "requests_processing")
         finder.value(llm.REQUESTS_WAITING, PREFIX + "requests_deferred")
         finder.value(llm.KV_CACHE_USAGE, PREFIX + "kv_cache_usage_ratio")
@@ -49,8 +40,7 @@ class Llamacpp:
         finder.value(llm.CACHED_TOKENS, PREFIX + "prompt_tokens_cached_total")
         finder.value(llm.SPEC_DECODE_DRAFT_TOKENS, PREFIX + "spec_decode_num_draft_tokens_total")
         finder.value(llm.SPEC_DECODE_ACCEPTED_TOKENS, PREFIX + "spec_decode_num_accepted_tokens_total")
-        builder.ranks += [Rank("", running=tuple(at for at, _ in page.get(PREFIX + "requests_processing", ())))]
-        return builder.build(len(layout.series))
+        opened.builder.ranks += ranks(opened.page, running=PREFIX + "requests_processing")
 
 
 ENGINE = Llamacpp()

@@ -1,6 +1,6 @@
 """LMDeploy with --enable-metrics: its page, and what of it becomes which family of exporter/metrics/llm.py.
 
-Imports exporter.engines.base and below. Names are those of LMDeploy 0.18's own logger code.
+Imports exporter.engines.prefixed and below. Names are those of LMDeploy 0.18's own logger code.
 
 - `num_requests_succeeded` and `num_requests_failed` are declared as gauges, but they only grow: they are counts since
   the server started, and are given as counters. How a request ended is not told: a success is `other`. A failure is
@@ -17,32 +17,23 @@ preemptions; whether it sleeps. Times to the first token that are exactly zero a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import Finder, index, named, plain
+from exporter.engines.finder import by_label, ranks
+from exporter.engines.prefixed import Opened, PrefixedEngine
 from exporter.metrics import llm
-from exporter.page import Layout
 
 PREFIX = "lmdeploy:"
 
 
-@dataclass(frozen=True, slots=True)
-class Lmdeploy:
+class Lmdeploy(PrefixedEngine):
     """The one LMDeploy reader."""
 
-    kind: str = "lmdeploy"
+    kind = "lmdeploy"
+    prefix = PREFIX
+    rank = "engine"
 
-    def recognises(self, layout: Layout) -> bool:
-        """A page with LMDeploy's names."""
-        return any(one.name.startswith(PREFIX) for one in layout.series)
-
-    def plan(self, layout: Layout, replica: Replica) -> Plan:
-        """Find every series that the catalogue has a family for."""
-        page = index(layout)
-        models = named(page, "model_name")
-        builder = PlanBuilder(self.kind, replica, models)
-        finder = Finder(page, builder, plain(rank="engine"))
+    def find(self, opened: Opened) -> None:
+        """Find the figures and the ranks."""
+        finder = opened.finder
         finder.histogram(llm.TIME_TO_FIRST_TOKEN, PREFIX + "time_to_first_token_seconds")
         finder.histogram(llm.INTER_TOKEN_LATENCY, PREFIX + "iter_token_latency")
         finder.histogram(llm.REQUEST_DURATION, PREFIX + "e2e_request_latency_seconds")
@@ -60,21 +51,14 @@ class Lmdeploy:
         finder.value(llm.SPEC_DECODE_ACCEPTED_TOKENS, PREFIX + "spec_decode_num_accepted_tokens_total")
         finder.value(llm.REQUESTS, PREFIX + "num_requests_succeeded", fixed={"outcome": "other"})
         finder.value(llm.REQUESTS, PREFIX + "num_requests_failed", fixed={"outcome": "error"})
-        finder.start_time({llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {})
-
-        def at(name: str, rank: str) -> tuple[int, ...]:
-            return tuple(at for at, labels in page.get(PREFIX + name, ()) if labels.get("engine", "") == rank)
-
-        ranks = dict.fromkeys(labels.get("engine", "") for _, labels in page.get(PREFIX + "num_requests_running", ()))
-        builder.ranks += [
-            Rank(
-                rank,
-                running=at("num_requests_running", rank),
-                work=at("iteration_tokens_total_count", rank) + at("generation_tokens_total", rank),
-            )
-            for rank in ranks
-        ]
-        return builder.build(len(layout.series))
+        finder.start_time(opened.only_model)
+        opened.builder.ranks += ranks(
+            opened.page,
+            running=PREFIX + "num_requests_running",
+            waiting=(PREFIX + "num_requests_waiting",),
+            work=(PREFIX + "iteration_tokens_total_count", PREFIX + "generation_tokens_total"),
+            who=by_label("engine"),
+        )
 
 
 ENGINE = Lmdeploy()

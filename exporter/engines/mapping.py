@@ -92,6 +92,7 @@ class Mapped:
     """An engine by its mapping."""
 
     mapping: EngineMapping
+    serves_openai: bool = False  # nobody says what it serves
 
     @property
     def kind(self) -> str:

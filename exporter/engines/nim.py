@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporter.engines import vllm
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import Finder, index, named, plain
+from exporter.engines.base import Plan, PlanBuilder, Replica
+from exporter.engines.finder import Finder, index, named, plain, ranks
 from exporter.metrics import llm
 from exporter.page import Layout
 
@@ -33,6 +33,7 @@ class Nim:
     """The one reader of NIM's bare names."""
 
     kind: str = "nim"
+    serves_openai: bool = True
 
     def recognises(self, layout: Layout) -> bool:
         """A page with NIM's gauge and none of vLLM's names."""
@@ -52,13 +53,12 @@ class Nim:
         finder = Finder(page, builder, own)
         finder.value(llm.REQUESTS, "request_failure_total", fixed={"outcome": "error"})
         finder.start_time({llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {})
-        builder.ranks += [
-            Rank(
-                "",
-                running=tuple(at for at, _ in page.get("num_requests_running", ())),
-                work=tuple(at for at, _ in page.get("generation_tokens_total", ())),
-            )
-        ]
+        builder.ranks += ranks(
+            page,
+            running="num_requests_running",
+            waiting=("num_requests_waiting",),
+            work=("generation_tokens_total",),
+        )
         return builder.build(len(layout.series))
 
 

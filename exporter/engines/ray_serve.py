@@ -35,6 +35,7 @@ class RayServe:
     """The one reader of Ray Serve without vLLM."""
 
     kind: str = "ray_serve"
+    serves_openai: bool = False  # the page is the node's, the API is Serve's
 
     def recognises(self, layout: Layout) -> bool:
         """A Ray node's page with Serve's names and none of vLLM's."""

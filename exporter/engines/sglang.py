@@ -22,8 +22,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import HTTP_CLASSES, Finder, Found, http_class, index, is_inference, named, plain
+from exporter.engines.base import Plan, PlanBuilder, Replica
+from exporter.engines.finder import (
+    HTTP_CLASSES,
+    Finder,
+    Found,
+    by_label,
+    http_class,
+    index,
+    is_inference,
+    named,
+    plain,
+    ranks,
+)
 from exporter.metrics import llm
 from exporter.page import Layout
 
@@ -37,6 +48,7 @@ class Sglang:
     """The one SGLang reader."""
 
     kind: str = "sglang"
+    serves_openai: bool = True
 
     def recognises(self, layout: Layout) -> bool:
         """A page with SGLang's names."""
@@ -58,7 +70,13 @@ class Sglang:
         if role != "prefill":
             _add_answers(finder)
             _add_http(builder, page, only_model)
-        builder.ranks += _ranks(page)
+        builder.ranks += ranks(
+            page,
+            running=PREFIX + "num_running_reqs",
+            waiting=(PREFIX + "num_queue_reqs",),
+            work=(PREFIX + "realtime_tokens_total",),
+            who=by_label("dp_rank"),
+        )
         return builder.build(len(layout.series))
 
 
@@ -110,20 +128,3 @@ def _of_first(found: Found) -> Iterable[tuple[int, dict[str, str]]]:
 def _place(labels: Mapping[str, str]) -> tuple[int, int]:
     pipeline, tensor = labels.get("pp_rank", ""), labels.get("tp_rank", "")
     return (int(pipeline) if pipeline.isdecimal() else 0, int(tensor) if tensor.isdecimal() else 0)
-
-
-def _ranks(page: Mapping[str, Found]) -> list[Rank]:
-    """Where each data-parallel rank shows that it runs and works."""
-    running: dict[str, list[int]] = {}
-    for at, labels in page.get(PREFIX + "num_running_reqs", ()):
-        running.setdefault(labels.get("dp_rank", ""), []).append(at)
-    return [
-        Rank(
-            rank,
-            running=tuple(found),
-            work=tuple(
-                at for at, labels in page.get(PREFIX + "realtime_tokens_total", ()) if labels.get("dp_rank", "") == rank
-            ),
-        )
-        for rank, found in running.items()
-    ]

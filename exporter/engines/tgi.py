@@ -1,6 +1,6 @@
 """Hugging Face's text-generation-inference (TGI): its page, and what of it becomes which family.
 
-Imports exporter.engines.base and below. Names are those of TGI 3.3.7's router and backends. Its counters have no
+Imports exporter.engines.prefixed and below. Names are those of TGI 3.3.7's router and backends. Its counters have no
 `_total`, and no series names the model.
 
 - Duration, queue time and output tokens are observed when a request succeeded, input tokens when it was accepted.
@@ -15,32 +15,23 @@ so a stall cannot be seen; its start time; the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import Finder, index, plain
+from exporter.engines.finder import ranks
+from exporter.engines.prefixed import Opened, PrefixedEngine
 from exporter.metrics import llm
-from exporter.page import Layout
 
 PREFIX = "tgi_"
 _FAILURES = {"generation": "error", "incomplete": "error", "dropped": "abort"}
 
 
-@dataclass(frozen=True, slots=True)
-class Tgi:
+class Tgi(PrefixedEngine):
     """The one TGI reader."""
 
-    kind: str = "tgi"
+    kind = "tgi"
+    prefix = PREFIX
 
-    def recognises(self, layout: Layout) -> bool:
-        """A page with TGI's names."""
-        return any(one.name.startswith(PREFIX) for one in layout.series)
-
-    def plan(self, layout: Layout, replica: Replica) -> Plan:
-        """Find every series that the catalogue has a family for."""
-        page = index(layout)
-        builder = PlanBuilder(self.kind, replica, ())
-        finder = Finder(page, builder, plain())
+    def find(self, opened: Opened) -> None:
+        """Find the figures and the one rank."""
+        finder = opened.finder
         finder.histogram(llm.REQUEST_DURATION, PREFIX + "request_duration")
         finder.histogram(llm.QUEUE_TIME, PREFIX + "request_queue_duration")
         finder.value(llm.REQUESTS_RUNNING, PREFIX + "batch_current_size")
@@ -51,8 +42,7 @@ class Tgi:
         failures = PREFIX + "request_failure"
         finder.by(llm.REQUESTS, failures, "outcome", lambda word: _FAILURES.get(word, ""), "err")
         finder.value(llm.REJECTIONS, failures, fixed={"reason": "overloaded"}, where={"err": ("overloaded",)})
-        builder.ranks += [Rank("", running=tuple(at for at, _ in page.get(PREFIX + "batch_current_size", ())))]
-        return builder.build(len(layout.series))
+        opened.builder.ranks += ranks(opened.page, running=PREFIX + "batch_current_size")
 
 
 ENGINE = Tgi()

@@ -40,6 +40,7 @@ class Triton:
     """The one Triton reader."""
 
     kind: str = "triton"
+    serves_openai: bool = False  # metrics have a port of their own
 
     def recognises(self, layout: Layout) -> bool:
         """A page with the names of Triton's core, which are declared even with no model loaded."""

@@ -1,7 +1,7 @@
 """TensorRT-LLM's own server (trtllm-serve): its page, and what of it becomes which family of exporter/metrics/llm.py.
 
-Imports exporter.engines.base and below. Names are those of tensorrt_llm/metrics/collector.py in 2026. The page is at
-/prometheus/metrics; /metrics of the same server is JSON. Times need `return_perf_metrics`, load
+Imports exporter.engines.prefixed and below. Names are those of tensorrt_llm/metrics/collector.py in 2026. The page is
+at /prometheus/metrics; /metrics of the same server is JSON. Times need `return_perf_metrics`, load
 `enable_iter_perf_stats`.
 
 - All times are observed once, when a request has finished; `time_per_output_token_seconds` too, so it is per-request
@@ -19,35 +19,24 @@ asked for; its start time, since its page comes from several processes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
-from exporter.engines.finder import HTTP_CLASSES, Finder, http_class, index, named, only_prefills, plain
+from exporter.engines.finder import HTTP_CLASSES, Finder, http_class, only_prefills, ranks
+from exporter.engines.prefixed import Opened, PrefixedEngine
 from exporter.metrics import llm
-from exporter.page import Layout
 
 PREFIX = "trtllm_"
-_NAMELESS = ("undefined",)
 _OUTCOMES = {"stop": "stop", "length": "length", "cancelled": "abort"}
 
 
-@dataclass(frozen=True, slots=True)
-class Trtllm:
+class Trtllm(PrefixedEngine):
     """The one TensorRT-LLM reader."""
 
-    kind: str = "trtllm"
+    kind = "trtllm"
+    prefix = PREFIX
+    nameless = ("undefined",)
 
-    def recognises(self, layout: Layout) -> bool:
-        """A page with TensorRT-LLM's names; where nothing was served yet, they may only be declared."""
-        return any(name.startswith(PREFIX) for name in (*layout.types, *(one.name for one in layout.series)))
-
-    def plan(self, layout: Layout, replica: Replica) -> Plan:
-        """Find every series that the catalogue has a family for."""
-        page = index(layout)
-        models = named(page, "model_name", unknown=_NAMELESS)
-        only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
-        builder = PlanBuilder(self.kind, replica, models)
-        finder = Finder(page, builder, plain(unknown=_NAMELESS))
+    def find(self, opened: Opened) -> None:
+        """Find the figures and the one rank."""
+        finder = opened.finder
         finder.histogram(llm.QUEUE_TIME, PREFIX + "request_queue_time_seconds")
         finder.histogram(llm.PREFILL_TIME, PREFIX + "request_prefill_time_seconds")
         finder.value(llm.REQUESTS_RUNNING, PREFIX + "num_requests_running")
@@ -56,13 +45,11 @@ class Trtllm:
         finder.value(llm.CACHED_TOKENS, PREFIX + "prompt_cached_tokens_total")
         finder.value(llm.SPEC_DECODE_DRAFT_TOKENS, PREFIX + "spec_decode_num_draft_tokens_total")
         finder.value(llm.SPEC_DECODE_ACCEPTED_TOKENS, PREFIX + "spec_decode_num_accepted_tokens_total")
-        if not only_prefills(page, PREFIX):
+        if not only_prefills(opened.page, PREFIX):
             _add_answers(finder)
             for code in HTTP_CLASSES:
-                builder.add_constant(0.0, llm.HTTP_REQUESTS, only_model | {"code": code})
-        running = tuple(at for at, _ in page.get(PREFIX + "num_requests_running", ()))
-        builder.ranks += [Rank("", running=running)]
-        return builder.build(len(layout.series))
+                opened.builder.add_constant(0.0, llm.HTTP_REQUESTS, opened.only_model | {"code": code})
+        opened.builder.ranks += ranks(opened.page, running=PREFIX + "num_requests_running")
 
 
 ENGINE = Trtllm()

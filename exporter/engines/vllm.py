@@ -21,8 +21,8 @@ What vLLM does not tell, or tells wrongly:
 - Its own version is not on the page. Sleeping is, since 0.11.1; a hang shows only as work that stands still.
 - With several API servers there is no process start time. HTTP counters then appear with the first request: until
   something was served they are given as zero; if they are still missing afterwards, the server does not count them.
-- An engine that hangs while nothing runs in it looks idle for ever: what comes in later shows nowhere on its page. A
-  probe sees it.
+- An engine that hangs while nothing runs or waits in it looks idle for ever: what comes in later shows nowhere on its
+  page (seen: SIGSTOP of the idle core; running and waiting stay 0, /health stays 200). Only a probe sees it.
 - Input tokens include cached ones.
 - With prefill and decode on different engines the page does not tell which this one is, except under Dynamo, which adds
   its own label. Then the engine that prefills gives its queue and its load alone, so that a request counts once, where
@@ -34,7 +34,6 @@ What vLLM does not tell, or tells wrongly:
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,12 +44,15 @@ from exporter.engines.finder import (
     Finder,
     Found,
     Where,
+    Who,
+    by_label,
     http_class,
     index,
     is_inference,
     named,
     only_prefills,
     plain,
+    ranks,
 )
 from exporter.metrics import llm
 from exporter.model import Family
@@ -103,6 +105,7 @@ class Vllm:
     """The one vLLM reader."""
 
     kind: str = "vllm"
+    serves_openai: bool = True
 
     def recognises(self, layout: Layout) -> bool:
         """A page with vLLM's names, unless it is a router's or Triton's."""
@@ -120,7 +123,6 @@ class Vllm:
         builder = PlanBuilder(self.kind, replica, models)
         prefills = only_prefills(page, PREFIX)
         add_figures(Finder(page, builder, _own), answers=not prefills)
-        _doubt_prefill(builder, page)
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         for _, labels in page.get(PREFIX + "cache_config_info", ()):
             own = {"dp_rank": labels.get("engine", ""), llm.MODEL_NAME_LABEL: labels.get("model_name", "")}
@@ -129,7 +131,7 @@ class Vllm:
             builder.add(at, llm.ENGINE_START_TIME, only_model)
         if not prefills:
             _add_http(builder, page, declared=_HTTP in layout.types, only_model=only_model)
-        builder.ranks += _ranks(page)
+        builder.ranks += ranks_of(page, by_label("engine"))
         return builder.build(len(layout.series))
 
 
@@ -142,7 +144,8 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
     """What vLLM counts for each rank. Without `answers`, only what is not of a request that was answered."""
     for family, names in _HISTOGRAMS.items():
         if answers or family in _OF_PREFILL:
-            finder.histogram(family, *(PREFIX + name for name in names))
+            longest = _LONGEST_PREFILL_SECONDS if family is llm.PREFILL_TIME else math.inf
+            finder.histogram(family, *(PREFIX + name for name in names), longest_seconds=longest)
     for family, names in _SIMPLE.items():
         finder.value(family, *(PREFIX + name for name in names))
     for name, where in _FAILURES.items():
@@ -156,19 +159,6 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
 
 def _outcome(reason: str) -> str:
     return reason if reason in _OUTCOMES else "other"
-
-
-def _doubt_prefill(builder: PlanBuilder, page: Mapping[str, Found]) -> None:
-    """The sum of prefill times stands as long as none was beyond belief."""
-    edges: dict[tuple[tuple[str, str], ...], dict[float, int]] = {}
-    for at, labels in page.get(PREFIX + "request_prefill_time_seconds_bucket", ()):
-        own = _own(labels) or {}
-        with contextlib.suppress(ValueError):  # an edge that is no number takes no part
-            edges.setdefault(tuple(own.items()), {})[float(labels.get("le", ""))] = at
-    for own_items, found in edges.items():
-        believed = min((edge for edge in found if edge >= _LONGEST_PREFILL_SECONDS), default=math.inf)
-        if math.inf in found:
-            builder.add_doubt(llm.PREFILL_TIME, dict(own_items), "_sum", found[math.inf], found[believed])
 
 
 def _configuration(labels: Mapping[str, str]) -> dict[str, str]:
@@ -191,23 +181,13 @@ def _add_http(builder: PlanBuilder, page: Mapping[str, Found], *, declared: bool
             builder.add(at, llm.HTTP_REQUESTS, only_model | {"code": code})
 
 
-def _ranks(page: Mapping[str, Found]) -> list[Rank]:
-    """Where each rank shows that it runs, works and is awake."""
-
-    def at(name: str, rank: str, **wanted: str) -> tuple[int, ...]:
-        return tuple(
-            index
-            for index, labels in page.get(PREFIX + name, ())
-            if labels.get("engine", "") == rank and wanted.items() <= labels.items()
-        )
-
-    ranks = dict.fromkeys(labels.get("engine", "") for _, labels in page.get(PREFIX + "num_requests_running", ()))
-    return [
-        Rank(
-            rank,
-            running=at("num_requests_running", rank),
-            work=tuple(index for name in _WORK for index in at(name, rank)),
-            awake=at("engine_sleep_state", rank, sleep_state="awake"),
-        )
-        for rank in ranks
-    ]
+def ranks_of(page: Mapping[str, Found], who: Who) -> list[Rank]:
+    """Where each rank shows that it runs, works and is awake, under vLLM's names."""
+    return ranks(
+        page,
+        running=PREFIX + "num_requests_running",
+        waiting=(PREFIX + "num_requests_waiting",),
+        work=[PREFIX + name for name in _WORK],
+        awake=(PREFIX + "engine_sleep_state", {"sleep_state": ("awake",)}),
+        who=who,
+    )

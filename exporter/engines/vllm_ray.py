@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.engines import ray_serve, vllm
-from exporter.engines.base import Plan, PlanBuilder, Rank, Replica
+from exporter.engines.base import Plan, PlanBuilder, Replica
 from exporter.engines.finder import Finder, Found, index, named
 from exporter.metrics import llm
 from exporter.page import Layout
@@ -30,6 +30,7 @@ class VllmRay:
     """The reader of vLLM's figures on a Ray node's page."""
 
     kind: str = "vllm"
+    serves_openai: bool = False  # the page is the node's, the API is Serve's
 
     def recognises(self, layout: Layout) -> bool:
         """A page with vLLM's names as Ray prints them."""
@@ -49,7 +50,7 @@ class VllmRay:
         only_model = {llm.MODEL_NAME_LABEL: models[0]} if len(models) == 1 else {}
         serve = {name: found for name, found in page.items() if "http_request_latency" not in name}
         ray_serve.add_http(builder, serve, dict.fromkeys(named(serve, "application"), only_model))
-        builder.ranks += _ranks(engines)
+        builder.ranks += vllm.ranks_of(engines, _who)
         return builder.build(len(layout.series))
 
 
@@ -65,19 +66,3 @@ def _who(labels: Mapping[str, str]) -> str:
 
 def _own(labels: Mapping[str, str]) -> dict[str, str] | None:
     return {"dp_rank": _who(labels), llm.MODEL_NAME_LABEL: labels.get("model_name", "")}
-
-
-def _ranks(engines: Mapping[str, Found]) -> list[Rank]:
-    """Where each engine shows that it runs and works."""
-
-    def at(name: str, who: str) -> tuple[int, ...]:
-        return tuple(at for at, labels in engines.get(vllm.PREFIX + name, ()) if _who(labels) == who)
-
-    return [
-        Rank(
-            who,
-            running=at("num_requests_running", who),
-            work=at("iteration_tokens_total_count", who) + at("generation_tokens_total", who),
-        )
-        for who in dict.fromkeys(_who(labels) for _, labels in engines.get(vllm.PREFIX + "num_requests_running", ()))
-    ]

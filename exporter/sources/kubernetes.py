@@ -1,6 +1,7 @@
 """Pods of this node that run engines, asked of the Kubernetes API with the agent's own service account alone.
 
-Imports exporter.sources.access; aiohttp does the talking. Knows pods, not pages: an engine's address, and whose it is.
+Imports exporter.sources.{access,failures}; aiohttp does the talking. Knows pods, not pages: an engine's address, and
+whose it is.
 
 Status: stands. Context: a service's endpoints leave out pods that are not ready, and a crash loop is down, not gone.
 Decision: pods are listed, those of this node alone, from the API server's cache (resourceVersion 0), decoded into the
@@ -22,6 +23,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from exporter.sources import failures
 from exporter.sources.access import Access
 
 PORT_ANNOTATION = "gpufleet.io/engine-port"
@@ -49,6 +51,7 @@ class _Meta(msgspec.Struct, rename="camel"):
     name: str = ""
     namespace: str = ""
     uid: str = ""
+    labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
 
@@ -121,7 +124,13 @@ class Kubernetes:
     """The API at `server` (empty: that of the cluster this pod is in). `node` as spec.nodeName has it."""
 
     def __init__(
-        self, *, node: str, rule: Rule, server: str = "", credentials: str = CREDENTIALS, deadline_seconds: float = 2.0
+        self,
+        *,
+        node: str,
+        rule: Rule = Rule(),
+        server: str = "",
+        credentials: str = CREDENTIALS,
+        deadline_seconds: float = 2.0,
     ) -> None:
         self._rule = rule
         self._server = server
@@ -137,7 +146,7 @@ class Kubernetes:
     async def engines(self) -> list[EnginePod]:
         """The engines on this node now. Raises KubernetesError."""
         found: dict[str, list[tuple[Pod, EnginePod]]] = {}
-        for pod in await self._pods():
+        for pod in await self.pods():
             if pod.metadata.deletion_timestamp is None and pod.status.phase not in _ENDED and pod.status.pod_ip:
                 for one in self._engine(pod):
                     found.setdefault(one.url, []).append((pod, one))
@@ -188,7 +197,8 @@ class Kubernetes:
             self._say(f"{claims[0][1].url} is claimed by several pods, and read for none: {names}")
         return []
 
-    async def _pods(self) -> list[Pod]:
+    async def pods(self) -> list[Pod]:
+        """The pods of this node that the rule's label selector takes. Raises KubernetesError."""
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         url = f"{_server(self._server)}/api/v1/pods"
@@ -216,9 +226,9 @@ class Kubernetes:
         except TimeoutError:
             raise KubernetesError("the Kubernetes API did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise KubernetesError("the Kubernetes API's certificate is not trusted", str(error)) from None
+            raise KubernetesError("the Kubernetes API's certificate is not trusted", failures.detail(error)) from None
         except aiohttp.ClientError as error:
-            raise KubernetesError("no connection to the Kubernetes API", str(error)) from None
+            raise KubernetesError("no connection to the Kubernetes API", failures.detail(error)) from None
         except msgspec.MsgspecError as error:
             raise KubernetesError("the Kubernetes API's answer is no list of pods", str(error)) from None
         except (OSError, ValueError) as error:

@@ -1,4 +1,6 @@
-"""One synthetic request to an OpenAI-compatible server, and how it went. Imports sources.answer and the catalogue.
+"""One synthetic request to an OpenAI-compatible server, and how it went.
+
+Imports sources.{answer,failures} and the catalogue.
 
 Status: accepted. Context: a probe must see what a user sees, cost little, and be counted exactly once. Decision:
 - Each probe has a connection of its own, so that its time has what a new user waits for, and a connection that the
@@ -27,6 +29,7 @@ import msgspec
 from yarl import URL
 
 from exporter.metrics.probe import SIMULATED_HEADER
+from exporter.sources import failures
 from exporter.sources.answer import Answer
 
 CHAT = "/chat/completions"
@@ -158,7 +161,7 @@ class Client:
         try:
             response = await self._session.request(method, url, json=body, headers=headers, allow_redirects=False)
         except aiohttp.ClientConnectorError as error:
-            raise FailedError("refused", _unconnected(error)) from None
+            raise FailedError("refused", failures.reason(error)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise FailedError("http_error", _broken(error)) from None
         try:
@@ -190,16 +193,6 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
             if len(body) >= most:
                 break
     return bytes(body[:most])
-
-
-def _unconnected(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "host name not found"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "certificate not trusted"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return "no TLS connection"
-    return "refused the connection" if isinstance(error.os_error, ConnectionRefusedError) else "no connection"
 
 
 def _broken(error: Exception) -> str:

@@ -102,6 +102,10 @@ async def _error(_: web.Request) -> web.Response:
     return web.Response(status=500, body=PAGE)
 
 
+async def _json(_: web.Request) -> web.Response:
+    return web.json_response({"detail": "Not Found"})
+
+
 async def _redirect(_: web.Request) -> web.Response:
     return web.Response(status=302, headers={"Location": "/elsewhere"}, body=PAGE)
 
@@ -143,13 +147,28 @@ async def _drip(request: web.Request) -> web.StreamResponse:
         (_short, "page cut short"),
         (_garbage, "not an HTTP answer"),
         (PAGE[: len(PAGE) // 2], "not a whole metrics page"),
-        (b"<!DOCTYPE html>\n<html>\n</html>\n", "not a whole metrics page"),
-        (b"", "not a whole metrics page"),
+        (b"<!DOCTYPE html>\n<html>\n</html>\n", "HTML, not a metrics page"),
+        (b"<html></html>", "HTML, not a metrics page"),
+        (_json, "JSON, not a metrics page"),
+        (b"", "an empty page"),
         (b"\n", "a page of no known engine"),
         (OTHER, "a page of no known engine"),
         (b"a 1\n" * 3_000_000, "page too large"),
     ],
-    ids=["500", "redirect", "short", "garbage", "half", "html", "nothing", "blank", "other", "large"],
+    ids=[
+        "500",
+        "redirect",
+        "short",
+        "garbage",
+        "half",
+        "html",
+        "html in one line",
+        "json",
+        "nothing",
+        "blank",
+        "other",
+        "large",
+    ],
 )
 def test_an_engine_without_a_page_is_down_by_its_remembered_name_and_comes_back(answer: object, reason: str) -> None:
     async def scenario() -> None:

@@ -210,7 +210,7 @@ def test_a_quoted_name_is_a_name() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "line 1: the page ends in the middle of a line"),
+        (b"", "line 1: the page is empty"),
         (b"a 1\nb 2", "line 2: the page ends in the middle of a line"),
         (b'a 1\nb{x="2', "line 2: the page ends in the middle of a line"),
         (b"<!DOCTYPE html>\n<html></html>\n", "line 1: '<!DOCTYPE html>' is not a sample"),
