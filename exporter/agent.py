@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import json
 import os
 import socket
 from collections.abc import Sequence
@@ -15,19 +14,17 @@ from exporter import finding, listen
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
+from exporter.gpus import gpus
 from exporter.model import Finder, InputError, Snapshot, Source
 from exporter.objectives import Objective
 from exporter.otlp import OtlpSource
 from exporter.server import Server
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
 from exporter.settings_probe import ProbeSettings
-from exporter.simulation.world import ENVIRONMENT
 from exporter.sources.access import Access
 from exporter.sources.engine import EngineSource
-from exporter.sources.nvml import SIMULATED, NvmlSource
 from exporter.sources.probe import ProbeSource
 from exporter.sources.processes import EngineProcesses
-from exporter.sources.roster import Roster
 from exporter.sources.trace_counts import Models
 from exporter.sources.traces import TracesSource
 from exporter.web_gate import WebGate
@@ -38,6 +35,8 @@ DEADLINE_SECONDS = 2.0
 """The longest any source may take; less where the interval is short."""
 DEADLINE_SHARE = 0.4
 """Share of the interval a source may take: a driver process may need it twice, to start and to answer."""
+RELEASE_SECONDS = 1800.0
+"""How long the driver is left alone when it is let go: longer than an upgrade takes."""
 BETWEEN_SAMPLES_SECONDS = 0.2
 """Profiling figures and rates are made of two collections; `once` takes them this far apart."""
 
@@ -82,6 +81,7 @@ class Agent:
     async def start(self) -> None:
         """Listen, then collect from now on. Raises InputError where the port cannot be had."""
         await self._server.start()
+        await self._gpus.restore()
         self._loop = asyncio.create_task(self._collector.run())
         for probe in self._probes:
             probe.start()
@@ -101,6 +101,7 @@ class Agent:
     async def once(self) -> bytes:
         """One page, without a server or probes: two collections, since rates and profiling figures need two."""
         try:
+            await self._gpus.restore(keep=False)
             if self._settings.gpu != "none" or self._finders:
                 await self._collector.tick()
                 await asyncio.sleep(BETWEEN_SAMPLES_SECONDS)
@@ -109,6 +110,21 @@ class Agent:
             await self._collector.close()
         assert self._page is not None
         return self._page.plain()
+
+    @property
+    def driver_released(self) -> float:
+        """Seconds for which the driver will still be left alone; 0 while it is read."""
+        return self._gpus.driver.released if self._gpus.driver is not None else 0.0
+
+    async def release_driver(self, seconds: float = RELEASE_SECONDS) -> None:
+        """Let go of the GPU driver, so that it can be unloaded or replaced, for `seconds` or until it is taken."""
+        if self._gpus.driver is not None:
+            await self._gpus.driver.release(seconds)
+
+    def take_driver(self) -> None:
+        """Read the GPU driver again."""
+        if self._gpus.driver is not None:
+            self._gpus.driver.take()
 
     def _latest(self) -> Page | None:
         return self._page
@@ -125,23 +141,12 @@ class Agent:
         sources: list[Source] = [] if pods is None else [pods]
         if self._gate is not None:
             sources.append(self._gate)
-        if settings.gpu == "simulated":
-            scenario = {"node": self.node, **settings.simulation}
-            sources.append(
-                NvmlSource(
-                    node=self.node,
-                    driver=SIMULATED,
-                    deadline_seconds=deadline,
-                    roster=Roster(None),
-                    environment={ENVIRONMENT: json.dumps(scenario)},
-                )
-            )
-        elif settings.gpu != "none":
-            by_process = finding.by_process(settings)
-            nvml = NvmlSource(node=self.node, deadline_seconds=deadline, who=pods is not None or by_process)
-            sources.append(nvml)
-            if by_process:
-                sources.append(EngineProcesses(lambda: nvml.processes))
+        by_process = settings.gpu != "simulated" and finding.by_process(settings)
+        self._gpus = gpus(settings, node=self.node, deadline_seconds=deadline, who=pods is not None or by_process)
+        sources += self._gpus.sources
+        driver = self._gpus.driver
+        if by_process and driver is not None:
+            sources.append(EngineProcesses(lambda: driver.processes))
         for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
             raise InputError(problem)
         configured = mapping.engines_of(settings.mappings)

@@ -1,8 +1,8 @@
-"""The node's book of what happened to its GPUs: one count for an XID that the driver and the kernel log both told. Pure.
+"""The node's book of what happened to its GPUs: an XID that driver and kernel log both told counts once. Pure.
 
-Status: stands. Context: an XID can come as an NVML event, as a line of the kernel log, or as both, in any order; neither
-carries an identity of the XID, NVML's event not even a time. Some XIDs reach only the log; events are lost while no
-worker waits for them. Decision: per GPU and code, an event and a line are of one XID if they came within
+Status: stands. Context: an XID can come as an NVML event, as a line of the kernel log, or as both, in any order;
+neither carries an identity of the XID, NVML's event not even a time. Some XIDs reach only the log; events are lost
+while no worker waits for them. Decision: per GPU and code, an event and a line are of one XID if they came within
 `window_seconds` of each other and neither has a partner; the oldest without one is taken. "Fallen off the bus" without
 a number is an XID 79 unless one was told within the window, before or after. Consequences: where one of the two ways
 tells every XID, the count is exact, whatever the order; where each misses another one of the same GPU and code within
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from exporter.gpu_counts import ZERO_SHOWN_SECONDS, GpuCounts
+from exporter.gpu_counts import ZERO_SHOWN_SECONDS, Count, GpuCounts
 from exporter.xid import ACTION_CHANGED, FELL_OFF_THE_BUS
 
 EVENT, LINE, UNNUMBERED = "event", "line", "unnumbered"
@@ -47,7 +47,7 @@ class SxidCount(msgspec.Struct):
     """How often it did; 0 is shown until `zero_until`."""
 
     sxid: Sxid
-    count: int = 0
+    count: Count = 0
     zero_until: float = 0.0
 
 

@@ -7,6 +7,7 @@ it. Times are seconds of CLOCK_MONOTONIC, which goes on over a restart of the ag
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +17,7 @@ from exporter.xid import counted_from_start
 ZERO_SHOWN_SECONDS = 60.0
 WINDOW_SECONDS = 300.0
 """Of the count of recent XIDs: dcgm-exporter's default."""
+Count = Annotated[int, msgspec.Meta(ge=0)]
 _FROM_START = tuple(entry.code for entry in counted_from_start())
 
 
@@ -23,9 +25,9 @@ class GpuCounts(msgspec.Struct):
     """One GPU's counts; what the state file holds of it."""
 
     pci: str = ""
-    xids: dict[int, int] = {}
+    xids: dict[int, Count] = {}
     last_xid: int = 0
-    clock_events: dict[str, int] = {}
+    clock_events: dict[str, Count] = {}
     watch: XidWatch = msgspec.field(default_factory=XidWatch)
     links_up: set[int] = set()
     zero_until: dict[int, float] = {}

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from exporter import settings_discovery, settings_otlp, settings_probe, settings_traces, yaml_lines
+from exporter import settings_discovery, settings_gpu, settings_otlp, settings_probe, settings_traces, yaml_lines
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
@@ -32,7 +32,6 @@ GpuMode = Literal["auto", "nvml", "simulated", "none"]
 """auto and nvml read the driver where there is one, and say so where there is none; none reads no GPU at all."""
 
 DEFAULT_LISTEN = "127.0.0.1:9400"
-SHORTEST_INTERVAL_SECONDS = 0.5
 KNOWN_ENGINES = tuple(engine.kind for engine in ENGINES)
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60)}
 _DURATIONS = frozenset({"interval", "timeout", "threshold", "ttft", "tpot", "per_1k_prompt_tokens"})
@@ -56,6 +55,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an agent does. `node` empty means the NODE_NAME variable, else the host's name.
 
+    `gpus_expected` None means those on the PCI bus, `state` empty the usual folder (exporter.sources.gpu_state).
     `mappings` describe servers that have no reader of their own, see exporter.engines.mapping. `simulation` has fields
     of exporter.simulation.world.Scenario; its node is this one unless told otherwise.
     """
@@ -65,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     web_config: str = ""
     interval_seconds: float = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
+    gpus_expected: int | None = None
+    kernel_log: bool = False
+    state: str = ""
     engines: tuple[EngineSettings, ...] = ()
     objectives: tuple[Objective, ...] = ()
     mappings: tuple[EngineMapping, ...] = ()
@@ -110,9 +113,6 @@ def _kind(steps: str) -> type[msgspec.Struct]:
 
 def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
     """What the types cannot say."""
-    if settings.interval_seconds < SHORTEST_INTERVAL_SECONDS:
-        where = f"{path}:{line_of(root, '.interval')}"
-        raise InputError(f"{where}: `interval` is too short; write {SHORTEST_INTERVAL_SECONDS:g}s or more")
     for steps, problem in problems(settings):
         raise InputError(f"{path}:{line_of(root, steps)}: {problem}")
     for steps, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
@@ -139,6 +139,13 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
 
 def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong beyond the types: where, as `.objectives[0].id`, and what, with what to do."""
+    yield from settings_gpu.problems(
+        settings.listen,
+        settings.interval_seconds,
+        settings.state,
+        settings.gpus_expected,
+        simulated_log=settings.kernel_log and settings.gpu == "simulated",
+    )
     yield from settings_probe.problems([engine.probe for engine in settings.engines], settings.objectives)
     yield from settings_traces.problems(settings.traces, settings.listen)
     yield from settings_otlp.problems(settings.otlp)

@@ -1,7 +1,7 @@
 """Which GPUs a node should have: those on the bus, those it had before, or as many as the settings say. No driver call.
 
-Decision: a GPU that was there and has left both driver and bus is still expected, and lost: a GPU that falls off the bus
-may take its PCI device with it. One that is bound to vfio-pci was given to a virtual machine on purpose and is
+Decision: a GPU that was there and has left both driver and bus is still expected, and lost: a GPU that falls off the
+bus may take its PCI device with it. One that is bound to vfio-pci was given to a virtual machine on purpose and is
 forgotten. Where GPUs are taken out of a running node for good, the agent is to be restarted.
 """
 

@@ -1,4 +1,4 @@
-"""What was counted of one GPU's XIDs → readings. No I/O. A source of two names for one count: ours and dcgm-exporter's."""
+"""What was counted of one GPU's XIDs → readings, under our names and dcgm-exporter's. No I/O."""
 
 from __future__ import annotations
 

@@ -80,17 +80,25 @@ async def _once(settings: Settings) -> bytes:
 
 
 async def _serve(args: argparse.Namespace, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; SIGHUP has the settings read again."""
+    """Serve until SIGINT or SIGTERM.
+
+    SIGHUP has the settings read again; SIGUSR1 lets go of the GPU driver until SIGUSR2 or half an hour later.
+    """
     agent = Agent(settings)
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         loop.add_signal_handler(number, signals.put_nowait, number)
     await agent.start()
     try:
         print(f"gpufleet agent on {agent.url}/metrics, node {agent.node}; Ctrl-C ends it", flush=True)
-        while await signals.get() == signal.SIGHUP:
-            agent, settings = await _reloaded(args, agent, settings)
+        while (number := await signals.get()) not in (signal.SIGINT, signal.SIGTERM):
+            if number == signal.SIGHUP:
+                agent, settings = await _reloaded(args, agent, settings)
+            elif number == signal.SIGUSR1:
+                await agent.release_driver()
+            else:
+                agent.take_driver()
     finally:
         await agent.stop()
 
@@ -109,7 +117,10 @@ async def _reloaded(args: argparse.Namespace, agent: Agent, settings: Settings) 
     except InputError as error:
         _log.error("settings not taken, the old ones stand: %s", error)
         return agent, settings
+    released = agent.driver_released
     await agent.stop()
+    if released:
+        await fresh.release_driver(released)
     try:
         await fresh.start()
     except InputError as error:

@@ -29,10 +29,11 @@ CAPTURE = ROOT / "tests" / "captures" / "vllm-0.32.0.prom"
 AIMS = {"cpu_percent": 1.0, "pss_mib": 64.0, "page_p99_ms": 5.0}
 RUNNER = """
 import sys
-from exporter import agent
-from exporter.sources.nvml import NvmlSource
-real = NvmlSource
-agent.NvmlSource = lambda **options: real(**{**options, "driver": "fake_nvml", "expected": lambda: ()})
+from exporter import gpus
+from exporter.sources.roster import Roster
+real = gpus.NvmlSource
+roster = Roster(lambda: (), passed_through=lambda: ())
+gpus.NvmlSource = lambda **options: real(**{**options, "driver": "fake_nvml", "roster": roster})
 from gpufleet.cli import main
 sys.exit(main())
 """

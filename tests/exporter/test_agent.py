@@ -16,7 +16,6 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter import agent as agent_module
 from exporter.agent import Agent
 from exporter.metrics import CATALOGUE
 from exporter.settings import EngineSettings, Settings
@@ -149,7 +148,7 @@ def test_the_command_serves_until_it_is_told_to_end():
 
 
 def test_a_hung_driver_and_a_dead_engine_leave_the_page_answering(fake_driver: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(agent_module, "NvmlSource", lambda **_: fake_driver.source(retry_seconds=(0.0, 0.0)))
+    monkeypatch.setattr("exporter.gpus.NvmlSource", lambda **_: fake_driver.source(retry_seconds=(0.0, 0.0)))
     dead = EngineSettings(url="http://127.0.0.1:9")
     agent = Agent(Settings(node="n1", listen="127.0.0.1:0", interval_seconds=3.0, engines=(dead,)))
 

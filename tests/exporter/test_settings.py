@@ -112,7 +112,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("gpu: auto\ngpus: 8\n", 2, "unknown key `gpus` in the file; known keys: node, listen, interval, gpu, engines"),
+        ("gpu: auto\ngpus: 8\n", 2, "unknown key `gpus` in the file; known keys: node, listen, web_config, interval, gpu"),
         ("engines:\n  - url: http://a:1\n    gpu: [0]\n", 3, "unknown key `gpu` in engines[0]; known keys: url, gpus"),
         ("engines:\n  - gpus: [0]\n", 2, "engines[0]: object missing required field `url`"),
         ("node: a\ngpu: amd\n", 2, "gpu: invalid enum value 'amd'"),
