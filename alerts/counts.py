@@ -85,8 +85,9 @@ class Counts:
 
     @property
     def tile_windows(self) -> dict[str, int]:
-        """Windows that are summed from tiles, by their text, in seconds."""
-        return dict(burn_windows(self.slo)[0 if self.raw_window is None else 1 :])
+        """Windows that are summed from tiles, by their text, in seconds: those that roll."""
+        rolling = burn_windows(self.slo) if self.slo.window.calendar is None else burn_windows(self.slo)[:-1]
+        return dict(rolling[0 if self.raw_window is None else 1 :])
 
     def recorded(self, name: str, *matchers: Matcher) -> str:
         """A recorded series of this SLO."""
@@ -95,6 +96,8 @@ class Counts:
     def spent(self, side: Side) -> tuple[str, str]:
         """The recorded name and the divisor that make budgets spent over the SLO's window (see slo.budget)."""
         if self.slo.method is Method.TIMESLICES:
+            if self.slo.window.calendar is not None:
+                raise ValueError(f"{self.slo.id}: a calendar's budget of minutes is not always the same")
             return side.bad, f"{bad_minutes_allowed(self.slo).normalize():f}"
         return side.ratio, str(self.slo.budget_ratio)
 

@@ -7,6 +7,12 @@ Decision (accepted). Context: the cost of rules is what they read. Decision: of 
 and the sum of bad ones read tiles, once each, every 5 m; ratios, burn rates, budget and evidence read those sums. Sums
 are worth having in their own right: "12 of 3,400 requests". Consequences: tests/alerts/test_rules.py holds the figure,
 and a series that is recorded every 5 m must be read with a look-back of 10 m.
+
+Decision (accepted). Context: a calendar's period begins at midnight where its people are, and has no fixed length; a
+range in PromQL has one, and a sum that is carried on from evaluation to evaluation loses whatever falls between two.
+Decision: of an SLO with a calendar window, rules record tiles and all windows that roll; its budget, its coverage and
+the sums of its period are recorded by the service alone, under the same names. Consequences: burn alerts need no
+service; SloErrorBudgetExhausted of such an SLO does: Prometheus must scrape it.
 """
 
 from __future__ import annotations
@@ -39,6 +45,8 @@ def tile_rules(counts: Counts) -> list[Rule]:
         good = f"\n{_sums(counts, side.tile, windows)}\n"
         rules.append(_record(slo, side.bad, _bad(counts.recorded(names.TOTAL_SUM, here), good)))
     rules += _ratios(counts, here)
+    if slo.window.calendar is not None:
+        return rules
     whole = Matcher(names.LABEL_WINDOW, "=", slo.window.text)
     spent, one_budget = counts.spent(PESSIMISTIC)
     rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.recorded(spent, whole)} / {one_budget}"))
@@ -105,4 +113,4 @@ def describe(slo: Slo) -> str:
     """One SLO in words: "chat-ttft (95% time to first token within 0.5 s over 30d)"."""
     percent = f"{(slo.objective * 100).normalize():f}%"
     within = f" within {slo.threshold_seconds} s" if slo.threshold_seconds is not None else ""
-    return f"{slo.id} ({percent} {signal_of(slo).title.lower()}{within} over {slo.window})"
+    return f"{slo.id} ({percent} {signal_of(slo).title.lower()}{within} over {slo.window.words})"

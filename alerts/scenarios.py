@@ -104,6 +104,8 @@ def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]
         if alert_state(slo, window, long, short).state == "firing":
             alert = names.ALERT_BURN_PAGE if window.severity == "page" else names.ALERT_BURN_TICKET
             found.append(Firing(alert, window.severity, window.long))
+    if slo.window.calendar is not None:
+        return sorted(found)  # what its period held, the service says
     whole = _counted(tiles, after, slo.window.seconds)
     exhausted = budget_remaining(slo, whole.bad_lower, whole.total) <= 0
     if exhausted and whole.bad_lower >= evidence_of(slo, "ticket"):
@@ -111,13 +113,22 @@ def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]
     return sorted(found)
 
 
+def longest(shape: Shape) -> Window:
+    """The longest window that rules record sums of: the SLO's own, unless that is a calendar's."""
+    text, seconds = list(Counts(shape.slo, 15).tile_windows.items())[-1]
+    return Window(text, seconds)
+
+
 def total_after(shape: Shape, scenario: Scenario, after: int) -> int:
-    """Events that the sum over the SLO's window holds. A counter's first scrape after a gap tells no increase."""
+    """Events that the sum over the longest recorded window holds.
+
+    A counter's first scrape after a gap tells no increase.
+    """
     tiles = list(scenario.tiles)
     if shape.kind is not Kind.MINUTES:
         pairs = zip([*tiles[:1], *tiles], tiles, strict=False)
         tiles = [None if before is None else tile for before, tile in pairs]
-    return int(_counted(tiles, after, shape.window.seconds).total)
+    return int(_counted(tiles, after, longest(shape).seconds).total)
 
 
 def scenarios(shape: Shape) -> Iterator[Scenario]:

@@ -14,7 +14,7 @@ from math import ceil
 from alerts import health
 from alerts.promql import select
 from alerts.rules import HEADER, dump, groups, render
-from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, scenarios, shape_of, total_after
+from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, longest, scenarios, shape_of, total_after
 from exporter.health import DRIVER_UNRESPONSIVE, LOST
 from exporter.metrics import agent, llm
 from exporter.metrics import health as verdicts
@@ -77,7 +77,7 @@ def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
     slo = shape.slo
     burning = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{_FIRING},alertname=~"SloErrorBudget.+"}}'
     ratio = select(names.ERROR_RATIO, *_matchers(slo))
-    whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", slo.window.text))
+    whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", longest(shape).text))
     asked = []
     for after in scenario.checks:
         firing = expected(slo, scenario.tiles, after)

@@ -35,7 +35,7 @@ def _lines(old: Slo | None, new: Slo | None) -> Iterator[str]:
     if old is None or new is None:
         one, word = (new, "added") if old is None else (old, "removed")
         assert one is not None
-        yield f"{word}: {percent_exact(one.objective)} of {one.method.unit} over {one.window}  ({one.location})"
+        yield f"{word}: {percent_exact(one.objective)} of {one.method.unit} over {one.window.words}  ({one.location})"
         what = "its budget begins now" if old is None else "its counts stay in the ledger, nothing watches it"
         yield _line("budget", what)
         yield from (_line("alert", f"{'+' if old is None else '-'} {_alert(one, row)}") for row in alert_windows(one))
@@ -52,7 +52,7 @@ def _budget(old: Slo, new: Slo) -> Iterator[str]:
         allowed = f"{percent(old.budget_ratio)} → {percent(new.budget_ratio)} of {new.method.unit} may be bad"
         yield _line("objective", f"{percent_exact(old.objective)} → {percent_exact(new.objective)}: {allowed}")
     if old.window != new.window:
-        yield _line("window", f"{old.window} → {new.window}")
+        yield _line("window", f"{old.window.words} → {new.window.words}")
     if definition(old) != definition(new):
         yield _line("budget", "begins anew: something else is counted; unobserved until now, unless it was before")
     elif (old.objective, old.window) != (new.objective, new.window):

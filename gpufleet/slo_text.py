@@ -100,7 +100,7 @@ def percent_exact(ratio: Decimal) -> str:
 def _slo(slo: Slo) -> list[tuple[str, str]]:
     signal = signal_of(slo)
     within = f" within {duration(slo.threshold_seconds)}" if slo.threshold_seconds is not None else ""
-    what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window}"
+    what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window.words}"
     lines = _entry("objective", [what])
     if slo.indicator is None or slo.selector:
         lines += _entry("selects", _selects(slo))
@@ -233,7 +233,7 @@ def _alerts(slo: Slo) -> list[str]:
     missing = [
         f"{name} is disabled"
         if said.disabled
-        else f"no {name}: none could fire at {percent_exact(slo.objective)} over {slo.window}"
+        else f"no {name}: none could fire at {percent_exact(slo.objective)} over {slo.window.words}"
         for name, said in (("page", slo.page), ("ticket", slo.ticket))
         if name not in {one.severity for one in windows}
     ]

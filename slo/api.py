@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from prometheus_client.registry import Collector
 
 from slo import objects, openapi
 from slo.attribution import BY
@@ -20,6 +21,7 @@ from slo.exposition import Exposition
 from slo.model import Slo, Window
 from slo.names import TILE_SECONDS
 from slo.page.views import Page
+from slo.periods import elapsed
 from slo.service import Service
 from slo.status import SloStatus
 from slo.windows import parse_window
@@ -47,11 +49,13 @@ class RequestError(Exception):
         self.detail = objects.ErrorDetail(status, message, list(near))
 
 
-def make_app(service: Service, extra_routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
-    """The application; it does not run the service. `extra_routes` are mounted beside its own."""
+def make_app(
+    service: Service, extra_routes: Iterable[web.AbstractRouteDef] = (), collectors: Iterable[Collector] = ()
+) -> web.Application:
+    """The application; it does not run the service. `extra_routes` and `collectors` stand beside its own."""
     app = web.Application(middlewares=[_guard])
     app[_PAGE] = Page(service, find_status)
-    api = _Api(service)
+    api = _Api(service, collectors)
     app.router.add_get("/api/v1/slos", api.slos)
     app.router.add_get("/api/v1/slos/{id}", api.slo)
     app.router.add_get("/api/v1/slos/{id}/history", api.history)
@@ -127,7 +131,7 @@ def _listed(groups: list[Any]) -> str:
 def window_of(request: web.Request, slo: Slo) -> Window:
     """The `window` parameter, from five minutes up; the SLO's own where it is absent."""
     text = request.query.get("window")
-    if text is None:
+    if text is None or text == slo.window.text:
         return slo.window
     try:
         return parse_window(text, least=TILE_SECONDS)
@@ -136,9 +140,9 @@ def window_of(request: web.Request, slo: Slo) -> Window:
 
 
 class _Api:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, collectors: Iterable[Collector]) -> None:
         self._service = service
-        self._exposition = Exposition(service)
+        self._exposition = Exposition(service, collectors)
         self._objects: list[objects.SloObject] = []
         self._number = -1
         self._document = openapi.document()
@@ -168,7 +172,7 @@ class _Api:
         status = find_status(self._service, request)
         self._known(request, {"window"})
         window = window_of(request, status.slo)
-        points = await self._service.history(status, window.seconds)
+        points = await self._service.history(status, elapsed(window, status.until))
         return _json(objects.history_object(status, window.text, points), request=request)
 
     async def attribution(self, request: web.Request) -> web.StreamResponse:
@@ -180,7 +184,7 @@ class _Api:
             raise RequestError(
                 400, f"by={by!r} is not something spenders are told apart by: write one of {', '.join(BY)}"
             )
-        who = await self._service.attribution(status, by, window.seconds)
+        who = await self._service.attribution(status, by, elapsed(window, status.until))
         return _json(objects.attribution_object(status, window.text, who), request=request)
 
     async def healthz(self, request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Error budgets from counts. Pure arithmetic; imports slo.model and slo.names.
+"""Error budgets from counts. Pure arithmetic; imports slo.model, slo.names and slo.periods.
 
 `good` is the lower bound and `good_upper` the upper one: they differ only where a threshold lies between two edges.
 
@@ -16,17 +16,22 @@ from decimal import Decimal
 
 from slo.model import Method, Slo
 from slo.names import MINUTE_SECONDS
+from slo.periods import Span, span_of
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted over a span. `observed_seconds` of the `span_seconds` were watched."""
+    """What was counted over a span. `observed_seconds` of the `span_seconds` were watched.
+
+    `excluded_seconds` of the span were left out for maintenance: they count neither as watched nor as missing.
+    """
 
     good: float = 0.0
     good_upper: float = 0.0
     total: float = 0.0
     observed_seconds: float = 0.0
     span_seconds: float = 0.0
+    excluded_seconds: float = 0.0
 
     @property
     def bad(self) -> float:
@@ -40,8 +45,9 @@ class Counts:
 
     @property
     def coverage(self) -> float:
-        """Observed share of the span, 0 to 1."""
-        return min(1.0, self.observed_seconds / self.span_seconds) if self.span_seconds else 0.0
+        """Observed share of the span, 0 to 1; 0 where all of it was excluded."""
+        span = self.span_seconds - self.excluded_seconds
+        return min(1.0, self.observed_seconds / span) if span > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +60,19 @@ class Budget:
     """Unix seconds when it ends at the present pace: past once exhausted, None where it outlasts this window."""
 
 
-def budget_remaining(slo: Slo, bad: float, total: float) -> float:
-    """The share of the budget that is left when `bad` of `total` events of the SLO's window were bad."""
+def budget_remaining(slo: Slo, bad: float, total: float, seconds: float | None = None) -> float:
+    """The share of the budget that is left when `bad` of `total` events of the SLO's window were bad.
+
+    `seconds` is how long that window is as a whole, where it is a calendar's and so not always the same.
+    """
     if slo.method is Method.TIMESLICES:
-        return 1.0 - bad / float(bad_minutes_allowed(slo))
+        return 1.0 - bad / float(bad_minutes_allowed(slo, seconds))
     return 1.0 - bad / total / float(slo.budget_ratio) if total > 0 else 1.0
 
 
-def bad_minutes_allowed(slo: Slo) -> Decimal:
+def bad_minutes_allowed(slo: Slo, seconds: float | None = None) -> Decimal:
     """The bad minutes that the budget of a time-slice SLO holds."""
-    return slo.window.seconds * slo.budget_ratio / MINUTE_SECONDS
+    return Decimal(slo.window.seconds if seconds is None else int(seconds)) * slo.budget_ratio / MINUTE_SECONDS
 
 
 def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhausted_since: float | None = None) -> Budget:
@@ -73,14 +82,25 @@ def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhauste
     `exhausted_at` spends what is left at `pace` and counts nothing back for old events that leave the rolling window
     meanwhile: it is the earliest time the budget can end at that pace.
     """
+    span = span_of(slo.window, now)
+    if span.end is not None and span.start >= now:
+        return Budget(1.0, (1.0, 1.0), None)  # the period begins with this very minute
     if counts.observed_seconds <= 0 and counts.total <= 0:
         return Budget(None, None, None)
-    remaining = budget_remaining(slo, counts.bad, counts.total)
-    upper = budget_remaining(slo, counts.bad_lower, counts.total)
+    remaining = budget_remaining(slo, counts.bad, counts.total, span.seconds)
+    upper = budget_remaining(slo, counts.bad_lower, counts.total, span.seconds)
     ends: float | None = None
     if remaining <= 0:
         ends = exhausted_since if exhausted_since is not None else now
     elif pace is not None and pace > 0:
-        seconds = remaining / pace * slo.window.seconds
-        ends = now + seconds if seconds <= slo.window.seconds else None
+        seconds = _lasts(slo, span, remaining, now, pace)
+        ends = None if seconds is None or now + seconds > (span.end or now + span.seconds) else now + seconds
     return Budget(remaining, (remaining, upper), ends)
+
+
+def _lasts(slo: Slo, span: Span, remaining: float, now: float, pace: float) -> float | None:
+    """Seconds that what is left lasts at this pace; None where it never ends."""
+    if span.end is None or slo.method is Method.TIMESLICES:
+        return remaining / pace * span.seconds
+    # A calendar's budget of requests grows with those that come: steady traffic is taken for granted.
+    return (now - span.start) * remaining / (pace - 1) if pace > 1 else None

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from exporter.model import SIMULATED_LABEL
 from slo import names
@@ -20,11 +21,13 @@ from slo.status import SloStatus
 class Exposition:
     """Makes the page; its SLO part is made once per change of the statuses."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, collectors: Iterable[Collector] = ()) -> None:
         self._service = service
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+        for more in collectors:
+            self._registry.register(more)
         self._number = -1
         self._slos = b""
 
@@ -49,6 +52,7 @@ class _Families:
         burn = GaugeMetricFamily(names.BURN_RATE, "How many times faster than allowed the budget is spent, by window.")
         left = GaugeMetricFamily(names.ERROR_BUDGET_REMAINING, "Share of the budget that is left.")
         coverage = GaugeMetricFamily(names.COVERAGE, "Share of the SLO's window that was watched.")
+        calendars = _Calendars()
         for status in self._statuses:
             slo = status.slo
             labels = {names.LABEL_ID: slo.id, names.LABEL_SERVICE: slo.service, names.LABEL_SLO: slo.name}
@@ -66,4 +70,28 @@ class _Families:
             if status.budget.remaining is not None:
                 left.add_sample(left.name, labels, status.budget.remaining)
             coverage.add_sample(coverage.name, labels, status.counts.coverage)
-        return [info, objective, threshold, burn, left, coverage]
+            if slo.window.calendar is not None:
+                calendars.add(status, labels | {names.LABEL_WINDOW: slo.window.text})
+        return [info, objective, threshold, burn, left, coverage, *calendars.families]
+
+
+class _Calendars:
+    """What rules record of other windows, and cannot of a calendar's: its sums and shares since it began."""
+
+    def __init__(self) -> None:
+        self._bad = GaugeMetricFamily(names.BAD_SUM, "Bad events of a window.")
+        self._bad_lower = GaugeMetricFamily(names.BAD_LOWER_SUM, "Certainly bad events of a window.")
+        self._ratio = GaugeMetricFamily(names.ERROR_RATIO, "Share of bad events of a window.")
+        self._ratio_lower = GaugeMetricFamily(names.ERROR_RATIO_LOWER, "Share of certainly bad events of a window.")
+
+    def add(self, status: SloStatus, labels: dict[str, str]) -> None:
+        counts = status.counts
+        self._bad.add_sample(self._bad.name, labels, counts.bad)
+        self._bad_lower.add_sample(self._bad_lower.name, labels, counts.bad_lower)
+        if counts.total > 0:
+            self._ratio.add_sample(self._ratio.name, labels, counts.bad / counts.total)
+            self._ratio_lower.add_sample(self._ratio_lower.name, labels, counts.bad_lower / counts.total)
+
+    @property
+    def families(self) -> list[Metric]:
+        return [one for one in (self._bad, self._bad_lower, self._ratio, self._ratio_lower) if one.samples]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -121,12 +122,41 @@ class Indicator:
         return ("good", self.good), ("bad", self.bad), ("total", self.total)
 
 
+class Unit(StrEnum):
+    """What the periods of a calendar window are counted in; weeks are seven days, quarters three months."""
+
+    DAYS = "days"
+    MONTHS = "months"
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Periods that follow each other without a gap: `count` units each, one of them beginning at `anchor`.
+
+    `anchor` is a wall clock in `time_zone` (a name of the IANA data base). slo.periods has the arithmetic.
+    """
+
+    unit: Unit
+    count: int
+    anchor: datetime
+    time_zone: str
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rolling window. `text` is what its author wrote and what every label says ("30d")."""
+    """What a budget is for. `text` is what its author wrote and what every label says ("30d", "month").
+
+    Rolling, unless it has a `calendar`: `seconds` is then what such a period usually lasts, from which alerts follow.
+    """
 
     text: str
     seconds: int
+    calendar: Calendar | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return self.text if self.calendar is None else f"calendar {self.text} ({self.calendar.time_zone})"
 
     def __str__(self) -> str:
         return self.text

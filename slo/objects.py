@@ -12,12 +12,15 @@ import msgspec
 
 from slo.attribution import Evidence, Spender
 from slo.budget import budget_remaining
+from slo.periods import span_of
 from slo.service import Attribution, Point
 from slo.status import SloStatus
 
 
 class AlertObject(msgspec.Struct, frozen=True):
-    """One burn-rate condition. `state` is inactive, firing, undecided or unknown (no data); `since` is null unless firing.
+    """One burn-rate condition. `state` is inactive, firing, undecided or unknown (no data).
+
+    `since` is null unless it fires.
 
     Undecided: it fires only if what lies between two bucket edges was bad.
     """
@@ -34,6 +37,7 @@ class SloObject(msgspec.Struct, frozen=True):
     """One SLO, or one group of it. `good`, `bad` and `total` count `unit` over `window`, `good` being the lower bound.
 
     `exhausted_at` is when the budget ends at the present pace: past once exhausted, null where it outlasts the window.
+    `window_start` is since when it counts; `window_end` is when a calendar's budget begins anew, null where it rolls.
     `burning_since` is the first bad minute of the stretch that burns faster than allowed up to now, null where none.
     """
 
@@ -62,6 +66,8 @@ class SloObject(msgspec.Struct, frozen=True):
     simulated: bool
     state: str
     burning_since: str | None
+    window_start: str
+    window_end: str | None
 
 
 class SloList(msgspec.Struct, frozen=True):
@@ -214,6 +220,7 @@ def _at(time: float) -> str:
 def slo_object(status: SloStatus) -> SloObject:
     """The API's object of a status."""
     slo, counts, left = status.slo, status.counts, status.budget
+    span = span_of(slo.window, status.until)
     return SloObject(
         id=slo.id,
         service=slo.service,
@@ -245,6 +252,8 @@ def slo_object(status: SloStatus) -> SloObject:
         simulated=status.simulated,
         state=status.state,
         burning_since=rfc3339(status.burning_since),
+        window_start=_at(span.start),
+        window_end=rfc3339(span.end),
     )
 
 
@@ -252,11 +261,13 @@ def history_object(status: SloStatus, window: str, points: list[Point]) -> Histo
     """The API's object of a history."""
     ratio = float(status.slo.budget_ratio)
 
-    def left(bad: float, total: float) -> float | None:
-        return _round(budget_remaining(status.slo, bad, total)) if total > 0 else None
+    def left(bad: float, total: float, at: float) -> float | None:
+        seconds = span_of(status.slo.window, at).seconds
+        return _round(budget_remaining(status.slo, bad, total, seconds)) if total > 0 else None
 
     def point(p: Point) -> HistoryPoint:
-        lower, upper = left(p.window.bad, p.window.total), left(p.window.bad_lower, p.window.total)
+        end = p.start + p.seconds
+        lower, upper = left(p.window.bad, p.window.total, end), left(p.window.bad_lower, p.window.total, end)
         return HistoryPoint(
             start=_at(p.start),
             good=p.step.good,

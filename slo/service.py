@@ -30,7 +30,7 @@ from slo.facts import REPLICA, Fact, FactWatch
 from slo.ledger import Ledger, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
-from slo.sliding import HOUR, sliding, step_for
+from slo.sliding import HOUR, in_window, step_for
 from slo.sources.base import Source
 from slo.status import Culprit, SloStatus, assess
 
@@ -264,10 +264,8 @@ class Service:
         step = step_for(seconds, HISTORY_POINTS)
         until = int(status.until // step) * step
         since = until - seconds // step * step
-        span = status.slo.window.seconds
-        key = (status.slo.id, status.group)
-        steps = self.ledger.history(*key, since, until, step)
-        windows = dict(sliding(self.ledger, *key, span=span, since=since, until=until, step=step))
+        steps = self.ledger.history(status.slo.id, status.group, since, until, step)
+        windows = dict(in_window(self.ledger, status.slo, status.group, since=since, until=until, step=step))
         return [Point(start, step, held, windows[start + step]) for start, held in steps]
 
     def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:

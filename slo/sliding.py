@@ -1,16 +1,18 @@
-"""Rolling windows read from a ledger: what a window held at every step of a span, and since when a condition holds.
+"""Windows read from a ledger: what a window held at every step of a span, and since when a condition holds.
 
-Imports slo.budget and slo.model. A window that slides needs what enters it and what leaves it, not all that it holds:
-one hour of a 30 d budget costs two hours of rows.
+Imports slo.budget, slo.model and slo.periods. A window that slides needs what enters it and what leaves it, not all that
+it holds: one hour of a 30 d budget costs two hours of rows. A calendar's period only grows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from slo.budget import Counts
-from slo.model import Group
+from slo.model import Group, Slo
+from slo.periods import elapsed, span_of
 
 MINUTE = 60
 HOUR = 3600
@@ -60,12 +62,43 @@ def sliding(
             held.total + new.total - old.total,
             held.observed_seconds + new.observed_seconds - old.observed_seconds,
             span,
+            held.excluded_seconds + new.excluded_seconds - old.excluded_seconds,
         )
         yield start + step, held
 
 
+def in_window(
+    rows: Rows, slo: Slo, group: Group, *, since: float, until: float, step: int
+) -> Iterator[tuple[int, Counts]]:
+    """(t, what the SLO's own window held as of t) for every multiple of `step` in [since, until], oldest first."""
+    if slo.window.calendar is None:
+        span = slo.window.seconds
+        yield from sliding(rows, slo.id, group, span=span, since=since, until=until, step=step)
+        return
+    first, last = -int(-since // step) * step, int(until // step) * step
+    begun, held = -1.0, Counts()
+    gained = dict(rows.history(slo.id, group, first, last, step)) if first < last else {}
+    for at in range(first, last + 1, step):
+        start = span_of(slo.window, at).start
+        if start != begun:  # another period: count from where it begins, which may be within a step
+            begun, held = start, rows.counts(slo.id, group, start, at)
+        else:
+            held = _sum(held, gained[at - step])
+        yield at, replace(held, span_seconds=at - start)
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return replace(
+        one,
+        good=one.good + other.good,
+        good_upper=one.good_upper + other.good_upper,
+        total=one.total + other.total,
+        observed_seconds=one.observed_seconds + other.observed_seconds,
+    )
+
+
 def _whole(counts: Counts, span: int) -> Counts:
-    return Counts(counts.good, counts.good_upper, counts.total, counts.observed_seconds, span)
+    return replace(counts, span_seconds=span)
 
 
 def holds_since(
@@ -82,11 +115,34 @@ def holds_since(
 
     To the minute within the last day, to the hour back to `reach` seconds; what began earlier is dated to `reach`.
     """
+
+    def columns(start: float, step: int) -> list[list[tuple[int, Counts]]]:
+        return [list(sliding(rows, slo_id, group, span=span, since=start, until=until, step=step)) for span in spans]
+
+    return _began(columns, until, reach, holds)
+
+
+def window_holds_since(
+    rows: Rows, slo: Slo, group: Group, *, until: float, holds: Callable[[Counts], bool]
+) -> int | None:
+    """The same of a condition over the SLO's own window, as far back as that reaches."""
+
+    def columns(start: float, step: int) -> list[list[tuple[int, Counts]]]:
+        return [list(in_window(rows, slo, group, since=start, until=until, step=step))]
+
+    return _began(columns, until, elapsed(slo.window, until), lambda counts: holds(counts[0]))
+
+
+def _began(
+    columns: Callable[[float, int], list[list[tuple[int, Counts]]]],
+    until: float,
+    reach: int,
+    holds: Callable[[tuple[Counts, ...]], bool],
+) -> int | None:
     found: int | None = None
     for back, step in ((DAY, MINUTE), (reach, HOUR)):
         start = until - min(back, reach)
-        columns = [list(sliding(rows, slo_id, group, span=span, since=start, until=until, step=step)) for span in spans]
-        for row in reversed(list(zip(*columns, strict=True))):
+        for row in reversed(list(zip(*columns(start, step), strict=True))):
             if not holds(tuple(counts for _, counts in row)):
                 return found
             found = row[0][0] if found is None else min(found, row[0][0])

@@ -16,7 +16,8 @@ from slo.budget import Budget, Counts, budget, budget_remaining
 from slo.burn import alert_state, burn_rate
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
-from slo.sliding import DAY, Rows, holds_since, sliding, step_for
+from slo.periods import span_of
+from slo.sliding import DAY, Rows, holds_since, in_window, step_for, window_holds_since
 from slo.windows import AlertWindow, alert_windows, burn_windows
 
 STALE_SECONDS = 300
@@ -127,10 +128,15 @@ def assess(
     through = ledger.data_through(slo.id)
     until = window_end(through, now)
     spans = dict(burn_windows(slo))
-    held = ledger.windows(slo.id, group, list(spans.values()), until)
+    rolling = [span for text, span in spans.items() if slo.window.calendar is None or text != slo.window.text]
+    held = ledger.windows(slo.id, group, rolling, until)
+    if slo.window.calendar is None:
+        held[-1] = replace(held[-1], span_seconds=slo.window.seconds)
+    else:
+        held.append(ledger.counts(slo.id, group, span_of(slo.window, until).start, until))
     counts = dict(zip(spans, held, strict=True))
     rates = {text: burn_rate(slo, one) for text, one in counts.items()}
-    whole = replace(counts[slo.window.text], span_seconds=slo.window.seconds)
+    whole = counts[slo.window.text]
     known = {(a.window.severity, a.window.long): a.since for a in last.alerts} if last else {}
     alerts = []
     for window in alert_windows(slo):
@@ -141,7 +147,8 @@ def assess(
         elif since is None:
             since = _firing_since(slo, group, window, ledger, until)
         alerts.append(AlertStatus(window, seen.state, since, seen.long_burn, seen.short_burn))
-    since = last.budget.exhausted_at if last and _is_exhausted(last.budget) else None
+    anew = last is not None and span_of(slo.window, last.until).end != span_of(slo.window, until).end
+    since = last.budget.exhausted_at if last and not anew and _is_exhausted(last.budget) else None
     left = budget(slo, whole, now=until, pace=rates.get(pace_window(slo)), exhausted_since=since)
     if since is None and _is_exhausted(left):
         since = _exhausted_since(slo, group, ledger, until)
@@ -180,11 +187,12 @@ def _firing_since(slo: Slo, group: Group, window: AlertWindow, ledger: Ledger, u
 
 
 def _exhausted_since(slo: Slo, group: Group, ledger: Ledger, until: float) -> float | None:
-    def spent(counts: tuple[Counts, ...]) -> bool:
-        return counts[0].total > 0 and budget_remaining(slo, counts[0].bad, counts[0].total) <= 0
+    seconds = span_of(slo.window, until).seconds
 
-    reach = slo.window.seconds
-    return holds_since(ledger, slo.id, group, spans=(reach,), until=until, reach=reach, holds=spent)
+    def spent(counts: Counts) -> bool:
+        return counts.total > 0 and budget_remaining(slo, counts.bad, counts.total, seconds) <= 0
+
+    return window_holds_since(ledger, slo, group, until=until, holds=spent)
 
 
 def _burning_since(slo: Slo, group: Group, ledger: Ledger, until: float, last: SloStatus | None) -> float:
@@ -208,7 +216,12 @@ def _trend(
     step = step_for(slo.window.seconds, TREND_POINTS)
     if last is not None and len(last.trend) > 1 and until - last.trend[-2][0] < step:
         return last.trend[:-1]
-    points = sliding(
-        ledger, slo.id, group, span=slo.window.seconds, since=until - slo.window.seconds, until=until, step=step
-    )
-    return tuple((t, budget_remaining(slo, c.bad, c.total) if c.total > 0 else None) for t, c in points)
+    points = in_window(ledger, slo, group, since=until - slo.window.seconds, until=until, step=step)
+    return tuple((t, remaining_at(slo, t, c)) for t, c in points)
+
+
+def remaining_at(slo: Slo, at: float, counts: Counts) -> float | None:
+    """The share of the budget left at a time when its window held `counts`; None where nothing was seen."""
+    if counts.total <= 0:
+        return None
+    return budget_remaining(slo, counts.bad, counts.total, span_of(slo.window, at).seconds)

@@ -19,6 +19,7 @@ from slo.objects import history_object, rfc3339, slo_object
 from slo.page import text
 from slo.page.files import static_files
 from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_names, row_of
+from slo.periods import elapsed
 from slo.service import Service
 from slo.status import SloStatus, pace_window
 from slo.windows import parse_window
@@ -76,7 +77,7 @@ class Page:
         try:
             seconds = parse_window(window, least=TILE_SECONDS).seconds
         except ValueError:
-            window, seconds = status.slo.window.text, status.slo.window.seconds
+            window, seconds = status.slo.window.text, elapsed(status.slo.window, status.until)
         by = by if by in BY else "replica"
         tag = self._tag(str(request.rel_url))
         if _has(request, tag):

@@ -1,6 +1,6 @@
 """From a native document to SLOs. What is wrong with one SLO does not hide what is wrong with the next.
 
-Imports slo.model, slo.windows, slo.signals, slo.spec.objective (the checks of one SLO) and the tree.
+Imports slo.model, slo.signals, slo.spec.objective (the checks of one SLO) and the tree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from slo import windows
 from slo.model import Location, Slo
 from slo.signals import GENERIC, SIGNALS
 from slo.spec import native, selectors
@@ -118,7 +117,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         check.labels_exist(signal, given)
     indicator = Series(raw, check.fault).indicator(raw.signal)
     method = check.method(signal)
-    objective, window = check.objective(), check.value("window", windows.parse_window)
+    objective, window = check.objective(), check.window()
     threshold = check.threshold(signal)
     goodput = check.goodput(signal)
     minutes = check.minutes(signal, method)

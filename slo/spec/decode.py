@@ -128,6 +128,8 @@ def _plain(kind: Any, node: Node, problems: Problems, name: str) -> Any:
 
 
 def _takes(kind: Any, wanted: type) -> bool:
+    if typing.get_origin(kind) is typing.Annotated:
+        return _takes(typing.get_args(kind)[0], wanted)
     return kind is wanted or (typing.get_origin(kind) is typing.Union and wanted in typing.get_args(kind))
 
 

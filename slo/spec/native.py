@@ -13,6 +13,10 @@ Series of your own, as PromQL: selectors of counters, or sums of their rates.
     signal: ratio       with total, and good or bad
     signal: latency     with metric, the name and matchers of a histogram, and threshold
 
+Windows:
+    window: 30d                                              rolling
+    window: {calendar: month, time_zone: Europe/Berlin}      also day, week, quarter and year
+
 An SLO's selector is merged over its file's, label by label. A label value is text, taken as it is written.
 """
 
@@ -23,6 +27,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from slo import periods
 from slo.model import Edge, Method
 from slo.signals import SIGNALS
 from slo.spec.presets import PRESETS
@@ -47,7 +52,19 @@ _RATIO = r"^\d+(\.\d+)?%?$"
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h)$"
 
 
-_WINDOW = _about("The rolling window of the budget, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
+_ROLLING = _about("A rolling window, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
+
+
+class Calendar(msgspec.Struct, forbid_unknown_fields=True):
+    """A window of the calendar: the budget is whole again when the next one begins."""
+
+    calendar: Annotated[str, _about("What it is; weeks begin on Monday.", enum=list(periods.NAMES))]
+    time_zone: Annotated[
+        str, _about("Where it begins at midnight, by its IANA name; UTC unless given.", examples=["Europe/Berlin"])
+    ] = "UTC"
+
+
+Window = Annotated[Annotated[str, _ROLLING] | Calendar, _about("What the budget is for.")]
 
 
 class Regex(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,7 +108,7 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, _about("Short; <service>-<name> is the id.", pattern=f"^{NAME}$", examples=["ttft"])]
     signal: Annotated[str, _about("What is measured.", enum=sorted(SIGNALS))]
     objective: Annotated[str | float, _about("Share of good events.", pattern=_RATIO, examples=["95%", 0.95])]
-    window: Annotated[str, _WINDOW]
+    window: Window
     good: Annotated[str | UnsetType, _about("Signal ratio: counters of good events; this or bad.", examples=[_BAD])] = (
         UNSET
     )
@@ -155,7 +172,7 @@ class Preset(msgspec.Struct, forbid_unknown_fields=True):
     """Published targets as SLOs: one for each figure that the preset has, named like its signal."""
 
     preset: Annotated[str, _about("Whose targets.", enum=sorted(PRESETS))]
-    window: Annotated[str, _WINDOW]
+    window: Window
     name: Annotated[str, _about("Put before the SLOs' names; nothing unless given.", pattern=f"^{NAME}$")] = ""
     objective: Annotated[
         str | float | UnsetType, _about("Share of good events; the source's own unless given.", pattern=_RATIO)

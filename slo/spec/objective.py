@@ -1,6 +1,6 @@
 """The checks of one SLO: ratios, durations, signals, labels, and whether its alerts could ever fire.
 
-Imports slo.model, slo.names, slo.windows, the signals' protocol, the catalogue and the tree.
+Imports slo.model, slo.names, slo.windows, slo.periods, the signals' protocol, the catalogue and the tree.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from msgspec import UNSET
 
 from exporter.metrics import llm
-from slo import names, windows
-from slo.model import Alerting, Edge, Goodput, Method, Slo
+from slo import names, periods, windows
+from slo.model import Alerting, Edge, Goodput, Method, Slo, Window
 from slo.signals.base import Signal
 from slo.spec import native, selectors
 from slo.spec.decode import Problems, suggest
@@ -83,6 +83,23 @@ class Check:
             self.fault(f"objective {text} asks for nothing: write more, like 95%", "objective")
             return None
         return ratio
+
+    def window(self) -> Window | None:
+        """A rolling window, or one of the calendar."""
+        said = self.raw.window
+        if not isinstance(said, native.Calendar):
+            return self.value("window", windows.parse_window)
+        if said.calendar not in periods.NAMES:
+            self.fault(
+                f"window: calendar {said.calendar!r} is not known: {suggest(said.calendar, periods.NAMES)}",
+                "window", "calendar",
+            )  # fmt: skip
+            return None
+        try:
+            return periods.calendar_window(said.calendar, said.time_zone)
+        except ValueError as error:
+            self.fault(f"window: {error}", "window", "time_zone")
+            return None
 
     def threshold(self, signal: Signal) -> Decimal | None:
         """Seconds; there exactly where the signal needs one."""
@@ -186,7 +203,8 @@ class Check:
             return
         if windows.alert_windows(replace(slo, window=_MONTH)):
             self.fault(
-                f"window {slo.window} is too short for any alert to fire: write a longer one, like 1d or 30d", "window"
+                f"window {slo.window.words} is too short for any alert to fire: write a longer one, like 1d or 30d",
+                "window",
             )
         else:
             self.fault(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from slo.model import Location, Slo, Window
+from slo.periods import calendar_window
 from slo.spec.foreign import Cursor, RefusedError, Told, UnsupportedError
 from slo.spec.making import (
     MONTH,
@@ -32,6 +34,7 @@ API_VERSION = "openslo/v1"
 KINDS = ("SLO", "SLI", "Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PROMQL = frozenset({"prometheus", "thanos", "mimir", "cortex", "victoriametrics"})
 _OPERATORS = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
+_CALENDARS = {"d": "day", "w": "week", "M": "month", "Q": "quarter", "Y": "year"}
 _SLICE = "1m"
 _OTHERS = {
     "Service": "SLOs name it",
@@ -118,20 +121,43 @@ def _slo(file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor, Curs
 
 
 def _window(spec: Cursor) -> Window:
-    windows = spec.list("timeWindow")
-    if not windows:
+    listed = spec.list("timeWindow")
+    if not listed:
         spec.told.note(spec.line, f"spec has no timeWindow: it is {MONTH} here")
         return MONTH
-    one = windows[0]
+    one = listed[0]
     text = one.needed("duration")
-    if not one.flag("isRolling", False) or "calendar" in one:
-        if (calendar := one.child("calendar")) is not None:
-            calendar.skip("startTime")
-            calendar.skip("timeZone")
-        raise UnsupportedError(f"a calendar window of {text}: rolling ones are supported")
+    calendar = one.child("calendar")
+    rolling = one.flag("isRolling", False)
+    if calendar is not None and rolling:
+        raise one.refuse(
+            "timeWindow is rolling and of a calendar: leave out calendar, or write isRolling: false", "calendar"
+        )
+    if not rolling:
+        return _calendar(one, text, calendar)
     if re.fullmatch(r"\d+[MQY]", text):
-        raise UnsupportedError(f"a window of {text}: months have no fixed length, write days, like 30d")
+        raise UnsupportedError(f"a rolling window of {text}: months have no fixed length, write days, like 30d")
     return window(one, "duration", text)
+
+
+def _calendar(one: Cursor, text: str, calendar: Cursor | None) -> Window:
+    """Periods that begin at a wall clock; without one, at midnight of the calendar's own days, in UTC."""
+    match = re.fullmatch(r"([1-9]\d{0,2})([dwMQY])", text)
+    if not match:
+        hint = "m is minutes: write 1M for a month" if text.endswith("m") else "write one like 1M, 1Q or 1w"
+        raise UnsupportedError(f"a calendar window of {text}: {hint}")
+    said, zone = (calendar.text("startTime"), calendar.text("timeZone") or "UTC") if calendar else ("", "UTC")
+    try:
+        anchor = datetime.fromisoformat(said).replace(tzinfo=None) if said else None
+    except ValueError as error:
+        assert calendar is not None
+        raise calendar.refuse(
+            f"startTime {said!r} is no time: write one like 2022-01-01 00:00:00", "startTime"
+        ) from error
+    try:
+        return calendar_window(_CALENDARS[match[2]], zone, anchor, int(match[1]))
+    except ValueError as error:
+        raise (calendar or one).refuse(f"timeZone: {error}", "timeZone") from error
 
 
 def _indicator(spec: Cursor, objects: Objects) -> Cursor:
@@ -199,7 +225,10 @@ def _ratio(of: Cursor, objects: Objects) -> Measured:
 
 
 def _slices(objective: Cursor, method: str) -> None:
-    text = objective.text("timeSliceWindow") or _SLICE
+    text = objective.text("timeSliceWindow")
+    if not text and method != "Occurrences":
+        objective.told.note(objective.line, f"the objective has no timeSliceWindow: it is {_SLICE} here")
+    text = text or _SLICE
     if text != _SLICE and method != "Occurrences":
         raise UnsupportedError(f"slices of {text}: they are of {_SLICE} here")
 

@@ -1,11 +1,14 @@
 """OpenSLO's files: methods, sources, windows, objectives, and faults with their lines."""
 
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
 from slo.model import Method
+from slo.periods import span_of
 from slo.spec import load, reports_of
 
 FILE = """\
@@ -72,6 +75,33 @@ def test_slices_are_minutes(tmp_path):
     assert "slices of 5m: they are of 1m here" in found.unsupported[0]
 
 
+def calendar(duration, **said):
+    return {"timeWindow": [{"duration": duration, "isRolling": False, "calendar": said}]}
+
+
+def test_a_calendar_window_begins_where_it_says(tmp_path):
+    said = {"startTime": "2022-01-01 12:00:00", "timeZone": "America/New_York"}
+    (slo,) = write(tmp_path, **calendar("1M", **said)).slos
+    noon = datetime(2026, 11, 1, 12, tzinfo=ZoneInfo("America/New_York"))
+    assert span_of(slo.window, noon.timestamp()).start == noon.timestamp()
+    assert (slo.window.text, slo.window.words) == ("month", "calendar month (America/New_York)")
+    (slo,) = write(tmp_path, **calendar("2w")).slos
+    assert (slo.window.text, slo.window.seconds) == ("2-weeks", 14 * 86400)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"startTime": "noon"}, "startTime 'noon' is no time: write one like"),
+        ({"timeZone": "Mars"}, "'Mars' is not known"),
+    ],
+)
+def test_a_calendar_that_is_none_is_refused(tmp_path, said, words):
+    found = write(tmp_path, **calendar("1M", **said))
+    assert found.slos == ()
+    assert words in found.problems[0]
+
+
 @pytest.mark.parametrize(("op", "sign"), [("lte", "<="), ("lt", "<"), ("gte", ">="), ("gt", ">")])
 def test_a_gauge_is_compared_minute_by_minute(tmp_path, op, sign):
     (slo,) = write(
@@ -83,8 +113,8 @@ def test_a_gauge_is_compared_minute_by_minute(tmp_path, op, sign):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"timeWindow": [{"duration": "1w", "isRolling": False, "calendar": {"startTime": "2022-01-01 12:00:00"}}]},
-         "a calendar window of 1w"),
+        ({"timeWindow": [{"duration": "1m", "isRolling": False, "calendar": {"startTime": "2022-01-01 12:00:00"}}]},
+         "a calendar window of 1m: m is minutes: write 1M for a month"),
         ({"timeWindow": [{"duration": "1M", "isRolling": True}]}, "months have no fixed length"),
         ({"indicator": threshold("sum(")}, "not PromQL"),
         ({"indicator": threshold("lag[5m]")}, "not PromQL"),
