@@ -45,7 +45,8 @@ class PodUsage:
     async def collect(self) -> Collected:
         """Bring the driver's last figures together by pod."""
         started = self._clock()
-        reason, facts = "", ()
+        reason = ""
+        facts: tuple[UseOfGpu, ...] = ()
         if namespace() != HOST_NAMESPACE:
             reason = "not in the host's PID namespace; set hostPID, or leave `processes` out"
         else:
