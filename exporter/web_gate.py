@@ -109,7 +109,7 @@ class WebGate:
         )
         before, self._server = self._server, fresh
         if before is not None:
-            before.close()
+            await _retire(before)
 
     async def _watch(self) -> None:
         while True:
@@ -119,7 +119,7 @@ class WebGate:
                 continue
             try:
                 await self._follow()
-            except InputError as error:
+            except (InputError, OSError) as error:
                 if str(error) != self._reason:
                     self._reason = str(error)
                     _log.error("web configuration not taken, the old one stands: %s", error)
@@ -193,3 +193,17 @@ def _pair(header: str) -> tuple[str, str]:
     if not colon:
         raise ValueError("no colon")
     return user, password
+
+
+async def _retire(server: asyncio.Server) -> None:
+    """Close a server without losing a connection.
+
+    asyncio gives up those that it has accepted and not yet attached when a server closes: so it accepts no more first,
+    and closes when those it has are attached, which takes a turn of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    for sock in server.sockets:
+        loop.remove_reader(sock.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
