@@ -10,17 +10,15 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter import finding, listen
+from exporter import finding, listen, probes
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
 from exporter.gpus import gpus
 from exporter.model import Finder, InputError, Snapshot, Source
-from exporter.objectives import Objective
 from exporter.otlp import OtlpSource
 from exporter.server import Server
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
-from exporter.settings_probe import ProbeSettings
 from exporter.sources.access import Access
 from exporter.sources.engine import EngineSource
 from exporter.sources.probe import ProbeSource
@@ -150,19 +148,23 @@ class Agent:
         for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
             raise InputError(problem)
         configured = mapping.engines_of(settings.mappings)
-        self._finders += finding.finders(settings, node=self.node, deadline_seconds=deadline, configured=configured)
+        self._finders += finding.finders(
+            settings,
+            node=self.node,
+            deadline_seconds=deadline,
+            configured=configured,
+            probing=lambda: self._loop is not None,
+        )
         for engine in settings.engines:
             source = _engine(engine, self.node, deadline, configured)
             if any(source.name == other.name for other in sources):
                 raise InputError(f"{engine.url}: this engine is given twice; keep one")
             sources.append(source)
+            probe = probes.given(settings, engine, source, node=self.node)
+            if probe is not None:
+                self._probes.append(probe)
         for _, problem in problems(settings):
             raise InputError(problem)
-        self._probes += [
-            _probe(engine.url, engine.probe, self.node, settings.objectives)
-            for engine in settings.engines
-            if engine.probe is not None
-        ]
         sources += self._probes
         if settings.otlp is not None:
             self._otlp = OtlpSource(
@@ -190,7 +192,7 @@ class Agent:
         return sources
 
 
-def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configured: Sequence[Engine]) -> Source:
+def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configured: Sequence[Engine]) -> EngineSource:
     problem = url_problem(engine.url)
     if problem:
         raise InputError(problem)
@@ -201,21 +203,6 @@ def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configur
         access=Access(engine.ca_file, engine.token_file),
         configured=configured,
         deadline_seconds=deadline_seconds,
-    )
-
-
-def _probe(url: str, probe: ProbeSettings, node: str, objectives: Sequence[Objective]) -> ProbeSource:
-    return ProbeSource(
-        url,
-        node=node,
-        interval_seconds=probe.interval_seconds,
-        model=probe.model,
-        path=probe.path,
-        max_tokens=probe.max_tokens,
-        timeout_seconds=probe.timeout_seconds,
-        token_file=Path(probe.token_file) if probe.token_file else None,
-        ca_file=Path(probe.ca_file) if probe.ca_file else None,
-        objectives=objectives,
     )
 
 

@@ -1,15 +1,16 @@
 """Settings → the sources that tell which pods and processes use the GPUs, and the finders of engines.
 
-Imports exporter.settings and exporter.sources. Part of the wiring: exporter.agent alone imports it.
+Imports exporter.settings, exporter.probes and exporter.sources. Part of the wiring: exporter.agent alone imports it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from exporter import probes
 from exporter.attribution import is_loopback
 from exporter.engines import Engine
 from exporter.model import Finder
@@ -47,9 +48,14 @@ def by_process(settings: Settings) -> bool:
 
 
 def finders(
-    settings: Settings, *, node: str, deadline_seconds: float, configured: Sequence[Engine] = ()
+    settings: Settings,
+    *,
+    node: str,
+    deadline_seconds: float,
+    configured: Sequence[Engine] = (),
+    probing: Callable[[], bool] = lambda: False,
 ) -> list[Finder]:
-    """The finders of engines that the settings ask for."""
+    """The finders of engines that the settings ask for; what they find is probed while `probing`."""
     found: list[Finder] = []
     rule = settings.discovery.kubernetes
     if rule is not None:
@@ -73,12 +79,14 @@ def finders(
             credentials=rule.credentials,
             deadline_seconds=deadline_seconds,
         )
-        found.append(PodEngines(kubernetes, in_pod))
+        make = probes.of_found(settings, probing, node=node, ca_file=rule.ca_file, server_name=rule.server_name)
+        found.append(PodEngines(kubernetes, in_pod, probe=make))
     local = settings.discovery.local
     if local:
 
         def of_this_machine(url: str) -> EngineSource:
             return EngineSource(url, node=node, configured=configured, deadline_seconds=deadline_seconds)
 
-        found.append(LocalEngines(of_this_machine, ports=local if isinstance(local, tuple) else USUAL_PORTS))
+        ports = local if isinstance(local, tuple) else USUAL_PORTS
+        found.append(LocalEngines(of_this_machine, ports=ports, probe=probes.of_found(settings, probing, node=node)))
     return found

@@ -21,6 +21,7 @@ from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
 from exporter.objectives import Objective
+from exporter.settings_attribution import DcgmSettings, JobsSettings
 from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, Pods, PodsSettings
 from exporter.settings_otlp import OtlpSettings
 from exporter.settings_probe import ProbeSettings
@@ -73,7 +74,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     mappings: tuple[EngineMapping, ...] = ()
     traces: TracesSettings | None = None
     otlp: OtlpSettings | None = None
+    labels: dict[str, str] = {}
     pods: Pods = "auto"
+    jobs: JobsSettings | None = None
+    dcgm: DcgmSettings | None = None
     discovery: DiscoverySettings = DiscoverySettings()
     simulation: dict[str, str | int | float | bool] = {}
 
@@ -87,8 +91,11 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.traces", TracesSettings),
     (r"\.otlp", OtlpSettings),
     (r"\.pods", PodsSettings),
+    (r"\.jobs", JobsSettings),
+    (r"\.dcgm", DcgmSettings),
     (r"\.discovery", DiscoverySettings),
     (r"\.discovery\.kubernetes", KubernetesSettings),
+    (r"\.discovery\.probe", ProbeSettings),
 )
 """Where which mapping stands."""
 
@@ -146,10 +153,15 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
         settings.gpus_expected,
         simulated_log=settings.kernel_log and settings.gpu == "simulated",
     )
-    yield from settings_probe.problems([engine.probe for engine in settings.engines], settings.objectives)
+    yield from settings_probe.problems(
+        [engine.probe for engine in settings.engines], settings.discovery.probe, settings.objectives
+    )
     yield from settings_traces.problems(settings.traces, settings.listen)
     yield from settings_otlp.problems(settings.otlp)
     yield from settings_discovery.problems(settings.pods, settings.discovery)
+    yield from settings_attribution.problems(
+        settings.labels, settings.pods, settings.dcgm, settings.jobs, settings.gpu
+    )
     for place, engine in enumerate(settings.engines):
         if engine.ca_file and not engine.url.startswith("https:"):
             yield f".engines[{place}].ca_file", "ca_file is of no use without TLS; write the url with https"

@@ -1,7 +1,7 @@
 """The settings of what the agent finds by itself, pods and engines, and what can be wrong with them beyond their types.
 
-Imports the defaults of exporter.sources. Pods are asked for where the kubelet's socket is; engines are looked for only
-where `discovery` says so.
+Imports exporter.settings_probe and the defaults of exporter.sources. Pods are asked for where the kubelet's socket is;
+engines are looked for only where `discovery` says so, and probed only where it has a `probe`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from exporter.settings_probe import ProbeSettings
 from exporter.sources.kubernetes import CREDENTIALS
 from exporter.sources.pod_resources import RESOURCES
 from exporter.sources.pods import SOCKET
@@ -20,10 +21,18 @@ _PORTS = range(1, 65536)
 
 
 class PodsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the kubelet tells which pod has which GPU, and under which resource names, as shell patterns."""
+    """Where the kubelet tells which pod has which GPU, and under which resource names, as shell patterns.
+
+    `labels` are keys of pods' labels to show, `processes` asks what each pod takes of a GPU that several share; both
+    need the API, whose `server` and `credentials` are as every pod has them unless given.
+    """
 
     socket: str = SOCKET
     resources: tuple[str, ...] = RESOURCES
+    labels: tuple[str, ...] = ()
+    processes: bool = False
+    server: str = ""
+    credentials: str = CREDENTIALS
 
 
 Pods = Literal["auto", "none"] | PodsSettings
@@ -50,10 +59,14 @@ class KubernetesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class DiscoverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where engines are looked for. `local` true means this machine's usual ports; or a list of ports."""
+    """Where engines are looked for. `local` true means this machine's usual ports; or a list of ports.
+
+    `probe` is for all that are found and serve the OpenAI API where their page is.
+    """
 
     kubernetes: KubernetesSettings | None = None
     local: bool | tuple[int, ...] = False
+    probe: ProbeSettings | None = None
 
 
 def problems(pods: Pods, discovery: DiscoverySettings) -> Iterator[tuple[str, str]]:
@@ -66,6 +79,8 @@ def problems(pods: Pods, discovery: DiscoverySettings) -> Iterator[tuple[str, st
     if discovery.kubernetes is not None:
         for key, problem in _of_kubernetes(discovery.kubernetes):
             yield f".discovery.kubernetes.{key}", problem
+    if discovery.probe is not None and discovery.kubernetes is None and not discovery.local:
+        yield ".discovery.probe", "nothing is looked for, so nothing would be probed; add kubernetes or local"
     if not isinstance(discovery.local, bool):
         for place, port in enumerate(discovery.local):
             if port not in _PORTS:
@@ -86,8 +101,15 @@ def _of_kubernetes(given: KubernetesSettings) -> Iterator[tuple[str, str]]:
         for key, value in (("ca_file", given.ca_file), ("server_name", given.server_name)):
             if value:
                 yield key, f"{key} is of no use without TLS; write scheme: https too"
-    if given.server and not _is_server(given.server):
-        yield "server", f"`{given.server}` is not the URL of an API server; write it as in https://10.0.0.1:6443"
+    if problem := server_problem(given.server):
+        yield "server", problem
+
+
+def server_problem(url: str) -> str:
+    """Why this cannot be an API server's URL; empty where it can, or is not given."""
+    if not url or _is_server(url):
+        return ""
+    return f"`{url}` is not the URL of an API server; write it as in https://10.0.0.1:6443"
 
 
 def _is_server(url: str) -> bool:

@@ -5,7 +5,7 @@ Imports exporter.objectives. Probes are off unless an engine has a `probe`; ever
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -28,15 +28,22 @@ class ProbeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ca_file: str = ""
 
 
-def problems(probes: Sequence[ProbeSettings | None], objectives: Sequence[Objective]) -> Iterator[tuple[str, str]]:
-    """(where, what is wrong and what to do). `probes` in the order of the engines; where is as `.objectives[0].id`."""
-    for place, probe in enumerate(probes):
+def problems(
+    engines: Sequence[ProbeSettings | None], found: ProbeSettings | None, objectives: Sequence[Objective]
+) -> Iterator[tuple[str, str]]:
+    """(where, what is wrong and what to do), where as `.objectives[0].id`.
+
+    `engines` are the probes in the order of the engines, `found` is that of engines that are found.
+    """
+    probes = {f".engines[{place}].probe": probe for place, probe in enumerate(engines)}
+    probes[".discovery.probe"] = found
+    for where, probe in probes.items():
         if probe is not None:
             for key, problem in _of_probe(probe):
-                yield f".engines[{place}].probe.{key}", problem
+                yield f"{where}.{key}", problem
     seen: set[str] = set()
     for place, one in enumerate(objectives):
-        for key, problem in _of_objective(one, seen, probes):
+        for key, problem in _of_objective(one, seen, probes.values()):
             yield f".objectives[{place}].{key}", problem
         seen.add(one.id)
 
@@ -52,7 +59,7 @@ def _of_probe(probe: ProbeSettings) -> Iterator[tuple[str, str]]:
         yield "path", f"`{probe.path}` cannot be probed; write /v1/completions or /v1/chat/completions"
 
 
-def _of_objective(one: Objective, seen: set[str], probes: Sequence[ProbeSettings | None]) -> Iterator[tuple[str, str]]:
+def _of_objective(one: Objective, seen: set[str], probes: Iterable[ProbeSettings | None]) -> Iterator[tuple[str, str]]:
     if not one.id:
         yield "id", "an objective has no id; give it the id of its SLO"
     if one.id in seen:

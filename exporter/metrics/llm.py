@@ -121,5 +121,5 @@ ENGINE_GPU_INFO = Family(
     "llm_engine_gpu_info",
     MetricType.GAUGE,
     "Always 1; which GPUs the engine at `target` runs on. Join on `target` and `UUID`.",
-    ("UUID", "gpu", *REPLICA_LABELS),
+    ("UUID", "gpu", *(label for label in REPLICA_LABELS if label != MODEL_NAME_LABEL)),  # one series a GPU, to join on
 )

@@ -1,6 +1,6 @@
 """Engines that come and go: a finder keeps one EngineSource for each engine that exists, and lets go of the others.
 
-Imports exporter.sources.engine, exporter.sources.kubernetes.
+Imports exporter.sources.{engine,kubernetes,probing}.
 
 Status: stands. Context: an API that does not answer says nothing about pods, and an engine's page must not go because
 of it; but a pod's address is given to another pod in time, which would then be read under the first one's name.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from exporter.model import Collected, Health, InputError, Source
 from exporter.sources.engine import EngineSource
 from exporter.sources.kubernetes import EnginePod, Kubernetes, KubernetesError
+from exporter.sources.probing import Make, Probing, nothing
 
 KEPT_SECONDS = 60.0
 
@@ -24,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class PodEngines:
-    """Finder: the engines in pods of this node. `make` builds the source of one; `kubernetes` is closed with it."""
+    """Finder: the engines in pods of this node, and their probes. `make` and `probe` build the sources of one.
+
+    `kubernetes` is closed with it.
+    """
 
     name = "engines in pods"
 
@@ -33,9 +37,11 @@ class PodEngines:
         kubernetes: Kubernetes,
         make: Callable[[EnginePod], EngineSource],
         *,
+        probe: Make = nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kubernetes = kubernetes
+        self._probing = Probing(probe)
         self._make = make
         self._clock = clock
         self._told_at = clock()
@@ -44,8 +50,8 @@ class PodEngines:
 
     @property
     def found(self) -> Sequence[Source]:
-        """The engines' sources."""
-        return tuple(self._sources.values())
+        """The engines' sources and their probes."""
+        return (*self._sources.values(), *self._probing.found)
 
     async def collect(self) -> Collected:
         """Ask which pods there are."""
@@ -60,6 +66,7 @@ class PodEngines:
         else:
             self._told_at = self._clock()
             self._sources = {pod: source for pod in pods if (source := self._sources.get(pod) or self._made(pod))}
+        self._probing.follow(self._sources.values())
         if reason != self._last_reason:
             self._last_reason = reason
             _log.warning("%s: %s%s", self.name, reason or "found again", f" ({detail})" if detail else "")

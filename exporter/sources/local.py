@@ -1,6 +1,6 @@
 """Engines among the processes of this machine: what listens on a port that engines usually have, with an engine's page.
 
-Imports exporter.sources.{engine,sockets}.
+Imports exporter.sources.{engine,probing,sockets}.
 
 Status: stands. Context: other servers use these ports too, and an engine that restarts is away for minutes. Decision:
 a port on which something listens is asked for a page, again after RETRY_SECONDS or once another socket listens there;
@@ -17,9 +17,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.facts import EngineAt
 from exporter.model import Collected, Health, Source
 from exporter.sources.engine import EngineSource
+from exporter.sources.probing import Make, Probing, nothing
 from exporter.sources.sockets import PROC, Listener, listeners
 
 USUAL_PORTS = (8000, 8001, 8002, 8003, 8080, 8081, 30000, 30001)
@@ -47,7 +47,10 @@ class _Engine:
 
 
 class LocalEngines:
-    """Finder: engines on these ports of this machine. `make` builds the source for a URL."""
+    """Finder: engines on these ports of this machine, and their probes.
+
+    `make` builds the source for a URL, `probe` the probe of an engine.
+    """
 
     name = "engines of this machine"
 
@@ -57,19 +60,21 @@ class LocalEngines:
         *,
         ports: Collection[int] = USUAL_PORTS,
         proc: Path = PROC,
+        probe: Make = nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
         self._ports = frozenset(ports)
         self._proc = proc
         self._clock = clock
+        self._probing = Probing(probe)
         self._candidates: dict[int, _Candidate] = {}
         self._engines: dict[int, _Engine] = {}
 
     @property
     def found(self) -> Sequence[Source]:
-        """The engines' sources."""
-        return tuple(one.source for one in self._engines.values())
+        """The engines' sources and their probes."""
+        return (*(one.source for one in self._engines.values()), *self._probing.found)
 
     async def collect(self) -> Collected:
         """Look who listens, and ask those that are new."""
@@ -87,6 +92,7 @@ class LocalEngines:
             await self._candidates.pop(port).source.close()
         new = [one for port, one in listening.items() if port not in self._engines]
         await asyncio.gather(*(self._ask(one, now) for one in new))
+        self._probing.follow(one.source for one in self._engines.values())
         return Collected((), Health(self.name, True, self._clock() - now))
 
     async def close(self) -> None:
@@ -104,7 +110,7 @@ class LocalEngines:
         elif candidate.inode == listener.inode and now - candidate.asked_at < RETRY_SECONDS:
             return
         candidate.inode, candidate.asked_at = listener.inode, now
-        collected = await candidate.source.collect()
-        if any(isinstance(fact, EngineAt) and "engine" in dict(fact.labels) for fact in collected.facts):
+        await candidate.source.collect()
+        if candidate.source.kind:
             self._engines[listener.port] = _Engine(candidate.source, now)
             del self._candidates[listener.port]

@@ -1,6 +1,6 @@
 """A synthetic probe as a source: asks one engine for a few tokens at a fixed rate, as a user would, and counts.
 
-Imports exporter.sources.probe_request, exporter.sources.probe_counts and below.
+Imports exporter.sources.{engine,probe_counts,probe_request} and below.
 
 Status: accepted. Context: an engine's own counters do not know of requests that never reached it, of streams that broke
 after their headers, or of its own death; its /health says 200 while it hangs. Decision: a task of its own sends one
@@ -9,7 +9,7 @@ so far, and waits for nothing. Replicas are asked at different times within the 
 so that a fleet is not asked all at once. The model is taken from the engine's list of models unless configured, and
 asked for anew after each failure; a list that does not come is a failed probe. Consequences: what is wrong with the
 probe itself (a token that cannot be read) is this source's health and no result, since nothing was sent. Counts are of
-one model; when an engine comes back with another, its counts begin at 0 and the old ones stay as they were.
+one model and one kind of engine; when another comes, its counts begin at 0 and the old ones stay as they were.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
-from yarl import URL
 
+from exporter.engines import Replica
 from exporter.metrics import probe
-from exporter.metrics.llm import MODEL_NAME_LABEL, TARGET_LABEL
-from exporter.model import SIMULATED_LABEL, Collected, Health, InputError, Reading
+from exporter.model import Collected, Health, InputError, Reading
 from exporter.objectives import Objective
+from exporter.sources.engine import NO_POD, EngineSource
+from exporter.sources.engine_page import base_url
 from exporter.sources.probe_counts import ProbeCounts
 from exporter.sources.probe_request import Client, FailedError, Question
 
@@ -46,8 +47,12 @@ _log = logging.getLogger(__name__)
 class ProbeSource:
     """Probes one engine every `interval_seconds` once started. `url` is as an EngineSource takes it.
 
-    `model` empty asks the engine. `token_file` holds a bearer token and is read for each probe; `ca_file` has the
-    certificates to trust instead of the system's. Raises InputError for a URL or a ca_file that cannot be one.
+    It starts with its first collection where `when_collected`.
+
+    `beside` is the source of the same engine's page, which knows its kind and its pod. `model` empty asks the engine.
+    `token_file` holds a bearer token and is read for each probe; `ca_file` has the certificates to trust instead of the
+    system's, `server_name` the name in the engine's where that is not the URL's host. Raises InputError for a URL or a
+    ca_file that cannot be one.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class ProbeSource:
         url: str,
         *,
         node: str,
+        beside: EngineSource | None = None,
         interval_seconds: float = 15.0,
         model: str = "",
         path: str = "/v1/completions",
@@ -62,12 +68,16 @@ class ProbeSource:
         timeout_seconds: float = 10.0,
         token_file: Path | None = None,
         ca_file: Path | None = None,
+        server_name: str = "",
         objectives: Sequence[Objective] = (),
+        when_collected: bool = False,
     ) -> None:
-        base = _base_url(url)
+        base = base_url(url)
         bare = base.with_user(None)
         self.name = f"probe {bare}".removesuffix("/")
-        self._labels = {TARGET_LABEL: f"{bare.host_subcomponent}:{bare.port}", "node": node}
+        self._target = f"{bare.host_subcomponent}:{bare.port}"
+        self._node = node
+        self._beside = beside
         self._endpoint = base.with_path(base.path.rstrip("/") + path)
         self._models = base.with_path(base.path.rstrip("/") + MODELS_PATH)
         self._interval = interval_seconds
@@ -76,9 +86,11 @@ class ProbeSource:
         self._timeout_seconds = timeout_seconds
         self._token_file = token_file
         self._tls = _trusting(ca_file)
+        self._server_name = server_name
         self._objectives = tuple(objectives)
-        self._counts: dict[tuple[str, bool], ProbeCounts] = {}
-        self._identity = (model, False)
+        self._when_collected = when_collected
+        self._counts: dict[tuple[str, bool, str], ProbeCounts] = {}
+        self._identity = (model, False, "")
         self._model = model
         self._up: bool | None = None
         self._trouble = ""
@@ -94,6 +106,8 @@ class ProbeSource:
     async def collect(self) -> Collected:
         """What was counted so far."""
         started = time.perf_counter()
+        if self._when_collected:
+            self.start()
         if self._task is not None and self._task.done():
             self._task.result()  # it never ends but by a fault of ours, which is the collector's to tell
         readings: list[Reading] = []
@@ -117,9 +131,9 @@ class ProbeSource:
         async with aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
-            client = Client(session)
+            client = Client(session, self._server_name)
             await self._greet(client)
-            share = zlib.crc32(f"{self._labels}".encode()) / (1 << 32)
+            share = zlib.crc32(f"{self._target} {self._node}".encode()) / (1 << 32)
             due = loop.time() + share * self._interval
             while True:
                 await asyncio.sleep(due - loop.time())
@@ -157,15 +171,21 @@ class ProbeSource:
 
     def _counted(self, client: Client) -> ProbeCounts:
         """The counts of who answers now; of who last did, where nobody does."""
-        self._identity = (self._model or self._identity[0], bool(client.simulated))
+        kind = self._beside.kind if self._beside is not None else ""
+        self._identity = (self._model or self._identity[0], bool(client.simulated), kind)
         found = self._counts.get(self._identity)
         if found is None:
-            model, simulated = self._identity
-            labels = {**self._labels, MODEL_NAME_LABEL: model, SIMULATED_LABEL: "true" if simulated else ""}
-            found = self._counts[self._identity] = ProbeCounts(labels, self._objectives)
+            self._counts = {who: counts for who, counts in self._counts.items() if not counts.empty}
+            found = self._counts[self._identity] = ProbeCounts(self._labels(), self._objectives)
             while len(self._counts) > _MOST_IDENTITIES:
                 del self._counts[next(iter(self._counts))]
         return found
+
+    def _labels(self) -> dict[str, str]:
+        model, simulated, kind = self._identity
+        place = self._beside.place if self._beside is not None else NO_POD
+        replica = Replica(self._target, self._node, simulated, place.namespace, place.pod, place.container)
+        return replica.labels(kind, model)
 
     def _token(self) -> str:
         """The bearer token as the file has it now; empty without one."""
@@ -197,18 +217,6 @@ class _NoTokenError(Exception):
 
     def __str__(self) -> str:
         return "token file cannot be read"
-
-
-def _base_url(text: str) -> URL:
-    """The engine's base URL from what names it: that, or its metrics page."""
-    try:
-        url = URL(text)
-        usable = url.scheme in ("http", "https") and bool(url.host) and bool(url.port)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InputError(f"engine {text}: not the URL of an engine, write it like http://127.0.0.1:8000")
-    return url.with_path(url.path.removesuffix("/metrics").rstrip("/"))
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext | bool:

@@ -63,6 +63,11 @@ class ProbeCounts:
         }
         self._objectives = Objectives(objectives, PROBE_SIGNALS, labels)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was counted yet."""
+        return not any(self._results.values())
+
     def count(self, outcome: Outcome) -> None:
         """Count one probe.
 

@@ -81,10 +81,14 @@ class FailedError(Exception):
 
 
 class Client:
-    """Talks to one server. `session` is the caller's to close. One request at a time."""
+    """Talks to one server. `session` is the caller's to close. One request at a time.
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    `server_name` is the name in the server's certificate where the URL has an address instead.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, server_name: str = "") -> None:
         self._session = session
+        self._server_name = server_name or None
         self._with_usage = True
         self.simulated: bool | None = None
         """Whether the latest answer said that no real engine stands behind it; None before the first."""
@@ -159,7 +163,9 @@ class Client:
             headers["Authorization"] = f"Bearer {token}"
             url = url.with_user(None)
         try:
-            response = await self._session.request(method, url, json=body, headers=headers, allow_redirects=False)
+            response = await self._session.request(
+                method, url, json=body, headers=headers, allow_redirects=False, server_hostname=self._server_name
+            )
         except aiohttp.ClientConnectorError as error:
             raise FailedError("refused", failures.reason(error)) from None
         except (aiohttp.ClientError, OSError) as error:

@@ -531,7 +531,7 @@ def test_input_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
 
 def an_agent(port: int, **options: float) -> Agent:
     probed = EngineSettings(url=f"http://127.0.0.1:{port}", probe=ProbeSettings(**options))  # type: ignore[arg-type]  # a test's own options
-    return Agent(Settings(node="n1", listen="127.0.0.1:0", interval_seconds=0.05, gpu="none", engines=(probed,)))
+    return Agent(Settings(node="n1", listen="127.0.0.1:0", interval_seconds=0.5, gpu="none", engines=(probed,)))
 
 
 def test_an_agent_goes_on_collecting_while_a_probe_hangs_and_ends_it_with_itself() -> None:
