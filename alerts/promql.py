@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from exporter.metrics import SAMPLE_NAMES
 from slo.model import Matcher
-from slo.names import RECORDED
+from slo.names import PUBLISHED, RECORDED
 
-KNOWN = SAMPLE_NAMES | set(RECORDED)
+KNOWN = SAMPLE_NAMES | set(RECORDED) | set(PUBLISHED)
 """Every series name that a rule may read."""
 
 TERM_LABEL = "gpufleet_term"

@@ -46,6 +46,26 @@ RECORDED = (
     INFO,
 )
 
+NOTIFIER_ACTIVE = "gpufleet_notifier_active"
+"""1 on the replica of the service that tells of alerts, 0 on those that leave it to another."""
+NOTIFIER_ALERTS = "gpufleet_notifier_alerts"
+"""1 for each alert that the service has pending or firing, with its labels and `alertstate`."""
+NOTIFIER_FAILING = "gpufleet_notifier_failing"
+NOTIFICATIONS = "gpufleet_notifications"
+"""A counter: its sample is named with _total."""
+NOTIFICATIONS_WAITING = "gpufleet_notifications_waiting"
+NOTIFICATIONS_OLDEST = "gpufleet_notifications_oldest_age_seconds"
+
+PUBLISHED = (
+    NOTIFIER_ACTIVE,
+    NOTIFIER_ALERTS,
+    NOTIFIER_FAILING,
+    f"{NOTIFICATIONS}_total",
+    NOTIFICATIONS_WAITING,
+    NOTIFICATIONS_OLDEST,
+)
+"""What the service says of itself, beside what rules record too."""
+
 LABEL_ID = "slo_id"
 LABEL_SERVICE = "service"
 LABEL_SLO = "slo"

@@ -1,0 +1,134 @@
+"""Alerts to Alertmanager's API v2, the way Prometheus gives them: all that fire, again and again, and what ended.
+
+Imports alerts.notify's values and aiohttp. Alertmanager holds an alert until its `endsAt`, so that nothing need be kept
+on disk: what was lost on the way is said again within a minute, and of a service that is gone alerts end by themselves
+after END_SECONDS. Routes, grouping and inhibition are Alertmanager's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from alerts.notify.model import FIRING, Alert, Key
+from alerts.settings import WATCHDOG, Settings
+from slo import names
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 60.0
+END_SECONDS = 240.0
+"""Four times as long as it takes to say it again, as Prometheus has it."""
+TELL_ENDED_SECONDS = 900.0
+RETRY_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+BATCH = 64
+
+
+@dataclass(slots=True)
+class _Ended:
+    alert: Alert
+    at: float
+    told_until: float
+
+
+@dataclass(slots=True)
+class Alertmanager:
+    """One Alertmanager; name every member of a cluster."""
+
+    url: str
+    page_url: str
+    settings: Settings
+    clock: Callable[[], float]
+    sent: dict[str, int] = field(default_factory=lambda: {"ok": 0, "refused": 0, "failed": 0})
+    problem: str = ""
+    _firing: dict[Key, Alert] = field(default_factory=dict)
+    _ended: dict[Key, _Ended] = field(default_factory=dict)
+    _next: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"Alertmanager ({self.url})"
+
+    def update(self, alerts: Iterable[Alert]) -> None:
+        """What fires now; a change is told at once."""
+        now = self.clock()
+        firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
+        for key in self._firing.keys() - firing.keys():
+            self._ended[key] = _Ended(self._firing[key], now, now + TELL_ENDED_SECONDS)
+        self._ended = {key: one for key, one in self._ended.items() if key not in firing and now < one.told_until}
+        if firing.keys() != self._firing.keys() and not self.problem:
+            self._next = now
+        self._firing = firing
+
+    async def deliver(self, session: aiohttp.ClientSession) -> None:
+        """Say it, when it is time to."""
+        now = self.clock()
+        if now < self._next:
+            return
+        told = self._all(now)
+        for start in range(0, len(told), BATCH):
+            problem = await self._post(session, told[start : start + BATCH])
+            if problem:
+                self._failed(problem, now)
+                return
+        self._next = now + AGAIN_SECONDS
+        if self.problem:
+            log.warning("%s takes alerts again", self.url)
+        self.problem = ""
+
+    def _all(self, now: float) -> list[dict[str, Any]]:
+        found = [self._one(alert.condition, alert.fired_at, now + END_SECONDS) for alert in self._firing.values()]
+        found += [self._one(one.alert.condition, one.alert.fired_at, one.at) for one in self._ended.values()]
+        if WATCHDOG in self.settings.receivers:
+            place = {names.LABEL_CLUSTER: self.settings.cluster} if self.settings.cluster else {}
+            labels = {"alertname": "Watchdog", names.LABEL_SEVERITY: "none", **place}
+            summary = {"summary": "Alerting works: this alert always fires"}
+            found.append({"labels": labels, "annotations": summary, "endsAt": _time(now + END_SECONDS)})
+        return found
+
+    def _one(self, condition: Any, starts: float, ends: float) -> dict[str, Any]:
+        annotations: Mapping[str, str] = condition.annotations
+        return {
+            "labels": dict(condition.labels),
+            "annotations": dict(annotations),
+            "startsAt": _time(starts),
+            "endsAt": _time(ends),
+            "generatorURL": annotations.get("page_url", self.page_url),
+        }
+
+    async def _post(self, session: aiohttp.ClientSession, told: list[dict[str, Any]]) -> str:
+        """What went wrong; empty where nothing did."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        headers = {"Content-Type": "application/json"}
+        url = f"{self.url}/api/v2/alerts"
+        try:
+            async with session.post(url, data=msgspec.json.encode(told), headers=headers, timeout=timeout) as answer:
+                if 200 <= answer.status < 300:
+                    self.sent["ok"] += len(told)
+                    return ""
+                text = (await answer.content.read(4096)).decode("utf-8", "replace")
+                self.sent["refused" if answer.status < 500 else "failed"] += len(told)
+                return f"{url}: answered {answer.status}: {text[:200]}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.sent["failed"] += len(told)
+            return f"{url}: no answer: {error or type(error).__name__}"
+
+    def _failed(self, problem: str, now: float) -> None:
+        self._next = now + RETRY_SECONDS
+        for one in self._ended.values():  # as long as nobody has heard that it ended, it is said
+            one.told_until = now + TELL_ENDED_SECONDS
+        if problem != self.problem:
+            log.error("%s; trying again every %.0f s", problem, RETRY_SECONDS)
+        self.problem = problem
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
