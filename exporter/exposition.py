@@ -5,6 +5,8 @@ Decision: the order of lines and everything in them but the value is kept for as
 series, by identity; of the values only those that changed are written anew. The age of the snapshot alone is written
 for each request, at the end. Consequences: sources must keep their Series; one that makes new ones is slow, not wrong.
 
+What a family and its labels are called is a matter of the profile (exporter.naming), looked up once for each series.
+
 OpenMetrics has the same lines under other heads, and is put together when first asked for. Its counters end in _total;
 DCGM's do not, so there they are of type unknown. Prometheus asks for OpenMetrics first and reads the same series.
 """
@@ -15,10 +17,13 @@ import functools
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from exporter.metrics import agent
 from exporter.model import Family, Labels, MetricType, Series, Snapshot, labels_of
+from exporter.naming import LEGACY, Convert, Profile
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -80,17 +85,31 @@ class Page:
         return f"{self._age_prefix}{age:.3f}\n{self._end}".encode()
 
 
-class Exposition:
-    """Encodes the snapshots of one agent. `node` labels the age line."""
+class _Line(NamedTuple):
+    """One series under the names it is shown by, its line up to the value, and how the value becomes what is shown."""
 
-    def __init__(self, *, node: str) -> None:
-        age = Series(agent.SNAPSHOT_AGE, labels_of({"node": node}))
+    series: Series
+    start: str
+    convert: Convert | None
+
+
+class Exposition:
+    """Encodes the snapshots of one agent under a profile's names; `labels` stand on every line, `node` on the age's."""
+
+    def __init__(
+        self, *, node: str, labels: Mapping[str, str] = MappingProxyType({}), profile: Profile = LEGACY
+    ) -> None:
+        age = Series(agent.SNAPSHOT_AGE, labels_of({**labels, "node": node}))
+        self._common = dict(labels)
+        self._profile = profile
         self._age_prefix = _head(age.family) + _line_start(age)
         self._age = age
         self._openmetrics = _OpenMetrics((), age)
         self._series: list[Series] = []
         self._order: list[int] = []
+        self._lines: list[_Line] = []
         self._starts: list[str] = []
+        self._converts: list[Convert | None] = []
         self._values: list[float] = []
         self._texts: list[str] = []
 
@@ -100,12 +119,13 @@ class Exposition:
         series = [reading.series for reading in readings]
         if series != self._series:  # Series compare by identity
             self._learn(series)
-        values, texts = self._values, self._texts
+        values, texts, converts = self._values, self._texts, self._converts
         for place, origin in enumerate(self._order):
             value = readings[origin].value
             if value != values[place]:
                 values[place] = value
-                texts[place] = number(value)
+                convert = converts[place]
+                texts[place] = number(value if convert is None else convert(value))
         lines = [""] * (2 * len(texts))
         lines[::2] = self._starts
         lines[1::2] = texts
@@ -117,25 +137,29 @@ class Exposition:
         groups: dict[str, list[int]] = {}
         for origin, one in enumerate(series):
             groups.setdefault(one.family.name, []).append(origin)
-        kept = {id(one): start for one, start in zip(self._in_order(), self._bare_starts(), strict=True)}
-        order: list[int] = []
+        kept = {id(self._series[origin]): line for origin, line in zip(self._order, self._lines, strict=True)}
+        order = [origin for origins in groups.values() for origin in origins]
+        lines = [kept.get(id(series[origin])) or self._line(series[origin]) for origin in order]
         starts: list[str] = []
-        for origins in groups.values():
-            for rank, origin in enumerate(origins):
-                one = series[origin]
-                start = kept.get(id(one)) or _line_start(one)
-                order.append(origin)
-                starts.append(("\n" if starts else "") + (_head(one.family) if rank == 0 else "") + start)
-        self._series, self._order, self._starts = series, order, starts
+        last = ""
+        for line in lines:
+            head = "" if line.series.family.name == last else _head(line.series.family)
+            starts.append(("\n" if starts else "") + head + line.start)
+            last = line.series.family.name
+        self._series, self._order, self._lines, self._starts = series, order, lines, starts
+        self._converts = [line.convert for line in lines]
         self._values = [math.nan] * len(order)
         self._texts = [""] * len(order)
-        self._openmetrics = _OpenMetrics(tuple(self._in_order()), self._age)
+        self._openmetrics = _OpenMetrics(tuple(line.series for line in lines), self._age)
 
-    def _in_order(self) -> Iterable[Series]:
-        return (self._series[origin] for origin in self._order)
-
-    def _bare_starts(self) -> Iterable[str]:
-        return (start.rpartition("\n")[2] for start in self._starts)
+    def _line(self, series: Series) -> _Line:
+        family, convert = self._profile.family(series.family)
+        labels = self._profile.labels(series.family, series.labels)
+        if self._common:
+            labels = labels_of({**self._common, **dict(labels)})
+        if family is not series.family or labels is not series.labels:
+            series = Series(family, labels, series.suffix)
+        return _Line(series, _line_start(series), convert)
 
 
 class _OpenMetrics:
