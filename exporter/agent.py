@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter import finding, listen, probes
+from exporter import finding, listen, owners, probes
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
@@ -45,7 +45,7 @@ class Agent:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.node = settings.node or os.environ.get(NODE_VARIABLE, "") or socket.gethostname()
-        self._exposition = Exposition(node=self.node)
+        self._exposition = Exposition(node=self.node, labels=settings.labels)
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
         self._otlp: OtlpSource | None = None
@@ -140,11 +140,14 @@ class Agent:
         if self._gate is not None:
             sources.append(self._gate)
         by_process = settings.gpu != "simulated" and finding.by_process(settings)
-        self._gpus = gpus(settings, node=self.node, deadline_seconds=deadline, who=pods is not None or by_process)
+        self._gpus = gpus(
+            settings, node=self.node, deadline_seconds=deadline, who=by_process, usage=owners.wants_usage(settings)
+        )
         sources += self._gpus.sources
         driver = self._gpus.driver
         if by_process and driver is not None:
             sources.append(EngineProcesses(lambda: driver.processes))
+        sources += owners.owners(settings, node=self.node, pods=pods, driver=driver, deadline_seconds=deadline)
         for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
             raise InputError(problem)
         configured = mapping.engines_of(settings.mappings)
@@ -175,6 +178,7 @@ class Agent:
                 kubernetes=bool(os.environ.get(NODE_VARIABLE)),
                 headers_file=settings.otlp.headers_file,
                 ca_file=settings.otlp.ca_file,
+                labels=settings.labels,
             )
             sources.append(self._otlp)
         if settings.traces is not None:

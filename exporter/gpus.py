@@ -45,8 +45,8 @@ class Gpus:
             _log.info("counts of XIDs do not outlast this agent: %s is not there or not writable", DEFAULT_FOLDER)
 
 
-def gpus(settings: Settings, *, node: str, deadline_seconds: float, who: bool) -> Gpus:
-    """What the settings ask for. `who` has the driver asked for processes too. Raises InputError."""
+def gpus(settings: Settings, *, node: str, deadline_seconds: float, who: bool, usage: bool = False) -> Gpus:
+    """What the settings ask for. `who` has the driver asked for processes too, `usage` for what each takes."""
     if settings.gpu == "simulated":
         scenario = json.dumps({"node": node, **settings.simulation})
         simulated = NvmlSource(
@@ -62,7 +62,9 @@ def gpus(settings: Settings, *, node: str, deadline_seconds: float, who: bool) -
     sources: list[Source] = []
     if settings.gpu != "none":
         roster = Roster(pci.gpus, configured=settings.gpus_expected)
-        driver = NvmlSource(node=node, deadline_seconds=deadline_seconds, roster=roster, book=book, who=who)
+        driver = NvmlSource(
+            node=node, deadline_seconds=deadline_seconds, roster=roster, book=book, who=who, usage=usage
+        )
         sources.append(driver)
     if settings.kernel_log:
         sources.append(KmsgSource(book, node=node))

@@ -18,7 +18,9 @@ import gzip
 import logging
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -46,7 +48,7 @@ class OtlpSource:
     """Sends what it is offered to `endpoint` once started. Raises InputError where the extra is missing.
 
     `headers_file` has one `Name: value` a line and is read for each message, `ca_file` has the certificates to trust.
-    `node` names the host; `kubernetes` says that it is a Kubernetes node's name too.
+    `node` names the host; `kubernetes` says that it is a Kubernetes node's name too; `labels` are the resource's too.
     """
 
     def __init__(
@@ -59,13 +61,14 @@ class OtlpSource:
         kubernetes: bool = False,
         headers_file: str = "",
         ca_file: str = "",
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._url = URL(endpoint)
         self.name = f"otlp {self._url.with_query(None).with_user(None)}"
         self._interval = interval_seconds
         self._headers_file = Path(headers_file) if headers_file else None
         self._access = Access(ca_file)
-        resource = {"service.name": "gpufleet-agent", "service.version": version, "service.instance.id": node}
+        resource = {**labels, "service.name": "gpufleet-agent", "service.version": version, "service.instance.id": node}
         resource |= {HOST: node, **({NODE: node} if kubernetes else {})}
         self._messages = _messages(resource, version)
         self._latest: Snapshot | None = None

@@ -7,7 +7,7 @@ and the simulation's scenario. Whatever the file tells to be wrong is an InputEr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, get_type_hints
@@ -16,10 +16,22 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from exporter import settings_discovery, settings_gpu, settings_otlp, settings_probe, settings_traces, yaml_lines
+from exporter import (
+    choosing,
+    settings_attribution,
+    settings_discovery,
+    settings_environment,
+    settings_gpu,
+    settings_otlp,
+    settings_probe,
+    settings_traces,
+    yaml_lines,
+)
+from exporter.choosing import MetricsSettings
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping, FamilyMapping
 from exporter.model import InputError
+from exporter.naming import ProfileName
 from exporter.objectives import Objective
 from exporter.settings_attribution import DcgmSettings, JobsSettings
 from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, Pods, PodsSettings
@@ -64,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     node: str = ""
     listen: str = DEFAULT_LISTEN
     web_config: str = ""
+    profile: ProfileName = "legacy"
+    counters: str = ""
+    metrics: MetricsSettings = MetricsSettings()
     interval_seconds: float = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
     gpus_expected: int | None = None
@@ -88,6 +103,7 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\.objectives\[\d+\]", Objective),
     (r"\.mappings\[\d+\]", EngineMapping),
     (r"\.mappings\[\d+\]\.families\[\d+\]", FamilyMapping),
+    (r"\.metrics", MetricsSettings),
     (r"\.traces", TracesSettings),
     (r"\.otlp", OtlpSettings),
     (r"\.pods", PodsSettings),
@@ -100,17 +116,26 @@ _KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 """Where which mapping stands."""
 
 
-def load(path: Path) -> Settings:
-    """The settings in the file at `path`. Raises InputError."""
-    data, root = yaml_lines.read(path, "see --config; write `key: value` lines, as in `gpu: auto`")
-    if root is None:
-        return Settings()
-    try:
-        settings = msgspec.convert(_timed(data, path, root), Settings)
-    except msgspec.ValidationError as error:
-        hint = "give it as the README's table of settings says"
-        raise InputError(yaml_lines.told(path, root, str(error), _kind, hint)) from error
-    _check(settings, path, root)
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in the file at `path`, if any, under those of the environment. Raises InputError."""
+    settings, root = Settings(), None
+    if path is not None:
+        data, root = yaml_lines.read(path, "see --config; write `key: value` lines, as in `gpu: auto`")
+    if path is not None and root is not None:
+        try:
+            settings = msgspec.convert(_timed(data, path, root), Settings)
+        except msgspec.ValidationError as error:
+            hint = "give it as the README's table of settings says"
+            raise InputError(yaml_lines.told(path, root, str(error), _kind, hint)) from error
+    settings, origins = settings_environment.overlay(settings, environment or {}, _seconds, _DURATIONS)
+
+    def where(steps: str) -> str:
+        variable = origins.get(steps) or next((name for place, name in origins.items() if place in steps), None)
+        if variable is not None or path is None or root is None:
+            return variable or "settings"
+        return f"{path}:{line_of(root, steps)}"
+
+    _check(settings, where)
     return settings
 
 
@@ -118,15 +143,15 @@ def _kind(steps: str) -> type[msgspec.Struct]:
     return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, steps)), Settings)
 
 
-def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
+def _check(settings: Settings, where_is: Callable[[str], str]) -> None:
     """What the types cannot say."""
     for steps, problem in problems(settings):
-        raise InputError(f"{path}:{line_of(root, steps)}: {problem}")
+        raise InputError(f"{where_is(steps)}: {problem}")
     for steps, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
-        raise InputError(f"{path}:{line_of(root, steps)}: {problem}")
+        raise InputError(f"{where_is(steps)}: {problem}")
     kinds = get_type_hints(Scenario)
     for key, value in settings.simulation.items():
-        where = f"{path}:{line_of(root, f'.simulation.{key}')}"
+        where = where_is(f".simulation.{key}")
         if key not in kinds:
             raise InputError(f"{where}: unknown key `{key}` in simulation; known keys: {', '.join(kinds)}")
         try:
@@ -135,7 +160,7 @@ def _check(settings: Settings, path: Path, root: yaml.Node) -> None:
             raise InputError(f"{where}: simulation.{key}: {error}; give one") from error
     seen: set[str] = set()
     for place, engine in enumerate(settings.engines):
-        where = f"{path}:{line_of(root, f'.engines[{place}].url')}"
+        where = where_is(f".engines[{place}].url")
         problem = url_problem(engine.url)
         if problem:
             raise InputError(f"{where}: {problem}")
@@ -156,12 +181,11 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from settings_probe.problems(
         [engine.probe for engine in settings.engines], settings.discovery.probe, settings.objectives
     )
+    yield from choosing.problems(settings.metrics)
     yield from settings_traces.problems(settings.traces, settings.listen)
     yield from settings_otlp.problems(settings.otlp)
     yield from settings_discovery.problems(settings.pods, settings.discovery)
-    yield from settings_attribution.problems(
-        settings.labels, settings.pods, settings.dcgm, settings.jobs, settings.gpu
-    )
+    yield from settings_attribution.problems(settings.labels, settings.pods, settings.dcgm, settings.jobs, settings.gpu)
     for place, engine in enumerate(settings.engines):
         if engine.ca_file and not engine.url.startswith("https:"):
             yield f".engines[{place}].ca_file", "ca_file is of no use without TLS; write the url with https"

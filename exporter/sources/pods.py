@@ -67,6 +67,11 @@ class PodsSource:
         self._answer: tuple[bytes, tuple[Holding, ...]] = (b"", ())
         self._told_at: float | None = None
 
+    @property
+    def holders(self) -> frozenset[tuple[str, str]]:
+        """Namespace and name of each pod that held a GPU at the last answer."""
+        return frozenset((one.namespace, one.pod) for one in self._answer[1])
+
     async def collect(self) -> Collected:
         """Ask once."""
         started = self._clock()
