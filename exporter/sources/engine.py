@@ -38,10 +38,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Progress:
-    """What a rank had done when it was last seen to do something or to have nothing to do."""
+    """What a rank had done when it was last seen to do something or to have nothing to do; whether it had something."""
 
     work: tuple[float, ...]
     since: float
+    busy: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +159,8 @@ class EngineSource:
             work = rank.work_done(values)
             progress = self._progress.get(rank.dp_rank)
             wanted = "running" if rank.is_running(values) else "waiting" if rank.is_waiting(values) else ""
-            if progress is None or not work or work != progress.work or not wanted:
-                self._progress[rank.dp_rank] = _Progress(work, now)
+            if progress is None or not work or work != progress.work or not wanted or not progress.busy:
+                self._progress[rank.dp_rank] = _Progress(work, now, bool(wanted))
             elif now - progress.since >= self._stall_after_seconds:
                 stalled = f"stalled: requests {wanted}, no token for {self._stall_after_seconds:g} s"
         return stalled

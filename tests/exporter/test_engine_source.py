@@ -232,8 +232,8 @@ def test_requests_running_without_a_token_for_a_minute_is_a_stall_and_one_token_
                 (0, PAGE, 1),
                 (300, PAGE, 1),  # idle for long is no stall
                 (305, edited(RUNNING), 1),
-                (359, edited(RUNNING), 1),
-                (360, edited(RUNNING), 0),
+                (364, edited(RUNNING), 1),  # nothing is known of it before 305
+                (365, edited(RUNNING), 0),
                 (400, edited(RUNNING), 0),
                 (405, edited(RUNNING, ITERATED), 1),
                 (464, edited(RUNNING, ITERATED), 1),
@@ -245,6 +245,90 @@ def test_requests_running_without_a_token_for_a_minute_is_a_stall_and_one_token_
                 assert (at, up(got)) == (at, [("tiny", expected)])
                 assert got.health.reason == ("" if expected else "stalled: requests running, no token for 60 s")
                 assert values(got, llm.REQUESTS_RUNNING)
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_wait_while_nothing_runs_or_moves_are_a_stall_too() -> None:
+    waiting = (
+        'num_requests_waiting{engine="0",model_name="tiny"} 0.0',
+        'num_requests_waiting{engine="0",model_name="tiny"} 3',
+    )
+
+    async def scenario() -> None:
+        now = [0.0]
+        async with stub_and_source(clock=lambda: now[0]) as (stub, source):
+            for at, body, expected in (
+                (0, PAGE, 1),
+                (300, edited(waiting), 1),
+                (359, edited(waiting, ITERATED), 1),
+                (418, edited(waiting, ITERATED), 1),
+                (419, edited(waiting, ITERATED), 0),
+                (420, PAGE, 1),
+            ):
+                now[0], stub.answer = at, body
+                got = await source.collect()
+                assert (at, up(got)) == (at, [("tiny", expected)])
+                assert got.health.reason == ("" if expected else "stalled: requests waiting, no token for 60 s")
+
+    asyncio.run(scenario())
+
+
+def test_one_hung_rank_of_two_is_a_stall_while_the_other_works() -> None:
+    text = edited(RUNNING).decode()
+    second = "".join(f"{line}\n" for line in text.splitlines() if 'engine="0"' in line).replace(
+        'engine="0"', 'engine="1"'
+    )
+
+    async def scenario() -> None:
+        now = [0.0]
+        async with stub_and_source(clock=lambda: now[0]) as (stub, source):
+            for at, expected in ((0, 1), (59, 1), (61, 0)):
+                now[0] = at
+                moved = second.replace(
+                    'iteration_tokens_total_count{engine="1",model_name="tiny"} 309.0',
+                    f'iteration_tokens_total_count{{engine="1",model_name="tiny"}} {400 + at}',
+                )
+                assert moved != second
+                stub.answer = (text + moved).encode()
+                assert up(await source.collect()) == [("tiny", expected)]
+
+    asyncio.run(scenario())
+
+
+def test_a_target_that_is_replaced_by_another_server_keeps_nothing_of_the_first() -> None:
+    llamacpp = (Path(__file__).parent.parent / "captures" / "llamacpp-b11434.prom").read_bytes()
+
+    async def scenario() -> None:
+        now = [0.0]
+        async with stub_and_source(clock=lambda: now[0]) as (stub, source):
+            stub.answer = edited(RUNNING)
+            assert up(await source.collect()) == [("tiny", 1)]
+            stub.answer, now[0] = llamacpp, 100.0
+            got = await source.collect()
+            assert up(got) == [(None, 1)]  # it names no model, and has not that of the server before it
+            assert {dict(one.series.labels)["engine"] for one in got.readings} == {"llamacpp"}
+            assert dict(got.facts[0].labels)["engine"] == source.kind == "llamacpp"  # type: ignore[attr-defined]  # it is an EngineAt
+            stub.answer, now[0] = edited(RUNNING), 130.0
+            assert up(await source.collect()) == [("tiny", 1)]  # its work is watched from now on, not from 100 s ago
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_engine_is_told_as_it_is_from_zero_on_with_its_new_start() -> None:
+    fresh = (Path(__file__).parent.parent / "captures" / "vllm-0.32.0-scenarios" / "1-started.prom").read_bytes()
+
+    async def scenario() -> None:
+        async with stub_and_source() as (stub, source):
+            before = await source.collect()
+            stub.answer = fresh
+            after = await source.collect()
+            assert after.health.up
+            old, new = (list(values(one, llm.ENGINE_START_TIME).values()) for one in (before, after))
+            assert old[0] > 1_700_000_000
+            assert new[0] > 1_700_000_000
+            assert old != new
+            assert sum(values(after, llm.REQUESTS).values()) == 0 < sum(values(before, llm.REQUESTS).values())
 
     asyncio.run(scenario())
 

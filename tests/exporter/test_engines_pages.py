@@ -34,6 +34,7 @@ KIND_OF = {
     "triton-trtllm-from-source": "triton",
     "triton-vllm-from-source": "triton",
     "llamacpp-from-source": "llamacpp",
+    "llamacpp-b11434": "llamacpp",
     "ray-serve-from-source": "ray_serve",
     "nim-from-page": "nim",
     "kserve-from-source": "kserve",

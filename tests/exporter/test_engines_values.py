@@ -140,6 +140,7 @@ HISTOGRAMS: dict[str, Histograms] = {
         ],
     ),
     "llamacpp-from-source": ("llamacpp", "", lambda labels: {}, 1, []),
+    "llamacpp-b11434": ("llamacpp", "", lambda labels: {}, 1, []),
     "ray-serve-from-source": (
         "ray_serve",
         "ray_serve_",
@@ -312,6 +313,10 @@ REST: dict[str, tuple[str, list[Row]]] = {
             *speculation({}, 4000, 2900),
         ],
     ),
+    "llamacpp-b11434": (
+        "llamacpp",
+        [*load({}, 0, 0), *tokens({}, 396, 3639), (llm.CACHED_TOKENS, {}, 251), *speculation({}, 0, 0)],
+    ),
     "ray-serve-from-source": (
         "ray_serve",
         [*http({"model_name": "chat"}, 430, 0, 6, 9), *http({"model_name": "summary"}, 50, 0, 0, 0)],
@@ -458,6 +463,7 @@ WORKS = {
     "trtllm-from-source": 0,
     "tgi-from-source": 0,
     "llamacpp-from-source": 0,  # six digits stand still for minutes
+    "llamacpp-b11434": 0,
     "triton-trtllm-from-source": 1,
     "ray-vllm-from-source": 2,
     "nim-from-page": 1,
