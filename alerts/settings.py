@@ -35,6 +35,7 @@ WATCHDOG = "watchdog"
 """The receiver of the alert that always fires: whoever misses it knows that alerting is broken."""
 
 _DURATION = re.compile(r"[1-9]\d{0,6}(s|m|h|d)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _KUBERNETES = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _TIMES = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
@@ -105,6 +106,11 @@ class Timing(msgspec.Struct, frozen=True):
     group_wait: str = "30s"
     group_interval: str = "5m"
     repeat_interval: str = "4h"
+
+    def seconds(self, name: str) -> float:
+        """One of them in seconds."""
+        text: str = getattr(self, name)
+        return float(int(text[:-1]) * _UNITS[text[-1]])
 
 
 class LinkSettings(msgspec.Struct, frozen=True):

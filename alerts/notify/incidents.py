@@ -5,8 +5,9 @@ the same inhibition, as alerts.alertmanager. Its key is made of these words alon
 restart and on another machine.
 
 Decision (accepted). Context: an alert may fire, end and fire within minutes. Decision: an incident ends once nothing of
-it has fired for HOLD_SECONDS, the group interval of the routes. Consequences: flapping is one incident; every end is
-told that much later. What is inhibited opens no incident; one that is open stays so.
+it has fired for the group interval of the routes. Consequences: flapping is one incident; every end is told that much
+later. What is inhibited opens no incident; one that is open stays so. One that is open for the repeat interval is told
+again, with the same key: that opens it anew where somebody closed it by hand while its alert still fires.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ from dataclasses import dataclass, replace
 from alerts.alertmanager import ON_A_NODE, PLACE
 from alerts.health import NODE_DOWN
 from alerts.notify.model import FIRING, Alert, Condition
+from alerts.settings import Timing
 from slo import names
 from slo.model import Matcher
 
-HOLD_SECONDS = 300.0
-REPEAT_SECONDS = 4 * 3600.0
-"""An incident that somebody closed by hand while its alert still fires is opened again after this."""
 TRIGGER, RESOLVE = "trigger", "resolve"
 MAX_KEY = 255
 """Characters of a dedup key that PagerDuty takes."""
@@ -58,14 +57,16 @@ class Event:
 class Incidents:
     """All that are open. `same` are the labels that tell budgets apart (alertmanager.equal_labels).
 
-    `address_of` says whom a condition is told.
+    `address_of` says whom a condition is told, `timing` how long an incident is held and when it is told again.
     """
 
     def __init__(
-        self, same: Sequence[str], known: Iterable[Incident] = (), *, address_of: Callable[[Condition], str]
-    ) -> None:
+        self, same: Sequence[str], known: Iterable[Incident] = (), *,
+        address_of: Callable[[Condition], str], timing: Timing,
+    ) -> None:  # fmt: skip
         self._same = tuple(same)
         self._address_of = address_of
+        self._hold, self._repeat = timing.seconds("group_interval"), timing.seconds("repeat_interval")
         self._open = {one.key: one for one in known}
 
     @property
@@ -83,7 +84,7 @@ class Incidents:
         for key, members in groups.items():
             old = self._open.get(key)
             conditions = tuple(alert.condition for alert in members)
-            if old is None or now - old.told_at >= REPEAT_SECONDS:
+            if old is None or now - old.told_at >= self._repeat:
                 address = self._address_of(conditions[0]) if old is None else old.address
                 events.append(Event(key, TRIGGER, address, conditions))
                 found[key] = Incident(key, now if old is None else old.opened_at, now, address=address)
@@ -93,7 +94,7 @@ class Incidents:
             if key in found:
                 continue
             quiet = None if key in silent else now if old.quiet_since is None else old.quiet_since
-            if quiet is not None and now - quiet >= HOLD_SECONDS:
+            if quiet is not None and now - quiet >= self._hold:
                 events.append(Event(key, RESOLVE, old.address))
             else:
                 found[key] = replace(old, quiet_since=quiet)

@@ -23,6 +23,7 @@ from alerts.notify.outbox import Outbox
 from alerts.notify.pagerduty import PagerDuty, body_of
 from alerts.notify.slo_alerts import SloAlerts
 from alerts.notify.tracker import Tracker
+from alerts.settings import Timing
 from slo.service import Service
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,11 @@ class Notifier:
         self._clock: Callable[[], float] = service.clock
         self._tracker = Tracker(outbox.firing())
         self._written = dict(outbox.firing())
-        address_of = pagerduty.address_of if pagerduty else lambda _condition: ""
         self._incidents = Incidents(
-            equal_labels(list(service.slos.values())), outbox.incidents(), address_of=address_of
+            equal_labels(list(service.slos.values())),
+            outbox.incidents(),
+            address_of=pagerduty.address_of if pagerduty else lambda _condition: "",
+            timing=pagerduty.settings.timing if pagerduty else Timing(),
         )
 
     @property

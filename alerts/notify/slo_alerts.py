@@ -61,7 +61,7 @@ class SloAlerts:
                 window = {names.LABEL_WINDOW: alert.window.long}
                 yield self._condition(
                     status, name, severity=alert.window.severity, since=since, said=said,
-                    text=_burn_text(status, alert), labels=window, burn_rate=alert.long_burn,
+                    text=_burn_text(status, alert), labels=window, burn_rate=alert.long_burn, ends=_ends(status, alert),
                 )  # fmt: skip
         bounds = status.budget.remaining_bounds
         spent = bounds is not None and bounds[1] <= 0 and status.counts.bad_lower >= evidence_of(slo, "ticket")
@@ -98,13 +98,13 @@ class SloAlerts:
     def _condition(
         self, status: SloStatus, name: str, *,
         severity: str, since: float, said: Alerting, text: str,
-        labels: Mapping[str, str] | None = None, burn_rate: float | None = None,
+        labels: Mapping[str, str] | None = None, burn_rate: float | None = None, ends: float | None = None,
     ) -> Condition:  # fmt: skip
         left = status.budget.remaining
         told = {
             "burn_rate": "" if burn_rate is None else f"{burn_rate:.4g}",
             "error_budget_remaining": "" if left is None else f"{left:.1%}",
-            "exhausted_at": rfc3339(status.budget.exhausted_at) or "",
+            "exhausted_at": rfc3339(ends or status.budget.exhausted_at) or "",
         }
         who = status.culprit.spender if status.culprit else None
         if who is not None:
@@ -159,9 +159,17 @@ def _burn_text(status: SloStatus, alert: AlertStatus) -> str:
         return text
     if left <= 0:
         return f"{text} The budget is exhausted."
-    pace = status.burn_rates.get(window.long)
-    lasts = f" At this pace it lasts {_lasting(left / pace * status.slo.window.seconds)}." if pace else ""
+    ends = _ends(status, alert)
+    lasts = "" if ends is None else f" At this pace it lasts {_lasting(ends - status.until)}."
     return f"{text} Of the budget {left:.1%} is left.{lasts}"
+
+
+def _ends(status: SloStatus, alert: AlertStatus) -> float | None:
+    """When the budget ends at the pace of the alert's long window; None where it has ended, or nothing is known."""
+    left, pace = status.budget.remaining, status.burn_rates.get(alert.window.long)
+    if left is None or left <= 0 or not pace:
+        return None
+    return status.until + left / pace * status.slo.window.seconds
 
 
 def _lasting(seconds: float) -> str:
