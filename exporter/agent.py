@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import logging
 import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from exporter import finding, listen, owners, probes
+from exporter.choosing import Choice, Counters, read_counters
 from exporter.collector import Collector
 from exporter.engines import Engine, mapping
 from exporter.exposition import Exposition, Page
 from exporter.gpus import gpus
 from exporter.model import Finder, InputError, Snapshot, Source
+from exporter.naming import Profile
 from exporter.otlp import OtlpSource
 from exporter.server import Server
 from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
@@ -38,6 +41,8 @@ RELEASE_SECONDS = 1800.0
 BETWEEN_SAMPLES_SECONDS = 0.2
 """Profiling figures and rates are made of two collections; `once` takes them this far apart."""
 
+_log = logging.getLogger(__name__)
+
 
 class Agent:
     """One node's agent. Raises InputError for settings that cannot be followed."""
@@ -45,7 +50,8 @@ class Agent:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.node = settings.node or os.environ.get(NODE_VARIABLE, "") or socket.gethostname()
-        self._exposition = Exposition(node=self.node, labels=settings.labels)
+        self._exposition = Exposition(node=self.node, labels=settings.labels, profile=Profile(settings.profile))
+        self._choice = Choice(settings.metrics, _counters(settings.counters))
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
         self._otlp: OtlpSource | None = None
@@ -128,6 +134,7 @@ class Agent:
         return self._page
 
     def _publish(self, snapshot: Snapshot) -> None:
+        snapshot = self._choice.of(snapshot)
         self._page = self._exposition.encode(snapshot)
         if self._otlp is not None:
             self._otlp.offer(snapshot)
@@ -208,6 +215,16 @@ def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configur
         configured=configured,
         deadline_seconds=deadline_seconds,
     )
+
+
+def _counters(file: str) -> Counters | None:
+    """What a counters file chooses; what it names and is not given here is told."""
+    if not file:
+        return None
+    counters = read_counters(Path(file))
+    for line in counters.left_out:
+        _log.warning("%s", line)
+    return counters
 
 
 def _version() -> str:

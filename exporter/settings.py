@@ -76,9 +76,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     node: str = ""
     listen: str = DEFAULT_LISTEN
     web_config: str = ""
-    profile: ProfileName = "legacy"
-    counters: str = ""
-    metrics: MetricsSettings = MetricsSettings()
     interval_seconds: float = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
     gpus_expected: int | None = None
@@ -94,6 +91,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     jobs: JobsSettings | None = None
     dcgm: DcgmSettings | None = None
     discovery: DiscoverySettings = DiscoverySettings()
+    profile: ProfileName = "legacy"
+    counters: str = ""
+    metrics: MetricsSettings = MetricsSettings()
     simulation: dict[str, str | int | float | bool] = {}
 
 
@@ -130,7 +130,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     settings, origins = settings_environment.overlay(settings, environment or {}, _seconds, _DURATIONS)
 
     def where(steps: str) -> str:
-        variable = origins.get(steps) or next((name for place, name in origins.items() if place in steps), None)
+        variable = next((name for place, name in origins.items() if place.startswith(steps)), None)
         if variable is not None or path is None or root is None:
             return variable or "settings"
         return f"{path}:{line_of(root, steps)}"

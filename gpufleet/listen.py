@@ -16,8 +16,8 @@ def address(text: str) -> Address:
     """Read 127.0.0.1:9490 or [::1]:9490; for argparse."""
     try:
         return listen.parse(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except InputError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address: write host:port, as 127.0.0.1:9490") from None
 
 
 def http_url(text: str) -> str:

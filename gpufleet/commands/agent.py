@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import get_args
 
 import msgspec
 
+from exporter import settings_environment
 from exporter.agent import Agent
 from exporter.model import InputError
 from exporter.settings import DEFAULT_LISTEN, EngineSettings, GpuMode, Settings, load
@@ -49,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings file, if any, with what the command line says put over it. Raises InputError."""
-    settings = load(args.config) if args.config else Settings()
+    """The settings file, if any, under the environment, under the command line. Raises InputError."""
+    settings = load(args.config, os.environ)
     if args.gpu:
         settings = msgspec.structs.replace(settings, gpu=args.gpu)
     if args.listen:
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it, or print one page."""
     settings = settings_of(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for line in settings_environment.unknown(Settings, os.environ):
+        _log.warning("%s", line)
     if args.once:
         sys.stdout.buffer.write(asyncio.run(_once(settings)))
         sys.stdout.buffer.flush()
