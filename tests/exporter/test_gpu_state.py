@@ -109,8 +109,8 @@ def test_an_xid_is_on_the_disk_in_a_moment_and_survives_a_kill(kept: Kept):
 
     async def whole() -> None:
         async with asyncio.timeout(30):
-            while not path.exists():
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 (another process writes it)
+            while not path.exists():  # noqa: ASYNC110 (another process writes it)
+                await asyncio.sleep(0.01)
         process.kill()
         process.wait()
         book, state = await kept.open()
