@@ -21,7 +21,7 @@ from dashboards.links import COST_UID, MODEL_BOARD
 from dashboards.panels import GREEN, ORANGE, Look, Query, stat, text, timeseries
 from dashboards.prices import Prices
 from dashboards.simulated import simulated
-from exporter.metrics import gpu, health, llm
+from exporter.metrics import health, llm, profiling
 from exporter.model import Family
 from slo.model import Matcher
 
@@ -228,8 +228,8 @@ def _headroom() -> grafana.Panel:
         "larger batch.",
         {
             "KV cache": f"avg by ({seats.MODEL}) ({q.select(llm.KV_CACHE_USAGE, *q.SERVING)})",
-            "tensor pipes": busy(gpu.PIPE_TENSOR_ACTIVE),
-            "memory interface": busy(gpu.DRAM_ACTIVE),
+            "tensor pipes": busy(profiling.PIPE_TENSOR_ACTIVE),
+            "memory interface": busy(profiling.DRAM_ACTIVE),
             "waiting": f"{waiting} / ({waiting} + {running} > 0)",
         },
     )

@@ -12,7 +12,7 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards.layout import Cell
 from dashboards.panels import RED, Look, Query, stat, state_timeline, timeseries, value_mapping
-from exporter.metrics import gpu, health
+from exporter.metrics import gpu, health, nvlink, profiling
 from exporter.model import Family
 
 MILLIJOULE_PER_WATT_HOUR = 3_600_000
@@ -94,9 +94,9 @@ def work_panels() -> list[Cell]:
                 "larger batches or a smaller type help. Tensor pipe near its top: bound by compute. Both low while "
                 "requests wait: the host or the network holds it up.",
                 {
-                    "engine ": _figure(gpu.GR_ENGINE_ACTIVE),
-                    "tensor ": _figure(gpu.PIPE_TENSOR_ACTIVE),
-                    "memory ": _figure(gpu.DRAM_ACTIVE),
+                    "engine ": _figure(profiling.GR_ENGINE_ACTIVE),
+                    "tensor ": _figure(profiling.PIPE_TENSOR_ACTIVE),
+                    "memory ": _figure(profiling.DRAM_ACTIVE),
                 },
                 maximum=1,
                 no_value="No profiling figures: see what is missing, below",
@@ -140,7 +140,7 @@ def link_panels() -> list[Cell]:
                 "Bps",
                 "Bytes a second over PCIe, sent and received by the GPU. Steady traffic while serving means that "
                 "cache or weights are offloaded to the host, or that GPUs talk over PCIe for want of NVLink.",
-                {"sent ": _figure(gpu.PCIE_TX_BYTES), "received ": _figure(gpu.PCIE_RX_BYTES)},
+                {"sent ": _figure(profiling.PCIE_TX_BYTES), "received ": _figure(profiling.PCIE_RX_BYTES)},
             ),
             8,
             8,
@@ -163,7 +163,7 @@ def link_panels() -> list[Cell]:
                 "MBs",
                 "All links of a GPU, both directions. The GPUs of one replica should run alike: one far below the "
                 "others has a link down, and all wait for it.",
-                {"": _figure(gpu.NVLINK_BANDWIDTH)},
+                {"": _figure(nvlink.NVLINK_BANDWIDTH)},
                 no_value="No NVLink, or no figure of it",
             ),
             8,

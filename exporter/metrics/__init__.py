@@ -6,12 +6,12 @@ changing one needs a line in CHANGELOG.md.
 
 from __future__ import annotations
 
-from exporter.metrics import agent, gpu, health, llm, pod, probe
+from exporter.metrics import agent, gpu, health, llm, mig, nvlink, pod, probe, profiling
 from exporter.model import Family
 
 CATALOGUE: dict[str, Family] = {
     family.name: family
-    for module in (gpu, health, pod, llm, probe, agent)
+    for module in (gpu, nvlink, profiling, mig, health, pod, llm, probe, agent)
     for family in vars(module).values()
     if isinstance(family, Family)
 }

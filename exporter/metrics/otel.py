@@ -38,7 +38,7 @@ _KINDS = {
     MetricType.COUNTER: Kind.COUNTER,
     MetricType.HISTOGRAM: Kind.HISTOGRAM,
 }
-_UCUM = {"seconds": "s"}
+_UCUM = {"seconds": "s", "bytes": "By"}
 """Units of the catalogue that UCUM spells otherwise."""
 _FACTORS: Mapping[tuple[str, str], tuple[int, int]] = {
     ("%", "1"): (1, 100),
@@ -51,6 +51,10 @@ _FACTORS: Mapping[tuple[str, str], tuple[int, int]] = {
 _INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument("hw.gpu.utilization", Kind.GAUGE, "1", "Share of time the GPU spends on a task."),
     Instrument("hw.gpu.memory.usage", Kind.UP_DOWN, "By", "GPU memory in use."),
+    Instrument("hw.gpu.memory.limit", Kind.UP_DOWN, "By", "Size of the GPU's memory."),
+    Instrument("hw.gpu.memory.utilization", Kind.GAUGE, "1", "Share of the GPU's memory in use."),
+    Instrument("hw.gpu.io", Kind.COUNTER, "By", "Bytes the GPU has sent and received over its bus."),
+    Instrument("hw.temperature.limit", Kind.GAUGE, "Cel", "Temperature that the component must not pass."),
     Instrument("hw.temperature", Kind.GAUGE, "Cel", "Temperature at a place of the component."),
     Instrument("hw.power", Kind.GAUGE, "W", "Power the component draws."),
     Instrument("hw.energy", Kind.COUNTER, "J", "Energy the component has used."),

@@ -1,16 +1,18 @@
-"""The worker's raw figures → families of the catalogue, with dcgm-exporter's units. Imports model, metrics and health.
+"""The worker's raw figures → families of the catalogue, with dcgm-exporter's units. Imports model, metrics, health.
 
-Adding a figure: a key in nvml_reading (FIELDS, GPM or CALLS), a family in exporter.metrics, a line here.
+Adding a figure: a key in nvml_fields, nvml_gpm or nvml_reading.CALLS, a family in exporter.metrics, a line here.
+A key that ends in `/3` is link 3's: its line stands under the key without the number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from exporter.health import CLOCK_EVENTS
-from exporter.metrics import gpu, health
+from exporter.metrics import gpu, health, mig, nvlink, profiling
 from exporter.model import Family
+from exporter.sources import nvml_fields
 
 _MIB = 1048576
 
@@ -35,75 +37,253 @@ def _percent_to_ratio(value: float) -> float:
     return value / 100
 
 
+def _watts(value: float) -> float:
+    return value / 1000
+
+
+def _from_kib(value: float) -> float:
+    return value * 1024
+
+
+def _from_mib(value: float) -> float:
+    return value * _MIB
+
+
 def _bit(mask: int) -> Callable[[float], float]:
     return lambda value: 1 if int(value) & mask else 0
 
 
-def _held(cause: str) -> tuple[Figure, ...]:
-    return (Figure(health.CLOCK_EVENT_SECONDS, lambda value: value / 1e9, (("cause", cause),)),)
+def _held(cause: str, violation: Family | None = None) -> tuple[Figure, ...]:
+    ours = Figure(health.CLOCK_EVENT_SECONDS, lambda value: value / 1e9, (("cause", cause),))
+    return (ours, Figure(violation, _same)) if violation else (ours,)
+
+
+def _plain(families: Mapping[str, Family], convert: Callable[[float], float] = _same) -> dict[str, tuple[Figure, ...]]:
+    return {key: (Figure(family, convert),) for key, family in families.items()}
 
 
 FIGURES: Mapping[str, tuple[Figure, ...]] = {
-    "sm_clock": (Figure(gpu.SM_CLOCK, _same),),
-    "mem_clock": (Figure(gpu.MEM_CLOCK, _same),),
-    "memory_temp": (Figure(gpu.MEMORY_TEMP, _same),),
-    "gpu_temp": (Figure(gpu.GPU_TEMP, _same),),
-    "power_mw": (Figure(gpu.POWER_USAGE, lambda value: value / 1000),),
-    "energy_mj": (Figure(gpu.TOTAL_ENERGY, _same),),
-    "pcie_replay": (Figure(gpu.PCIE_REPLAY, _same),),
-    "gpu_util": (Figure(gpu.GPU_UTIL, _same),),
-    "mem_util": (Figure(gpu.MEM_COPY_UTIL, _same),),
-    "enc_util": (Figure(gpu.ENC_UTIL, _same),),
-    "dec_util": (Figure(gpu.DEC_UTIL, _same),),
-    "fb_free": (Figure(gpu.FB_FREE, _whole_mib),),
-    "fb_used": (Figure(gpu.FB_USED, _whole_mib),),
-    "fb_reserved": (Figure(gpu.FB_RESERVED, _whole_mib),),
-    "vgpu_license": (Figure(gpu.VGPU_LICENSE, _same),),
-    "remapped_uncorrectable": (Figure(gpu.UNCORRECTABLE_REMAPPED_ROWS, _same),),
-    "remapped_correctable": (Figure(gpu.CORRECTABLE_REMAPPED_ROWS, _same),),
-    "remap_failure": (Figure(gpu.ROW_REMAP_FAILURE, _same),),
-    "remap_pending": (),
-    "gr_active": (Figure(gpu.GR_ENGINE_ACTIVE, _percent_to_ratio),),
-    "tensor_active": (Figure(gpu.PIPE_TENSOR_ACTIVE, _percent_to_ratio),),
-    "dram_active": (Figure(gpu.DRAM_ACTIVE, _percent_to_ratio),),
-    "pcie_tx_mib": (Figure(gpu.PCIE_TX_BYTES, lambda value: value * _MIB),),
-    "pcie_rx_mib": (Figure(gpu.PCIE_RX_BYTES, lambda value: value * _MIB),),
-    "recovery_action": (Figure(health.RECOVERY_ACTION, _same),),
-    "clock_events": tuple(
-        Figure(health.CLOCK_EVENT_ACTIVE, _bit(mask), (("cause", cause),)) for cause, mask in CLOCK_EVENTS.items()
+    **_plain(
+        {
+            "sm_clock": gpu.SM_CLOCK,
+            "mem_clock": gpu.MEM_CLOCK,
+            "max_sm_clock": gpu.MAX_SM_CLOCK,
+            "max_mem_clock": gpu.MAX_MEM_CLOCK,
+            "app_sm_clock": gpu.APP_SM_CLOCK,
+            "app_mem_clock": gpu.APP_MEM_CLOCK,
+            "memory_temp": gpu.MEMORY_TEMP,
+            "gpu_temp": gpu.GPU_TEMP,
+            "temp_margin": gpu.TEMP_MARGIN,
+            "slowdown_temp": gpu.SLOWDOWN_TEMP,
+            "shutdown_temp": gpu.SHUTDOWN_TEMP,
+            "gpu_max_temp": gpu.GPU_MAX_TEMP,
+            "mem_max_temp": gpu.MEM_MAX_TEMP,
+            "energy_mj": gpu.TOTAL_ENERGY,
+            "pcie_replay": gpu.PCIE_REPLAY,
+            "pcie_link_gen": gpu.PCIE_LINK_GEN,
+            "pcie_link_width": gpu.PCIE_LINK_WIDTH,
+            "pcie_max_link_gen": gpu.PCIE_MAX_LINK_GEN,
+            "pcie_max_link_width": gpu.PCIE_MAX_LINK_WIDTH,
+            "pcie_tx_bytes": gpu.PCIE_SENT,
+            "pcie_rx_bytes": gpu.PCIE_RECEIVED,
+            "gpu_util": gpu.GPU_UTIL,
+            "mem_util": gpu.MEM_COPY_UTIL,
+            "enc_util": gpu.ENC_UTIL,
+            "dec_util": gpu.DEC_UTIL,
+            "pstate": gpu.PSTATE,
+            "fan_speed": gpu.FAN_SPEED,
+            "vgpu_license": gpu.VGPU_LICENSE,
+            "ecc_mode": gpu.ECC_MODE,
+            "ecc_sbe_volatile": gpu.ECC_SBE_VOLATILE,
+            "ecc_dbe_volatile": gpu.ECC_DBE_VOLATILE,
+            "ecc_sbe_aggregate": gpu.ECC_SBE_AGGREGATE,
+            "ecc_dbe_aggregate": gpu.ECC_DBE_AGGREGATE,
+            "retired_sbe": gpu.RETIRED_SBE,
+            "retired_dbe": gpu.RETIRED_DBE,
+            "retired_pending": gpu.RETIRED_PENDING,
+            "remapped_uncorrectable": gpu.UNCORRECTABLE_REMAPPED_ROWS,
+            "remapped_correctable": gpu.CORRECTABLE_REMAPPED_ROWS,
+            "remap_failure": gpu.ROW_REMAP_FAILURE,
+            "remap_pending": gpu.ROW_REMAP_PENDING,
+            "remap_banks_max": gpu.BANKS_MAX,
+            "remap_banks_high": gpu.BANKS_HIGH,
+            "remap_banks_partial": gpu.BANKS_PARTIAL,
+            "remap_banks_low": gpu.BANKS_LOW,
+            "remap_banks_none": gpu.BANKS_NONE,
+            "recovery_action": health.RECOVERY_ACTION,
+            "mig_mode": mig.MIG_MODE,
+            "fabric_clique": nvlink.FABRIC_CLIQUE,
+            "fabric_health_mask": nvlink.FABRIC_HEALTH,
+            "nvlink_crc_flit": nvlink.CRC_FLIT,
+            "nvlink_crc_data": nvlink.CRC_DATA,
+            "nvlink_replay": nvlink.REPLAY,
+            "nvlink_recovery": nvlink.RECOVERY,
+            "nvlink_total_tx_packets": nvlink.TX_PACKETS,
+            "nvlink_total_tx_bytes": nvlink.TX_BYTES,
+            "nvlink_total_rx_packets": nvlink.RX_PACKETS,
+            "nvlink_total_rx_bytes": nvlink.RX_BYTES,
+            "nvlink_total_malformed": nvlink.RX_MALFORMED,
+            "nvlink_total_buffer_overrun": nvlink.RX_OVERRUN,
+            "nvlink_total_receive": nvlink.RX_ERRORS,
+            "nvlink_total_remote": nvlink.RX_REMOTE,
+            "nvlink_total_general": nvlink.RX_GENERAL,
+            "nvlink_total_integrity": nvlink.INTEGRITY,
+            "nvlink_total_discard": nvlink.DISCARDS,
+            "nvlink_total_recovery_ok": nvlink.RECOVERY_OK,
+            "nvlink_total_recovery_failed": nvlink.RECOVERY_FAILED,
+            "nvlink_total_recovery_events": nvlink.RECOVERY_EVENTS,
+            "nvlink_total_effective": nvlink.EFFECTIVE,
+            "nvlink_total_symbol": nvlink.RX_SYMBOL,
+        }
     ),
-    "held_ns_power_cap": _held("power_cap"),
-    "held_ns_thermal": _held("thermal"),
-    "held_ns_sync_boost": _held("sync_boost"),
-    "held_ns_board_limit": _held("board_limit"),
-    "held_ns_low_utilization": _held("low_utilization"),
-    "held_ns_reliability": _held("reliability"),
-    "held_ns_app_clocks": _held("app_clocks"),
-    "held_ns_base_clocks": _held("base_clocks"),
+    **_plain(
+        {
+            "power_mw": gpu.POWER_USAGE,
+            "power_instant_mw": gpu.POWER_INSTANT,
+            "power_limit_mw": gpu.POWER_LIMIT,
+            "power_limit_min_mw": gpu.POWER_LIMIT_MIN,
+            "power_limit_max_mw": gpu.POWER_LIMIT_MAX,
+            "power_limit_default_mw": gpu.POWER_LIMIT_DEFAULT,
+            "power_limit_enforced_mw": gpu.POWER_LIMIT_ENFORCED,
+        },
+        _watts,
+    ),
+    **_plain(
+        {
+            "fb_total": gpu.FB_TOTAL,
+            "fb_free": gpu.FB_FREE,
+            "fb_used": gpu.FB_USED,
+            "fb_reserved": gpu.FB_RESERVED,
+            "bar1_total": gpu.BAR1_TOTAL,
+            "bar1_used": gpu.BAR1_USED,
+            "bar1_free": gpu.BAR1_FREE,
+        },
+        _whole_mib,
+    ),
+    **_plain(
+        {
+            "gr_active": profiling.GR_ENGINE_ACTIVE,
+            "sm_active": profiling.SM_ACTIVE,
+            "sm_occupancy": profiling.SM_OCCUPANCY,
+            "int_active": profiling.PIPE_INT_ACTIVE,
+            "tensor_active": profiling.PIPE_TENSOR_ACTIVE,
+            "tensor_dfma_active": profiling.PIPE_TENSOR_DFMA,
+            "tensor_hmma_active": profiling.PIPE_TENSOR_HMMA,
+            "tensor_imma_active": profiling.PIPE_TENSOR_IMMA,
+            "dram_active": profiling.DRAM_ACTIVE,
+            "fp64_active": profiling.PIPE_FP64_ACTIVE,
+            "fp32_active": profiling.PIPE_FP32_ACTIVE,
+            "fp16_active": profiling.PIPE_FP16_ACTIVE,
+        },
+        _percent_to_ratio,
+    ),
+    **_plain(
+        {
+            "pcie_tx_mib": profiling.PCIE_TX_BYTES,
+            "pcie_rx_mib": profiling.PCIE_RX_BYTES,
+            "nvlink_tx_mib": profiling.NVLINK_TX_BYTES,
+            "nvlink_rx_mib": profiling.NVLINK_RX_BYTES,
+        },
+        _from_mib,
+    ),
+    **{
+        f"pcie_errors/{kind}": (Figure(gpu.PCIE_ERRORS, _same, (("kind", kind),)),)
+        for kind in nvml_fields.PCIE_ERRORS
+        if kind != "correctable"
+    },
+    "pcie_errors/correctable": (
+        Figure(gpu.PCIE_ERRORS, _same, (("kind", "correctable"),)),
+        Figure(gpu.PCIE_CORRECTABLE, _same),
+    ),
+    "clock_events": (
+        *(Figure(health.CLOCK_EVENT_ACTIVE, _bit(mask), (("cause", cause),)) for cause, mask in CLOCK_EVENTS.items()),
+        Figure(gpu.CLOCK_EVENT_REASONS, _same),
+    ),
+    "held_ns_power_cap": _held("power_cap", gpu.POWER_VIOLATION),
+    "held_ns_thermal": _held("thermal", gpu.THERMAL_VIOLATION),
+    "held_ns_sync_boost": _held("sync_boost", gpu.SYNC_BOOST_VIOLATION),
+    "held_ns_board_limit": _held("board_limit", gpu.BOARD_LIMIT_VIOLATION),
+    "held_ns_low_utilization": _held("low_utilization", gpu.LOW_UTIL_VIOLATION),
+    "held_ns_reliability": _held("reliability", gpu.RELIABILITY_VIOLATION),
+    "held_ns_app_clocks": _held("app_clocks", gpu.APP_CLOCKS_VIOLATION),
+    "held_ns_base_clocks": _held("base_clocks", gpu.BASE_CLOCKS_VIOLATION),
+    "held_ns_sw_thermal": _held("sw_thermal"),
+    "held_ns_hw_thermal": _held("hw_thermal"),
+    "held_ns_hw_power_brake": _held("hw_power_brake"),
 }
-"""Figures that stand for themselves; NVLink's rate is made of two collections' counters (NvlinkRate)."""
+"""Figures that stand for themselves."""
 
+OF_LINKS: Mapping[str, Figure] = {
+    "nvlink_state": Figure(nvlink.LINK_UP, _same),
+    "nvlink_speed_mbps": Figure(nvlink.LINK_SPEED, lambda value: value * 1e6),
+    "nvlink_tx_kib": Figure(nvlink.LINK_SENT, _from_kib),
+    "nvlink_rx_kib": Figure(nvlink.LINK_RECEIVED, _from_kib),
+    **{
+        f"nvlink_errors/{kind}": Figure(nvlink.LINK_ERRORS, _same, (("kind", kind),))
+        for kind in nvml_fields.LINK_ERRORS
+    },
+}
+"""Figures of one link, by their key without its number."""
+
+_FABRIC_JOINED, _FABRIC_FAILED = 3, 4
+
+
+def _used_ratio(values: Mapping[str, float]) -> float | None:
+    usable = values["fb_total"] - values["fb_reserved"]
+    return values["fb_used"] / usable if usable > 0 else None
+
+
+def _fabric_status(values: Mapping[str, float]) -> float:
+    state = values["fabric_state"]
+    return _FABRIC_FAILED if state == _FABRIC_JOINED and values.get("fabric_status") else state
+
+
+COMPUTED: Mapping[str, tuple[Family, tuple[str, ...], Callable[[Mapping[str, float]], float | None]]] = {
+    gpu.FB_USED_RATIO.name: (gpu.FB_USED_RATIO, ("fb_used", "fb_total", "fb_reserved"), _used_ratio),
+    nvlink.FABRIC_STATUS.name: (nvlink.FABRIC_STATUS, ("fabric_state",), _fabric_status),
+}
+"""Families made of several figures: those that must be there, and the value."""
 NVLINK = ("nvlink_tx_kib", "nvlink_rx_kib")
+MADE_OF: Mapping[str, tuple[str, ...]] = {
+    **{name: keys for name, (_, keys, _) in COMPUTED.items()},
+    nvlink.NVLINK_BANDWIDTH.name: NVLINK,
+    gpu.CLOCK_EVENTS.name: ("clock_events",),
+}
+"""Families that are not one figure's own, by the figures they cannot do without."""
 
-FAMILIES: tuple[str, ...] = (
-    *dict.fromkeys(figure.family.name for figures in FIGURES.values() for figure in figures),
-    gpu.NVLINK_BANDWIDTH.name,
+FAMILIES: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        [figure.family.name for figures in FIGURES.values() for figure in figures]
+        + [figure.family.name for figure in OF_LINKS.values()]
+        + list(MADE_OF)
+    )
 )
 """Names of all families a GPU can give readings of, each once."""
 
 
-def missing_families(missing: Mapping[str, str], given: Mapping[str, float]) -> dict[str, str]:
+def figures_of(key: str) -> tuple[Figure, ...]:
+    """The lines of a raw figure; none of one that only the verdicts go by."""
+    found = FIGURES.get(key)
+    if found is not None:
+        return found
+    head, _, link = key.rpartition("/")
+    of_link = OF_LINKS.get(head) if link.isdecimal() else None
+    return (of_link._replace(labels=(*of_link.labels, (nvlink.LINK_LABEL, link))),) if of_link else ()
+
+
+def missing_families(missing: Mapping[str, str], given: Iterable[str]) -> dict[str, str]:
     """Raw figures → family names, each with its reason. A family that any given figure feeds is not missing."""
     found: dict[str, str] = {}
     for key, reason in missing.items():
-        if key in NVLINK:
-            found[gpu.NVLINK_BANDWIDTH.name] = reason
-        for figure in FIGURES.get(key, ()):
+        for figure in figures_of(key) or ((OF_LINKS[key],) if key in OF_LINKS else ()):
             found[figure.family.name] = reason
-    if found:
-        for key in given:
-            for figure in FIGURES.get(key, ()):
-                found.pop(figure.family.name, None)
+    for key in given if found else ():
+        for figure in figures_of(key):
+            found.pop(figure.family.name, None)
+    for name, keys in MADE_OF.items():
+        lacking = [missing[key] for key in keys if key in missing]
+        if lacking:
+            found[name] = lacking[0]
     return found
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from exporter import health as checks
 from exporter.facts import Gpu, Part
 from exporter.gpu_book import GpuBook
-from exporter.metrics import gpu, health
+from exporter.metrics import gpu, health, nvlink
 from exporter.model import SIMULATED_LABEL, Family, Reading, Series, SeriesTable
-from exporter.sources.figures import FAMILIES, FIGURES, NvlinkRate, missing_families
+from exporter.sources.figures import FAMILIES, NvlinkRate
+from exporter.sources.gpu_lines import GpuInstance, Lines
+from exporter.sources.nvml_process import Frame, Instance
 from exporter.sources.xid_readings import XidReadings
 
 _XID_FAMILIES = (health.XID_ERRORS.name, gpu.XID_LAST.name)
@@ -25,7 +27,6 @@ class GpuReadings:
         self._common = {"pci_bus_id": pci, "hostname": node, "node": node}
         if simulated:
             self._common[SIMULATED_LABEL] = "true"
-        self._nvlink = NvlinkRate()
         self._events_reason = ""
         self._named: dict[str, str] = {}
         self._fact: Gpu | None = None
@@ -41,20 +42,19 @@ class GpuReadings:
         """The GPU by its names, for exporter.attribution; None until the driver has named it."""
         return self._fact
 
-    def parts(self, parts: tuple[Part, ...]) -> None:
-        """Take its MIG devices."""
-        if self._fact is not None and self._fact.parts != parts:
-            self._fact = dataclasses.replace(self._fact, parts=parts)
-
     def _label(self, labels: dict[str, str]) -> None:
         self._named = labels
         self._checks = checks.HealthWatch(self._book.at(self.pci).links_up)
         self._xids = XidReadings(self._series)
         self._table = SeriesTable({**self._common, **labels})
-        self._lines = {
-            key: [(self._table.get(figure.family, dict(figure.labels)), figure.convert) for figure in figures]
-            for key, figures in FIGURES.items()
-        }
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let the figures of earlier collections go: nothing old stands as if it were fresh."""
+        self._nvlink = NvlinkRate()
+        self._lines = Lines(self._table)
+        self._instances: tuple[GpuInstance, ...] = ()
+        self._held: int | None = None
 
     def name(self, *, index: int, uuid: str, model: str, minor: int, driver: str, events: str) -> None:
         """Take the identity the driver tells; `events` is why it sends no XID events, empty when it does."""
@@ -71,16 +71,19 @@ class GpuReadings:
             self._fact = Gpu(uuid, str(index), labels["device"], SIMULATED_LABEL in self._common)
         self._events_reason = events
 
-    def answered(
-        self, values: Mapping[str, float], missing: Mapping[str, str], now: float, *, responsive: bool
-    ) -> Iterator[Reading]:
-        """Readings of a collection in which the GPU gave `values`. `responsive` is False while another call hangs."""
-        for key, value in values.items():
-            for series, convert in self._lines.get(key, ()):
-                yield Reading(series, convert(value))
+    def answered(self, frame: Frame, now: float, *, responsive: bool) -> Iterator[Reading]:
+        """Readings of a collection in which the GPU gave figures. `responsive` is False while another call hangs."""
+        self._lines.take(frame.values, frame.missing)
+        if frame.mig is not None:
+            self._cut(frame.mig)
+        values = self._lines.values
+        yield from self._lines.readings()
+        for instance in self._instances:
+            yield from instance.readings()
         rate = self._nvlink.rate(values, now)
         if rate is not None:
-            yield Reading(self._series(gpu.NVLINK_BANDWIDTH, {}), rate)
+            yield Reading(self._series(nvlink.NVLINK_BANDWIDTH, {}), rate)
+        yield from self._clock_events(values)
         watch = self._book.at(self.pci).watch
         watch.energy(values.get("energy_mj", watch.energy_mj))
         watch.driver_asks(values.get("recovery_action"))
@@ -88,14 +91,36 @@ class GpuReadings:
             yield Reading(self._series(health.RECOVERY_ACTION, {}), watch.told)
         decided = {checks.DRIVER_UNRESPONSIVE: responsive, checks.LOST: True, **self._checks.verdicts(values, now)}
         yield from self._verdicts(decided)
-        absent = missing_families(missing, values)
-        for name, reason in absent.items():
-            yield self._missing(name, reason)
         yield from self._xid_readings(now)
+
+    def _cut(self, told: Sequence[Instance]) -> None:
+        """Take the MIG instances: their figures, and their devices as a fact. Those that were not told are gone."""
+        before = {(one.told.gi, one.told.profile): one for one in self._instances}
+        self._instances = tuple(
+            before.get((one.gi, one.profile)) or GpuInstance(one, self._table.common) for one in told
+        )
+        for instance, one in zip(self._instances, told, strict=True):
+            instance.take(one)
+        parts = tuple(Part(uuid, str(one.gi), one.profile) for one in told for uuid in one.uuids)
+        if self._fact is not None and self._fact.parts != parts:
+            self._fact = dataclasses.replace(self._fact, parts=parts)
+
+    def _clock_events(self, values: Mapping[str, float]) -> Iterator[Reading]:
+        """Count the causes that hold the clocks down now and did not when last seen."""
+        if "clock_events" not in values:
+            self._held = None
+            return
+        held, before = int(values["clock_events"]), self._held
+        counts = self._book.at(self.pci)
+        for cause, mask in checks.CLOCK_EVENTS.items():
+            if before is not None and held & mask and not before & mask:
+                counts.clock_event(cause)
+            yield Reading(self._series(gpu.CLOCK_EVENTS, {"clock_event": cause}), counts.clock_events[cause])
+        self._held = held
 
     def silent(self, reason: str, now: float) -> Iterator[Reading]:
         """Readings of a collection in which the GPU gave none: `reason` is timeout, lost, released or error."""
-        self._nvlink = NvlinkRate()
+        self._forget()
         decided = {
             "timeout": {checks.DRIVER_UNRESPONSIVE: False},
             "lost": {checks.DRIVER_UNRESPONSIVE: True, checks.LOST: False},

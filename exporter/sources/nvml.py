@@ -14,9 +14,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from exporter.facts import Part
+from exporter.facts import Use
 from exporter.gpu_book import GpuBook
-from exporter.metrics import health
+from exporter.metrics import gpu, health
 from exporter.model import SIMULATED_LABEL, Collected, Health, Reading, SeriesTable
 from exporter.sources import pci
 from exporter.sources.backoff import Backoff
@@ -40,8 +40,8 @@ class NvmlSource:
     """All GPUs of this node, one worker process, one collection at a time.
 
     `driver` is the module the worker imports; `roster` says which GPUs the node should have; `book` is where XIDs are
-    counted. `retry_seconds` are the first and the longest back-off. `who` has the driver asked for MIG instances and
-    for the processes on each GPU too: two calls a GPU more.
+    counted. `retry_seconds` are the first and the longest back-off. `who` has the driver asked for the processes on
+    each GPU too: a call a GPU more.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class NvmlSource:
         environment: Mapping[str, str] | None = None,
         retry_seconds: tuple[float, float] = (10.0, 120.0),
         who: bool = False,
+        usage: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
@@ -64,12 +65,14 @@ class NvmlSource:
         self._search = Backoff(*_SEARCH_SECONDS)
         self._roster = roster or Roster(pci.gpus)
         self._book = book or GpuBook()
-        self._who = who
+        self._who = who or usage
+        self._with_usage = usage
+        self._usage: dict[str, dict[int, Use]] = {}
         self._processes: dict[int, tuple[str, ...]] = {}
         self._released_until: float | None = None
         self._asking = asyncio.Lock()
         self._count = 0
-        self._driver_version = ""
+        self._driver = Frame("hello")
         self._with_events = True
         self._last: Answer | None = None
         self._gpus: dict[str, GpuReadings] = {}
@@ -91,6 +94,11 @@ class NvmlSource:
     def processes(self) -> Mapping[int, Sequence[str]]:
         """Process id → UUIDs of the GPUs it had work on in the last collection, as the driver numbers processes."""
         return self._processes
+
+    @property
+    def usage(self) -> Mapping[str, Mapping[int, Use]]:
+        """UUID → process id → what it takes of the GPU, as of the last collection and of the GPUs that could tell."""
+        return self._usage
 
     async def close(self) -> None:
         """End the worker."""
@@ -126,6 +134,7 @@ class NvmlSource:
         return Collected(readings, Health(self.name, up, self._clock() - started, "" if up else answer.reason), facts)
 
     async def _ask(self, now: float) -> Answer:
+        self._usage = {} if self.released or self._backoff.blocked(_DRIVER, now) else self._usage
         if self.released:
             stuck = f"; {self.abandoned} processes are stuck in it" if self.abandoned else ""
             return Answer("released", [], f"released{stuck}")
@@ -138,7 +147,7 @@ class NvmlSource:
         if events and not self._with_events:
             self._process.give_up()  # it did not register its GPUs for events: a fresh one does
         self._with_events = events
-        answer = await self._process.ask(skip=skip, events=events, who=self._who)
+        answer = await self._process.ask(skip=skip, events=events, now=now, who=self._who, usage=self._with_usage)
         self._learn(answer)
         self._last = answer
         return answer
@@ -154,9 +163,10 @@ class NvmlSource:
         """Take identities, XIDs and back-offs from an answer."""
         now = self._clock()
         users: dict[int, list[str]] = {}
+        self._usage = {}
         for frame in answer.frames:
             if frame.t == "hello":
-                self._count, self._driver_version = frame.count, frame.driver
+                self._count, self._driver = frame.count, frame
             elif frame.t == "gpu":
                 self._by_index = {at: pci for at, pci in self._by_index.items() if pci != frame.pci}
                 self._by_index[frame.index] = frame.pci
@@ -165,7 +175,7 @@ class NvmlSource:
                     uuid=frame.uuid,
                     model=frame.name,
                     minor=frame.minor,
-                    driver=self._driver_version,
+                    driver=self._driver.driver,
                     events=frame.events,
                 )
             elif frame.t == "figures":
@@ -185,14 +195,17 @@ class NvmlSource:
             self._backoff.mended(_DRIVER)
 
     def _learn_who(self, figures: Frame, users: dict[int, list[str]]) -> None:
-        """Take a GPU's MIG instances and add it to the processes that are on it."""
+        """Add a GPU to the processes that are on it."""
         known = self._gpus.get(figures.pci)
         if known is None or known.fact is None:
             return
-        if figures.parts is not None:
-            known.parts(tuple(Part(uuid) for uuid in figures.parts))
         for pid in figures.pids:
             users.setdefault(pid, []).append(known.fact.uuid)
+        if figures.used is not None:
+            busy = figures.busy
+            self._usage[known.fact.uuid] = {
+                pid: Use(used, None if busy is None else busy.get(pid, 0.0) / 100) for pid, used in figures.used.items()
+            }
 
     def _learn_end(self, end: Frame, now: float) -> None:
         if end.overdue:
@@ -213,7 +226,7 @@ class NvmlSource:
         lost = {frame.pci or self._by_index.get(frame.index, "") for frame in figures if frame.lost}
         events_hang = self._backoff.failing(_EVENTS)
         for address, frame in answered.items():
-            yield from self._gpu(address).answered(frame.values, frame.missing, now, responsive=not events_hang)
+            yield from self._gpu(address).answered(frame, now, responsive=not events_hang)
         known = dict.fromkeys((*self._gpus, *self._roster.on_bus))
         for address in known:
             if address not in answered:
@@ -223,6 +236,9 @@ class NvmlSource:
         if answer.outcome != "released":  # nobody looked, which is not the same as none being there
             yield Reading(self._node_series.get(health.SEEN, {}), len(answered))
             self._look_again(answer, bool(lost), len(answered) < count, now)
+        if answered:
+            versions = {"driver_version": self._driver.driver, "nvml_version": self._driver.nvml}
+            yield Reading(self._node_series.get(gpu.DRIVER_INFO, {**versions, "cuda_version": self._driver.cuda}), 1)
         codes = {code for address in known for code in self._book.at(address).xids}
         yield from meanings(codes, self._node_series)
 

@@ -24,6 +24,16 @@ STARTED_WITHIN_SECONDS = 30.0
 _LINE_LIMIT = 1 << 20
 
 
+class Instance(msgspec.Struct, frozen=True):
+    """A MIG instance in a figures frame: its number on the GPU, what it was cut as, its MIG devices, its figures."""
+
+    gi: int
+    profile: str
+    uuids: list[str]
+    values: dict[str, float | int] = {}
+    missing: dict[str, str] = {}
+
+
 class Frame(msgspec.Struct, frozen=True):
     """One line of a worker; which fields are set goes by `t` (see exporter.sources.nvml_worker)."""
 
@@ -31,6 +41,8 @@ class Frame(msgspec.Struct, frozen=True):
     index: int = -1
     pci: str = ""
     driver: str = ""
+    nvml: str = ""
+    cuda: str = ""
     count: int = 0
     code: int = 0
     text: str = ""
@@ -41,7 +53,9 @@ class Frame(msgspec.Struct, frozen=True):
     values: dict[str, float | int] = {}
     missing: dict[str, str] = {}
     pids: list[int] = []
-    parts: list[str] | None = None
+    used: dict[int, int | None] | None = None
+    busy: dict[int, float] | None = None
+    mig: list[Instance] | None = None
     lost: bool = False
     overdue: bool = False
     changed: bool = False
@@ -88,7 +102,9 @@ class DriverProcess:
         self._abandoned = [process for process in self._abandoned if process.returncode is None]
         return len(self._abandoned)
 
-    async def ask(self, *, skip: Collection[int], events: bool, who: bool = False) -> Answer:
+    async def ask(
+        self, *, skip: Collection[int], events: bool, now: float, who: bool = False, usage: bool = False
+    ) -> Answer:
         """Have every GPU read but those at the indexes in `skip`. Starts a worker where none is running."""
         frames: list[Frame] = []
         loop = asyncio.get_running_loop()
@@ -110,7 +126,7 @@ class DriverProcess:
                 if first is None:
                     return self._ended(frames)
                 self._up = True
-            request = {"skip": sorted(skip), "events": events, "who": who}
+            request = {"skip": sorted(skip), "events": events, "now": now, "who": who, "usage": usage}
             return await self._converse(process, frames, request)
         except BaseException:
             self.give_up()  # its next lines would answer a question nobody remembers

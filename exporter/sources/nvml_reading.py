@@ -1,250 +1,301 @@
-"""What the driver worker reads of one GPU: which calls, which fields, which sentinels are no figures.
+"""What the driver worker reads of one GPU: which calls, how often, and what is not asked again.
 
-Part of the worker process: imports the standard library alone, and is given the driver module. Batched where NVML lets
-it: one call for all fields. What a GPU does not support is not asked again for RECHECK collections.
+Part of the worker process: imports the standard library and its neighbours alone, and is given the driver module.
+
+Status: stands. Context: a call may cost 0.2 ms of a core, and a GPU has some 60 calls' worth of figures. Decision:
+fields are asked for in one call a batch; what moves is read in each collection, what moves seldom every MEDIUM_SECONDS
+(dcgm-exporter's own interval), limits and the like every SLOW_SECONDS; GPUs take turns, so that no collection is long;
+what a GPU refuses is not asked again for RECHECK_SECONDS. Only what was read this time is sent: the parent keeps the
+rest. Consequences: 8 calls a GPU in a collection, about 10 on average at 5 s; a fresh worker, and a GPU that was lost
+and is back, is read whole. Times are the parent's seconds, which come with the request.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import ctypes
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-ALL_SCOPES = 0xFFFFFFFF
-FIELDS: dict[str, tuple[int, int]] = {
-    "memory_temp": (82, 0),
-    "energy_mj": (83, 0),
-    "pcie_replay": (94, 0),
-    "remapped_correctable": (142, 0),
-    "remapped_uncorrectable": (143, 0),
-    "remap_pending": (144, 0),
-    "remap_failure": (145, 0),
-    "recovery_action": (230, 0),
-    "power_mw": (185, 0),
-    "nvlink_tx_kib": (138, ALL_SCOPES),
-    "nvlink_rx_kib": (139, ALL_SCOPES),
-    "held_ns_power_cap": (74, 0),
-    "held_ns_thermal": (75, 0),
-    "held_ns_sync_boost": (76, 0),
-    "held_ns_board_limit": (77, 0),
-    "held_ns_low_utilization": (78, 0),
-    "held_ns_reliability": (79, 0),
-    "held_ns_app_clocks": (80, 0),
-    "held_ns_base_clocks": (81, 0),
-}
-"""Figure → NVML field id and scope. Only ids below 251: later ones were renumbered between drivers."""
+from exporter.sources.nvml_fields import FAST, LINK_MEDIUM, LINK_SLOW, MEDIUM, SLOW, held_fields, of_links
+from exporter.sources.nvml_gpm import METRICS, Samples
+from exporter.sources.nvml_mig import MEMORY, MEMORY_V2, Instances
+from exporter.sources.nvml_usage import ProcessUse
+from exporter.sources.nvml_values import LASTING, Figures, LostError, reason_of, union_value
 
-GPM: dict[str, int] = {"gr_active": 1, "tensor_active": 5, "dram_active": 10, "pcie_tx_mib": 20, "pcie_rx_mib": 21}
-"""Figure → NVML GPM metric id."""
+MEDIUM_SECONDS = 30.0
+SLOW_SECONDS = 300.0
+RECHECK_SECONDS = 300.0
+EARLY_SECONDS = 0.5
+"""Collections come a little early or late; what is due within this time is read."""
+TURNS = 6
+"""GPUs whose turns for figures that are not read each time are spread over the time between them."""
+BATCH = 128
+"""Fields in one call, fewer than any driver's own limit."""
 
-CALLS: tuple[tuple[tuple[str, ...], str, tuple[Any, ...]], ...] = (
-    (("sm_clock",), "nvmlDeviceGetClockInfo", (1,)),  # NVML_CLOCK_SM
-    (("mem_clock",), "nvmlDeviceGetClockInfo", (2,)),  # NVML_CLOCK_MEM
-    (("gpu_temp",), "nvmlDeviceGetTemperature", (0,)),  # NVML_TEMPERATURE_GPU
-    (("power_mw",), "nvmlDeviceGetPowerUsage", ()),  # where field 185, the same figure from Ampere on, is not given
-    (("gpu_util", "mem_util"), "nvmlDeviceGetUtilizationRates", ()),
-    (("enc_util",), "nvmlDeviceGetEncoderUtilization", ()),
-    (("dec_util",), "nvmlDeviceGetDecoderUtilization", ()),
-    (("fb_free", "fb_used", "fb_reserved"), "nvmlDeviceGetMemoryInfo", (0x02000028,)),  # nvmlMemory_v2
-    (("clock_events",), "nvmlDeviceGetCurrentClocksEventReasons", ()),
-    (("vgpu_license",), "nvmlDeviceGetGridLicensableFeatures", ()),
+
+class Call(NamedTuple):
+    """Figures, the call that gives them unless a field did, its arguments after the handle, seconds between two.
+
+    `members` are those of the structure it returns; without them it returns a number, or a list that begins with it.
+    """
+
+    keys: tuple[str, ...]
+    function: str
+    arguments: tuple[Any, ...] = ()
+    every: float = 0.0
+    members: tuple[str, ...] = ()
+
+
+CALLS: tuple[Call, ...] = (
+    Call(("sm_clock",), "nvmlDeviceGetClockInfo", (1,)),  # NVML_CLOCK_SM
+    Call(("gpu_temp",), "nvmlDeviceGetTemperature", (0,)),  # NVML_TEMPERATURE_GPU
+    Call(("power_mw",), "nvmlDeviceGetPowerUsage"),  # where field 185, the same figure from Ampere on, is not given
+    Call(("gpu_util", "mem_util"), "nvmlDeviceGetUtilizationRates", members=("gpu", "memory")),
+    Call(tuple(MEMORY), "nvmlDeviceGetMemoryInfo", (MEMORY_V2,), members=tuple(MEMORY.values())),
+    Call(("clock_events",), "nvmlDeviceGetCurrentClocksEventReasons"),
+    Call(("mem_clock",), "nvmlDeviceGetClockInfo", (2,), MEDIUM_SECONDS),  # NVML_CLOCK_MEM
+    Call(("enc_util",), "nvmlDeviceGetEncoderUtilization", every=MEDIUM_SECONDS),
+    Call(("dec_util",), "nvmlDeviceGetDecoderUtilization", every=MEDIUM_SECONDS),
+    Call(("pstate",), "nvmlDeviceGetPerformanceState", every=MEDIUM_SECONDS),
+    Call(("fan_speed",), "nvmlDeviceGetFanSpeed", every=MEDIUM_SECONDS),
+    Call(("temp_margin",), "nvmlDeviceGetMarginTemperature", every=MEDIUM_SECONDS),
+    Call(("pcie_link_gen",), "nvmlDeviceGetCurrPcieLinkGeneration", every=MEDIUM_SECONDS),
+    Call(("pcie_link_width",), "nvmlDeviceGetCurrPcieLinkWidth", every=MEDIUM_SECONDS),
+    Call(
+        ("bar1_total", "bar1_used", "bar1_free"),
+        "nvmlDeviceGetBAR1MemoryInfo",
+        every=MEDIUM_SECONDS,
+        members=("bar1Total", "bar1Used", "bar1Free"),
+    ),
+    Call(
+        ("remap_banks_max", "remap_banks_high", "remap_banks_partial", "remap_banks_low", "remap_banks_none"),
+        "nvmlDeviceGetRowRemapperHistogram",
+        every=MEDIUM_SECONDS,
+        members=("max", "high", "partial", "low", "none"),
+    ),
+    Call(("max_sm_clock",), "nvmlDeviceGetMaxClockInfo", (1,), SLOW_SECONDS),
+    Call(("max_mem_clock",), "nvmlDeviceGetMaxClockInfo", (2,), SLOW_SECONDS),
+    Call(("app_sm_clock",), "nvmlDeviceGetApplicationsClock", (1,), SLOW_SECONDS),
+    Call(("app_mem_clock",), "nvmlDeviceGetApplicationsClock", (2,), SLOW_SECONDS),
+    Call(("shutdown_temp",), "nvmlDeviceGetTemperatureThreshold", (0,), SLOW_SECONDS),
+    Call(("slowdown_temp",), "nvmlDeviceGetTemperatureThreshold", (1,), SLOW_SECONDS),
+    Call(("mem_max_temp",), "nvmlDeviceGetTemperatureThreshold", (2,), SLOW_SECONDS),
+    Call(("gpu_max_temp",), "nvmlDeviceGetTemperatureThreshold", (3,), SLOW_SECONDS),
+    Call(("pcie_max_link_gen",), "nvmlDeviceGetMaxPcieLinkGeneration", every=SLOW_SECONDS),
+    Call(("pcie_max_link_width",), "nvmlDeviceGetMaxPcieLinkWidth", every=SLOW_SECONDS),
 )
-"""Figures, the call that gives them unless a field did, its arguments after the handle."""
-
-ATTRIBUTES = {"gpu_util": "gpu", "mem_util": "memory", "fb_free": "free", "fb_used": "used", "fb_reserved": "reserved"}
-SLOW = frozenset({"vgpu_license"})
-"""Figures that change with an administrator's hand alone: read once in RECHECK collections."""
-RECHECK = 60
-"""Collections between two tries of a call that the GPU does not support."""
-LOOK_FOR_PARTS = 12
-"""Collections between two looks at MIG instances, a dozen calls; an instance's UUID never moves to another GPU."""
-HOTTEST_CELSIUS = 200
-REASONS = {2: "unsupported", 3: "unsupported", 13: "unsupported", 25: "unsupported", 26: "unsupported"}
-REASONS |= {4: "no_permission", 15: "lost", 28: "lost"}
+NOT_WITH_MIG = frozenset({"gpu_util", "enc_util", "dec_util"})
+"""First figures of calls that say nothing true of a GPU cut into instances."""
+FABRIC = ("fabric_state", "fabric_status", "fabric_clique", "fabric_health_mask")
+FABRIC_DONE = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
 
 
-def reason_of(code: int) -> str:
-    """Why a figure is missing, from NVML's return code."""
-    return REASONS.get(code, "error")
+class FabricInfo(ctypes.Structure):
+    """nvmlGpuFabricInfo_v2_t. nvidia-ml-py takes the state, a byte, for four; version 1 it lays out wrongly."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint32),
+        ("cluster", ctypes.c_ubyte * 16),
+        ("status", ctypes.c_uint32),
+        ("clique", ctypes.c_uint32),
+        ("state", ctypes.c_ubyte),
+        ("mask", ctypes.c_uint32),
+    )
 
 
-def blank(key: str, value: int | float) -> bool:
-    """Whether NVML or DCGM mean "no figure" by this number."""
-    if not math.isfinite(value) or (isinstance(value, float) and value >= 2**47):
-        return True
-    if key == "memory_temp":
-        return value > HOTTEST_CELSIUS or value < -HOTTEST_CELSIUS
-    if key == "power_mw" and value == 0:
-        return True  # no GPU that answers draws nothing
-    return value in (0x7FFFFFF0, 0x7FFFFFFF, 0xFFFFFFFF) or value >= 0x7FFFFFFFFFFFFFF0
+class Batch:
+    """Fields that are asked for together every `every` seconds, less those the GPU has refused."""
 
+    def __init__(self, every: float, fields: Mapping[str, tuple[int, int]]) -> None:
+        self.every = every
+        self.fields = dict(fields)
+        self.refused: dict[str, float] = {}
+        self.asked = list(self.fields.items())
 
-class LostError(Exception):
-    """The driver says that this GPU is gone."""
+    def due(self, now: float) -> list[tuple[str, tuple[int, int]]]:
+        """The fields to ask for now."""
+        again = [key for key, at in self.refused.items() if now >= at]
+        if again:
+            for key in again:
+                del self.refused[key]
+            self._choose()
+        return self.asked
+
+    def refuse(self, missing: Mapping[str, str], now: float) -> None:
+        """Leave out, for a while, what was just refused for good."""
+        fresh = [key for key, _ in self.asked if missing.get(key) in LASTING]
+        if fresh:
+            self.refused |= dict.fromkeys(fresh, now + RECHECK_SECONDS)
+            self._choose()
+
+    def _choose(self) -> None:
+        self.asked = [(key, field) for key, field in self.fields.items() if key not in self.refused]
 
 
 class Gpu:
     """One GPU of the worker: its handle, its samples, and what it is known not to support. `nvml` is the driver."""
 
-    def __init__(self, nvml: Any, handle: Any, pci: str) -> None:
+    def __init__(self, nvml: Any, handle: Any, pci: str, *, index: int = 0, driver: str = "") -> None:
         self.nvml = nvml
         self.handle = handle
+        self.use = ProcessUse()
         self.pci = pci
-        self.refused: dict[str, tuple[int, str]] = {}
-        self.kept: dict[str, tuple[int, int]] = {}
-        self.no_gpm = ""
-        self.samples: tuple[Any, Any] | None = None
-        self.sampled = False
-        self.asked: Any = None
-        self.parts_at: int | None = None
+        self.turn = index % TURNS / TURNS
+        self.driver = driver
+        self._forget()
 
-    def read(self, collection: int) -> tuple[dict[str, float], dict[str, str]]:
-        """Raw figures, and for each that the GPU did not give the reason. Raises LostError."""
-        values: dict[str, float] = {}
-        missing: dict[str, str] = {}
-        self._read_fields(values, missing)
-        self._read_calls(collection, values, missing)
-        self._read_gpm(values, missing)
-        return values, missing
+    def _forget(self) -> None:
+        """Begin anew: everything is read the next time."""
+        self.next: dict[str, float] = {}
+        self.batches: list[Batch] = []
+        self.samples = Samples(self.nvml)
+        self.instances = Instances(self.nvml, self.handle, self.call)
+        self.fresh = True
 
-    def who(self, collection: int) -> dict[str, Any]:
-        """Processes that compute here, and now and then the UUIDs of MIG instances. Raises LostError."""
-        found, _ = self.call("nvmlDeviceGetComputeRunningProcesses")
+    def read(self, now: float) -> dict[str, Any]:
+        """Figures, as a frame carries them: values, missing, mig (None where unchanged). Raises LostError."""
+        try:
+            figures = Figures()
+            mig = self.instances.read(now, figures, first=self.fresh)
+            self._read_fields(now, figures)
+            self._read_calls(now, figures)
+            self._read_fabric(now, figures)
+            self._read_vgpu(now, figures)
+            self._read_gpm(now, figures)
+        except LostError:
+            self._forget()
+            raise
+        self.fresh = False
+        if not figures.values:
+            self._forget()  # the parent forgets a GPU that gave nothing
+        return {"values": figures.values, "missing": figures.missing, "mig": mig}
+
+    def who(self, *, usage: bool) -> dict[str, Any]:
+        """Processes that compute here and, where `usage` is asked, what each takes. Raises LostError."""
+        found, reason = self.call("nvmlDeviceGetComputeRunningProcesses")
         told: dict[str, Any] = {"pids": [process.pid for process in found or ()]}
-        if self.parts_at is None or collection - self.parts_at >= LOOK_FOR_PARTS:
-            self.parts_at = collection
-            told["parts"] = self._parts()
+        if usage and not reason:
+            told |= self.use.read(self.nvml, self.handle, found)
         return told
 
-    def _parts(self) -> list[str]:
-        """UUIDs of the MIG instances, none without MIG."""
-        mode, reason = self.call("nvmlDeviceGetMigMode")
-        if reason or not mode[0]:
-            return []
-        most, reason = self.call("nvmlDeviceGetMaxMigDeviceCount")
-        uuids = []
-        for place in range(most or 0):
-            handle, reason = self.call("nvmlDeviceGetMigDeviceHandleByIndex", place)
-            if not reason:
-                try:
-                    uuids.append(self.nvml.nvmlDeviceGetUUID(handle))
-                except self.nvml.NVMLError:
-                    continue  # it was taken away between the two calls
-        return uuids
-
-    def call(self, name: str, *arguments: Any) -> tuple[Any, str]:
-        """One driver call: its result, or why there is none. Raises LostError."""
+    def call(self, name: str, *arguments: Any, of: Any = None) -> tuple[Any, str]:
+        """One driver call on this GPU or on the handle `of`: its result, or why there is none. Raises LostError."""
         function = getattr(self.nvml, name, None)
         if function is None:
             return None, "unsupported"
         try:
-            return function(self.handle, *arguments), ""
+            return function(self.handle if of is None else of, *arguments), ""
         except self.nvml.NVMLError as error:
             reason = reason_of(error.value)
             if reason == "lost":
                 raise LostError from error
             return None, reason
 
-    def _read_calls(self, collection: int, values: dict[str, float], missing: dict[str, str]) -> None:
-        """The figures that have a call of their own."""
-        for keys, name, arguments in CALLS:
-            first = keys[0]
-            if first in values:
-                continue
-            for memory in (self.refused, self.kept if first in SLOW else {}):
-                if first in memory and collection - memory[first][0] >= RECHECK:
-                    del memory[first]
-            if first in self.refused:
-                missing |= dict.fromkeys(keys, self.refused[first][1])
-                continue
-            if first in self.kept:
-                values[first] = self.kept[first][1]
-                continue
-            result, reason = self.call(name, *arguments)
+    def _due(self, what: str, every: float, now: float) -> bool:
+        """Whether it is time to read `what`, which makes it so again after `every` seconds, or at its first turn."""
+        at = self.next.get(what)
+        if at is not None and now < at - EARLY_SECONDS:
+            return False
+        self.next[what] = now + every * (1 if at is not None else 1 - self.turn)
+        return True
+
+    def _read_fields(self, now: float, figures: Figures) -> None:
+        """All field values of a batch in one call; NVML gives a status for each."""
+        if not self.batches:
+            self.batches = [Batch(0, {**FAST, **held_fields(self.driver)}), Batch(SLOW_SECONDS, SLOW)]
+            self._read_batch(self.batches[1], now, figures)
+            self._due(f"batch {SLOW_SECONDS}", SLOW_SECONDS, now)
+            links = int(figures.values.get("nvlink_links", 0))
+            for key in () if links else (*LINK_MEDIUM, *LINK_SLOW):
+                figures.missing[key] = "unsupported"
+            speeds = of_links(LINK_SLOW, links)
+            self._read_batch(Batch(SLOW_SECONDS, speeds), now, figures)
+            self.batches[1] = Batch(SLOW_SECONDS, {**SLOW, **speeds})
+            self.batches.append(Batch(MEDIUM_SECONDS, {**MEDIUM, **of_links(LINK_MEDIUM, links)}))
+        for batch in self.batches:
+            if self._due(f"batch {batch.every}", batch.every, now):
+                self._read_batch(batch, now, figures)
+
+    def _read_batch(self, batch: Batch, now: float, figures: Figures) -> None:
+        asked = batch.due(now)
+        for start in range(0, len(asked), BATCH):
+            part = asked[start : start + BATCH]
+            found, reason = self.call("nvmlDeviceGetFieldValues", [field for _, field in part])
             if reason:
-                if reason in ("unsupported", "no_permission"):
-                    self.refused[first] = collection, reason
-                missing |= dict.fromkeys(keys, reason)
+                figures.missing |= {key: reason for key, _ in part}
                 continue
-            for key, value in zip(keys, plain(keys, result), strict=True):
-                self._keep(key, value, values, missing)
-            if first in SLOW and first in values:
-                self.kept[first] = collection, int(values[first])
+            for (key, _), field in zip(part, found, strict=True):
+                figures.take_or(key, field.nvmlReturn, union_value(field) if field.nvmlReturn == 0 else 0)
+        batch.refuse(figures.missing, now)
 
-    def _keep(self, key: str, value: float, values: dict[str, float], missing: dict[str, str]) -> None:
-        """Take a number unless it is a sentinel."""
-        if blank(key, value):
-            missing[key] = "unsupported"
-        else:
-            values[key] = value
-            missing.pop(key, None)
+    def _read_calls(self, now: float, figures: Figures) -> None:
+        """The figures that have a call of their own."""
+        for call in CALLS:
+            first = call.keys[0]
+            if first in figures.values or not self._due(first, call.every, now):
+                continue
+            if first in NOT_WITH_MIG and self.instances.enabled:
+                figures.missing |= dict.fromkeys(call.keys, "unsupported")
+                continue
+            result, reason = self.call(call.function, *call.arguments)
+            if reason:
+                self._refused(first, reason, now)
+                figures.missing |= dict.fromkeys(call.keys, reason)
+                continue
+            for key, value in zip(call.keys, plain(call, result), strict=True):
+                figures.take(key, value)
 
-    def _read_fields(self, values: dict[str, float], missing: dict[str, str]) -> None:
-        """All field values in one call; NVML gives a status for each."""
-        found, reason = self.call("nvmlDeviceGetFieldValues", list(FIELDS.values()))
-        if reason:
-            missing |= dict.fromkeys(FIELDS, reason)
+    def _refused(self, what: str, reason: str, now: float) -> None:
+        """Ask for `what` again later than usual where the reason will last."""
+        if reason in LASTING:
+            self.next[what] = now + RECHECK_SECONDS
+
+    def _read_fabric(self, now: float, figures: Figures) -> None:
+        """The GPU's place in the NVLink fabric. Clique and health have a meaning once it has joined."""
+        if not self._due("fabric", MEDIUM_SECONDS, now):
             return
-        for key, field in zip(FIELDS, found, strict=True):
-            if field.nvmlReturn == 0:
-                self._keep(key, union_value(field), values, missing)
-            elif reason_of(field.nvmlReturn) == "lost":
-                raise LostError
-            else:
-                missing[key] = reason_of(field.nvmlReturn)
+        info = FabricInfo(version=2 << 24 | ctypes.sizeof(FabricInfo))
+        _, reason = self.call("nvmlDeviceGetGpuFabricInfoV", ctypes.byref(info))
+        if reason:
+            self._refused("fabric", reason, now)
+        figures.missing |= dict.fromkeys(FABRIC, reason or "unsupported")
+        if not reason:
+            figures.take("fabric_state", info.state)
+        if not reason and info.state == FABRIC_DONE:
+            figures.take("fabric_status", info.status)
+            figures.take("fabric_clique", info.clique)
+            figures.take("fabric_health_mask", info.mask)
 
-    def _read_gpm(self, values: dict[str, float], missing: dict[str, str]) -> None:
+    def _read_vgpu(self, now: float, figures: Figures) -> None:
+        """The licence of a virtual GPU: the highest state of its features, 0 where it needs none."""
+        if not self._due("vgpu_license", SLOW_SECONDS, now):
+            return
+        found, reason = self.call("nvmlDeviceGetGridLicensableFeatures")
+        if reason:
+            self._refused("vgpu_license", reason, now)
+            figures.missing["vgpu_license"] = reason
+            return
+        states = [found.gridLicensableFeatures[place].featureState for place in range(found.licensableFeaturesCount)]
+        figures.take("vgpu_license", max(states, default=0) if found.isGridLicenseSupported else 0)
+
+    def _read_gpm(self, now: float, figures: Figures) -> None:
         """Profiling figures over the time since the last collection; none on the first, which only takes a sample."""
-        nvml = self.nvml
-        if self.no_gpm:
-            missing |= dict.fromkeys(GPM, self.no_gpm)
+        if not self._due("gpm", 0, now):
             return
-        if self.samples is None:
+        reason = ""
+        if self.samples.pair is None:
             support, reason = self.call("nvmlGpmQueryDeviceSupport")
-            if reason or not support.isSupportedDevice:
-                self.no_gpm = reason or "unsupported"
-                missing |= dict.fromkeys(GPM, self.no_gpm)
-                return
-            self.samples = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
-        older, newer = self.samples
-        _, reason = self.call("nvmlGpmSampleGet", newer)
+            if not reason and not support.isSupportedDevice:
+                reason = "unsupported"
         if reason:
-            self.sampled = False
-            missing |= dict.fromkeys(GPM, reason)
-            return
-        self.samples = newer, older
-        if not self.sampled:
-            self.sampled = True
-            return
-        asked = self.asked = self.asked or nvml.c_nvmlGpmMetricsGet_t()
-        asked.version, asked.numMetrics = 1, len(GPM)
-        asked.sample1, asked.sample2 = older, newer
-        for place, metric in enumerate(GPM.values()):
-            asked.metrics[place].metricId = metric
-        try:
-            nvml.nvmlGpmMetricsGet(asked)
-        except nvml.NVMLError as error:
-            missing |= dict.fromkeys(GPM, reason_of(error.value))
-            return
-        for place, key in enumerate(GPM):
-            metric = asked.metrics[place]
-            if metric.nvmlReturn == 0:
-                self._keep(key, float(metric.value), values, missing)
-            else:
-                missing[key] = reason_of(metric.nvmlReturn)
+            figures.missing |= dict.fromkeys(METRICS, reason)
+        else:
+            reason = self.samples.read(lambda sample: self.call("nvmlGpmSampleGet", sample)[1], figures)
+        self._refused("gpm", reason, now)
 
 
-def plain(keys: tuple[str, ...], result: Any) -> list[float]:
-    """The numbers in what a call returned: a number, a tuple that begins with it, a structure."""
-    if keys == ("vgpu_license",):
-        states = [result.gridLicensableFeatures[place].featureState for place in range(result.licensableFeaturesCount)]
-        return [max(states, default=0) if result.isGridLicenseSupported else 0]
-    if keys[0] in ATTRIBUTES:
-        return [getattr(result, ATTRIBUTES[key]) for key in keys]
+def plain(call: Call, result: Any) -> list[float]:
+    """The numbers in what a call returned: a number, a list that begins with it, a structure."""
+    if call.members:
+        return [getattr(result, member) for member in call.members]
     return [result[0] if isinstance(result, (tuple, list)) else result]
-
-
-def union_value(field: Any) -> float:
-    """The member of NVML's value union that `valueType` names (nvmlValueType_t)."""
-    members = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-    value: float = getattr(field.value, members[field.valueType])
-    return value

@@ -6,12 +6,13 @@ one JSON object a line, and each GPU is announced before it is touched, so that 
 Consequences: this module and nvml_reading import the standard library and the driver alone, which keeps a worker
 small; it sends raw numbers, and exporter.sources.figures gives them names and units. No sentinel leaves this process.
 
-Requests: {"number", "skip": [indexes], "events": bool, "who": bool}. Answers, in order, by their key "t": started;
-hello (driver, count) or failed (code, text); for each GPU: reading (index), gpu (identity, once a process), figures
-(pci, values, missing, lost; where `who` was asked pids and, now and then, parts: UUIDs of MIG instances); end (number;
-overdue, waited: whether the wait for events hangs, has ever come back; changed: the driver has more or fewer GPUs than
-this process knows). `xid` (pci, code, at: seconds of CLOCK_MONOTONIC) may stand anywhere between. A driver that was
-unloaded under the process is `failed` in the middle of a collection, and the process ends.
+Requests: {"number", "skip": [indexes], "events", "who", "usage": bool, "now": the parent's seconds}. Answers, in order,
+by their key "t": started; hello (versions, count) or failed (code, text); for each GPU: reading (index), gpu (identity,
+once a process), figures (pci, lost; values and missing of what was read this time; mig: its instances, where they were
+read; pids where `who` was asked, used and busy where `usage` was); end (number; overdue, waited: whether the wait for
+events hangs, has ever come back; changed: the driver has more or fewer GPUs than this process knows). `xid` (pci, code,
+at: seconds of CLOCK_MONOTONIC) may stand anywhere between. A driver that was unloaded under the process is `failed` in
+the middle of a collection, and the process ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ import threading
 import time
 from typing import Any
 
-from exporter.sources.nvml_reading import Gpu, LostError, reason_of
+from exporter.sources.nvml_reading import Gpu
+from exporter.sources.nvml_values import LostError, reason_of
 
 XID_EVENT = 8  # nvmlEventTypeXidCriticalError
 EVENT_WAIT_MS = 1000
@@ -49,8 +51,8 @@ class Worker:
         self.gpus: dict[int, Gpu] = {}
         self.by_handle: dict[Any, str] = {}
         self.started = False
+        self.version = ""
         self.count = 0
-        self.collection = 0
         self.event_set: Any = None
         self.waiting_since: float | None = None
         self.waited = False
@@ -79,14 +81,25 @@ class Worker:
         try:
             self.nvml.nvmlInit()
             self.count = self.nvml.nvmlDeviceGetCount()
-            version = self.nvml.nvmlSystemGetDriverVersion()
+            self.version = self.nvml.nvmlSystemGetDriverVersion()
         except self.nvml.NVMLError as error:
             text = "libnvidia-ml.so.1 not found" if error.value == LIBRARY_NOT_FOUND else str(error)
             self.say("failed", code=error.value, text=text)
             return False
-        self.say("hello", driver=version, count=self.count)
+        self.say("hello", driver=self.version, count=self.count, **self.versions())
         self.started = True
         return True
+
+    def versions(self) -> dict[str, str]:
+        """Of NVML and of the newest CUDA the driver runs, where it tells: "13.580.95.05", "13.0"."""
+        told = {}
+        try:
+            told["nvml"] = self.nvml.nvmlSystemGetNVMLVersion()
+            cuda = self.nvml.nvmlSystemGetCudaDriverVersion()
+            told["cuda"] = f"{cuda // 1000}.{cuda % 1000 // 10}"
+        except (AttributeError, self.nvml.NVMLError):
+            pass  # an older driver; nothing goes by these
+        return told
 
     def collect(self, request: dict[str, Any]) -> bool:
         """Read every GPU that is not to be skipped; False when the driver is gone."""
@@ -102,34 +115,31 @@ class Worker:
         for index in range(self.count):
             if index not in request["skip"]:
                 self.say("reading", index=index)
-                self.read(index, who=request["who"])
+                self.read(index, request["now"], who=request["who"], usage=request["usage"])
         if request["events"] and self.event_set is not False and self.waiting_since is None:
             self.waiting_since = time.monotonic()
             threading.Thread(target=self.wait_for_events, daemon=True).start()
         overdue = self.waiting_since is not None and time.monotonic() - self.waiting_since > EVENT_OVERDUE_SECONDS
-        self.collection += 1
         self.say("end", number=request["number"], overdue=overdue, waited=self.waited, changed=changed)
         return True
 
-    def read(self, index: int, *, who: bool) -> None:
-        """Read one GPU and say what it gave; on the first time, who it is."""
+    def read(self, index: int, now: float, *, who: bool, usage: bool) -> None:
+        """Read one GPU and say what it gave; on the first time, who it is. `now` is the parent's."""
         gpu = self.gpus.get(index)
-        values: dict[str, float] = {}
-        missing: dict[str, str] = {}
         found: dict[str, Any] = {}
         lost = False
         try:
             if gpu is None:
                 gpu = self.identify(index)
-            values, missing = gpu.read(self.collection)
+            found = gpu.read(now)
             if who:
-                found = gpu.who(self.collection)
+                found |= gpu.who(usage=usage)
         except LostError:
             lost = True
         except self.nvml.NVMLError as error:  # from identify alone: the GPU has no handle or no identity
-            lost, missing = reason_of(error.value) == "lost", {"": reason_of(error.value)}
+            lost, found = reason_of(error.value) == "lost", {"missing": {"": reason_of(error.value)}}
         pci = gpu.pci if gpu else ""
-        self.say("figures", index=index, pci=pci, values=values, missing=missing, lost=lost, **found)
+        self.say("figures", index=index, pci=pci, lost=lost, **found)
 
     def identify(self, index: int) -> Gpu:
         """Open GPU `index`, register it for XID events, and say its identity."""
@@ -137,7 +147,7 @@ class Worker:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         bus_id = nvml.nvmlDeviceGetPciInfo(handle).busId
         pci = (bus_id.decode() if isinstance(bus_id, bytes) else str(bus_id)).upper()
-        gpu = Gpu(nvml, handle, pci)
+        gpu = Gpu(nvml, handle, pci, index=index, driver=self.version)
         try:
             minor = int(nvml.nvmlDeviceGetMinorNumber(handle))
         except nvml.NVMLError:

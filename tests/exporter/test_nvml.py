@@ -15,7 +15,6 @@ from exporter.sources import pci
 from exporter.xid import CATALOGUE, CLASSES
 
 GPU0, GPU1 = "00000000:3B:00.0", "00000000:3C:00.0"
-NOT_SUPPORTED, NO_PERMISSION = 3, 4
 
 
 def up(_readings: Any, collected: Collected) -> bool:
@@ -35,131 +34,6 @@ def run(body: Any, source: Any) -> None:
             assert source.abandoned == 0
 
     asyncio.run(whole())
-
-
-def test_every_figure_has_dcgm_exporters_name_labels_and_unit(fake_driver, until):
-    fake_driver.set(fields={"138": 10_000, "139": 20_000})
-    now = [100.0]
-    source = fake_driver.source(clock=lambda: now[0])
-
-    async def body() -> None:
-        await until(source, up)
-        fake_driver.set(fields={"138": 2_000_000, "139": 1_000_000})
-        now[0] += 5
-        page = await until(source, up)
-        expected = {
-            gpu.SM_CLOCK: 1980,
-            gpu.MEM_CLOCK: 3201,
-            gpu.MEMORY_TEMP: 58,
-            gpu.GPU_TEMP: 45,
-            gpu.POWER_USAGE: 321.5,
-            gpu.TOTAL_ENERGY: 123456789,
-            gpu.PCIE_REPLAY: 3,
-            gpu.GPU_UTIL: 97,
-            gpu.MEM_COPY_UTIL: 41,
-            gpu.ENC_UTIL: 7,
-            gpu.DEC_UTIL: 8,
-            gpu.XID_LAST: 0,
-            gpu.FB_FREE: 100,
-            gpu.FB_USED: 43_000,
-            gpu.FB_RESERVED: 600,
-            gpu.NVLINK_BANDWIDTH: round((3_000_000 - 30_000) * 1024 / 1e6 / 5),
-            gpu.VGPU_LICENSE: 0,
-            gpu.UNCORRECTABLE_REMAPPED_ROWS: 2,
-            gpu.CORRECTABLE_REMAPPED_ROWS: 1,
-            gpu.ROW_REMAP_FAILURE: 0,
-            gpu.GR_ENGINE_ACTIVE: 0.625,
-            gpu.PIPE_TENSOR_ACTIVE: 0.21,
-            gpu.DRAM_ACTIVE: 0.34,
-            gpu.PCIE_TX_BYTES: 2 * 1048576,
-            gpu.PCIE_RX_BYTES: 4 * 1048576,
-            health.RECOVERY_ACTION: 0,
-        }
-        assert {family: page.one(family.name, gpu="1") for family in expected} == expected
-        assert page.one(health.CLOCK_EVENT_SECONDS.name, gpu="0", cause="power_cap") == 1.5
-        assert page.one(health.CLOCK_EVENT_SECONDS.name, gpu="0", cause="thermal") == 0.25
-        (labels,) = (dict(found) for found in page[gpu.GPU_TEMP.name] if ("gpu", "1") in found)
-        assert labels == {
-            "gpu": "1",
-            "UUID": "GPU-00000001",
-            "pci_bus_id": GPU1,
-            "device": "nvidia5",
-            "modelName": "NVIDIA H200",
-            "hostname": "n1",
-            "node": "n1",
-            "DCGM_FI_DRIVER_VERSION": "580.95.05",
-        }
-        assert health.READING_MISSING.name not in page
-        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 2)
-        assert set(page.all(health.HEALTH.name)) == {1}
-
-    run(body, source)
-
-
-def test_what_a_gpu_does_not_give_is_absent_and_says_why(fake_driver, until):
-    fake_driver.set(
-        gpus=1,
-        refused={
-            "nvmlDeviceGetEncoderUtilization": NOT_SUPPORTED,
-            "nvmlDeviceGetPowerUsage": NO_PERMISSION,
-            "185": NOT_SUPPORTED,
-            "94": 999,
-        },
-        fields={"82": 9223372036854775794, "83": 0x7FFFFFFFFFFFFFF0, "142": 0xFFFFFFFF},
-        gpm={"5": None},
-        events=False,
-    )
-    source = fake_driver.source()
-
-    async def body() -> None:
-        await until(source, up)
-        page = await until(source, up)
-        missing = {
-            dict(labels)["family"]: dict(labels)["reason"] for labels in page.get(health.READING_MISSING.name, {})
-        }
-        assert missing == {
-            gpu.ENC_UTIL.name: "unsupported",
-            gpu.POWER_USAGE.name: "no_permission",
-            gpu.PCIE_REPLAY.name: "error",
-            gpu.MEMORY_TEMP.name: "unsupported",
-            gpu.TOTAL_ENERGY.name: "unsupported",
-            gpu.CORRECTABLE_REMAPPED_ROWS.name: "unsupported",
-            gpu.PIPE_TENSOR_ACTIVE.name: "unsupported",
-            gpu.XID_LAST.name: "unsupported",
-            health.XID_ERRORS.name: "unsupported",
-        }
-        assert not set(missing) & set(page)
-        assert page.all(health.HEALTH.name, check="xid") == []
-        assert page.one(gpu.DRAM_ACTIVE.name) == 0.34
-
-    run(body, source)
-
-
-@pytest.mark.parametrize("answer", [{"refused": {"185": NOT_SUPPORTED}}, {"fields": {"185": 0}}])
-def test_power_comes_from_its_own_call_where_the_field_does_not_give_it(fake_driver, until, answer):
-    fake_driver.set(**answer)
-    source = fake_driver.source()
-
-    async def body() -> None:
-        page = await until(source, up)
-        assert page.one(gpu.POWER_USAGE.name, gpu="0") == 300
-        assert page.all(health.READING_MISSING.name, family=gpu.POWER_USAGE.name) == []
-
-    run(body, source)
-
-
-def test_a_gpu_without_gpm_has_no_profiling_figures(fake_driver, until):
-    state = fake_driver
-    state._state.pop("gpm")
-    state.set()
-    source = fake_driver.source()
-
-    async def body() -> None:
-        page = await until(source, up)
-        assert not [name for name in page if "_PROF_" in name]
-        assert page.one(health.READING_MISSING.name, family=gpu.GR_ENGINE_ACTIVE.name, gpu="0", reason="unsupported")
-
-    run(body, source)
 
 
 @pytest.mark.parametrize(

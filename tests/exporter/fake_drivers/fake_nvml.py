@@ -164,9 +164,10 @@ def nvmlDeviceGetFieldValues(handle, fields):
     values = (c_nvmlFieldValue_t * len(fields))()
     for value, (field, _scope) in zip(values, fields, strict=True):
         value.fieldId = field
-        value.nvmlReturn = now.get("refused", {}).get(str(field), 0)
+        figure = now.get("fields", {}).get(str(field), FIELDS.get(field))
+        value.nvmlReturn = now.get("refused", {}).get(str(field), NVML_ERROR_NOT_SUPPORTED if figure is None else 0)
         value.valueType = ULONGLONG
-        value.value.ullVal = now.get("fields", {}).get(str(field), FIELDS[field])
+        value.value.ullVal = figure or 0
     return values
 
 
@@ -187,8 +188,8 @@ def nvmlGpmMetricsGet(asked):
     assert asked.version == 1
     given = {**GPM, **called("nvmlGpmMetricsGet")["gpm"]}
     for metric in asked.metrics[: asked.numMetrics]:
-        value = given[str(metric.metricId)]
-        metric.nvmlReturn = 0
+        value = given.get(str(metric.metricId))
+        metric.nvmlReturn = 0 if str(metric.metricId) in given else NVML_ERROR_NOT_SUPPORTED
         metric.value = math.nan if value is None else value
 
 
@@ -241,3 +242,17 @@ def nvmlDeviceGetMigDeviceHandleByIndex(handle, place):
     if place >= len(instances):
         raise NVMLError(NVML_ERROR_NOT_FOUND)
     return instances[place]
+
+
+def nvmlDeviceGetGpuInstanceId(handle):
+    (place,) = (uuids.index(handle) for uuids in state()["mig"].values() if handle in uuids)
+    return 7 + place
+
+
+def not_supported(*arguments):
+    raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
+
+
+for name in [name for name, value in globals().items() if name.startswith("nvmlDeviceGet")]:
+    if globals()[name].__module__ != __name__:  # the real binding's: this driver has no such call
+        globals()[name] = not_supported

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -30,6 +31,7 @@ typedef struct { unsigned version; unsigned char cluster[16]; unsigned status, c
 typedef struct { unsigned version; int celsius; } Margin;
 typedef struct { unsigned sms, copy, decoder, encoder, jpeg, ofa, gpu_slices, compute_slices; unsigned long long mib; } Attributes;
 typedef struct { unsigned pid; unsigned long long bytes; unsigned gi, ci; } Process;
+typedef struct { unsigned pid; unsigned long long at; unsigned sm, memory, encoder, decoder; } ProcessSample;
 typedef struct { unsigned year; unsigned short month, day, hour, minute, second; unsigned char status; } Expiry;
 typedef struct { int code; unsigned state; char info[128], product[128]; unsigned enabled; Expiry expiry; } License;
 typedef struct { int supported; unsigned count; License features[3]; } Licenses;
@@ -183,7 +185,9 @@ int nvmlDeviceGetDecoderUtilization(Device *of, unsigned *percent, unsigned *per
 /* Calls that fill a structure; its members are entries of their own. */
 
 static int member(unsigned long long *into, const Device *of, const char *function, const char *name) {
-    return whole_of(into, of->gpu, of->gi, "%s/%s", function, name);
+    const char *suffix = strstr(function, "_v");
+    int length = suffix ? (int)(suffix - function) : (int)strlen(function);
+    return whole_of(into, of->gpu, of->gi, "%.*s/%s", length, function, name);
 }
 #define MEMBER(into, name)                                                          \
     do {                                                                            \
@@ -199,16 +203,14 @@ int nvmlDeviceGetUtilizationRates(Device *of, Utilization *into) {
     MEMBER(into->memory, "memory");
     return SUCCESS;
 }
-static int nvmlDeviceGetMemoryInfo(Device *of, Memory *into) {
+int nvmlDeviceGetMemoryInfo_v2(Device *of, Memory *into) {
+    CALL("nvmlDeviceGetMemoryInfo", of->gpu, of->gi);
+    if (into->version != VERSION(Memory, 2u)) return VERSION_MISMATCH;
     MEMBER(into->total, "total");
     MEMBER(into->reserved, "reserved");
     MEMBER(into->free, "free");
     MEMBER(into->used, "used");
     return SUCCESS;
-}
-int nvmlDeviceGetMemoryInfo_v2(Device *of, Memory *into) {
-    CALL("nvmlDeviceGetMemoryInfo", of->gpu, of->gi);
-    return into->version == VERSION(Memory, 2u) ? nvmlDeviceGetMemoryInfo(of, into) : VERSION_MISMATCH;
 }
 int nvmlDeviceGetBAR1MemoryInfo(Device *of, Bar1 *into) {
     CALL("nvmlDeviceGetBAR1MemoryInfo", of->gpu, of->gi);
@@ -255,8 +257,29 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Device *of, unsigned *room, Process 
     unsigned found = 0;
     char *after;
     for (unsigned long pid; pids && (pid = strtoul(pids, &after, 10), after != pids); pids = after, found++)
-        if (found < *room) into[found] = (Process){pid, 1 << 30, ALL_SCOPES, ALL_SCOPES};
+        if (found < *room) {
+            const char *used = text_of(of->gpu, ANY, "used/%lu", pid);
+            unsigned long long bytes = !used ? 1 << 30 : strcmp(used, "unknown") ? strtoull(used, NULL, 0) : -1ull;
+            into[found] = (Process){pid, bytes, ALL_SCOPES, ALL_SCOPES};
+        }
     int result = found > *room ? INSUFFICIENT_SIZE : SUCCESS;
+    return *room = found, result;
+}
+int nvmlDeviceGetProcessUtilization(Device *of, ProcessSample *into, unsigned *room, unsigned long long since) {
+    CALL("nvmlDeviceGetProcessUtilization", of->gpu, ANY);
+    const char *pids = text_of(of->gpu, ANY, "pids");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    unsigned long long at = now.tv_sec * 1000000ull + now.tv_nsec / 1000;
+    unsigned found = 0, space = into ? *room : 0;
+    char *after;
+    for (unsigned long pid; pids && (pid = strtoul(pids, &after, 10), after != pids); pids = after) {
+        double busy;
+        if (at <= since || number_of(&busy, of->gpu, ANY, "busy/%lu", pid)) continue;
+        if (found < space) into[found] = (ProcessSample){pid, at, busy, 0, 0, 0};
+        found++;
+    }
+    int result = !found ? NOT_FOUND : found > space ? INSUFFICIENT_SIZE : SUCCESS;
     return *room = found, result;
 }
 

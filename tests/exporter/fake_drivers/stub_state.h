@@ -22,7 +22,7 @@
  *   xid@1 79                        XID events, told in the order of their lines. Lines that stand here when the library
  *                                   is opened are past: nobody is told of them. xid@1 79 7 0: of GPU instance 7
  *   mig@0 1                         MIG mode; mig/PLACE@0 GI CI UUID PROFILE: an instance, its figures at KEY@0.GI
- *   pids@0 4242 4243                processes that compute there
+ *   pids@0 4242 4243                processes that compute there; used/4242 BYTES (or `unknown`), busy/4242 PERCENT
  */
 #ifndef STUB_STATE_H
 #define STUB_STATE_H

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.attribution import Attribution
 from exporter.facts import DcgmFigure, Gpu, Holding
-from exporter.metrics import gpu, health
+from exporter.metrics import gpu, health, profiling
 from exporter.model import Collected, Family, Health, Reading, Series, labels_of
 
 A, B = "GPU-a", "GPU-b"
@@ -16,8 +16,8 @@ def line(of: Family, uuid: str = A, **labels: str) -> Series:
 
 
 TEMPERATURE = line(gpu.GPU_TEMP)
-MISSING = line(health.READING_MISSING, family=gpu.DRAM_ACTIVE.name, reason="unsupported")
-ACTIVE = DcgmFigure(gpu.DRAM_ACTIVE, A, "", 0.5)
+MISSING = line(health.READING_MISSING, family=profiling.DRAM_ACTIVE.name, reason="unsupported")
+ACTIVE = DcgmFigure(profiling.DRAM_ACTIVE, A, "", 0.5)
 
 
 def page(
@@ -39,25 +39,25 @@ def test_a_figure_we_lack_has_our_labels_and_is_no_longer_missing() -> None:
 
 
 def test_a_figure_we_have_is_ours_alone() -> None:
-    own = line(gpu.DRAM_ACTIVE)
+    own = line(profiling.DRAM_ACTIVE)
     readings = page(ACTIVE, series=(TEMPERATURE, own))
     assert [(one.series, one.value) for one in readings] == [(TEMPERATURE, 40), (own, 40)]
 
 
 def test_what_dcgm_says_twice_stands_once() -> None:
-    assert [one.value for one in page(ACTIVE, DcgmFigure(gpu.DRAM_ACTIVE, A, "", 0.7))] == [40, 0.5]
+    assert [one.value for one in page(ACTIVE, DcgmFigure(profiling.DRAM_ACTIVE, A, "", 0.7))] == [40, 0.5]
 
 
 def test_a_gpu_that_gave_nothing_itself_has_nothing_of_dcgms() -> None:
     """An exporter behind a stuck driver goes on showing what it saw last."""
     silent = line(gpu.XID_LAST), line(health.HEALTH, check="lost"), MISSING
-    readings = page(ACTIVE, DcgmFigure(gpu.DRAM_ACTIVE, B, "", 0.5), series=silent)
+    readings = page(ACTIVE, DcgmFigure(profiling.DRAM_ACTIVE, B, "", 0.5), series=silent)
     assert [one.series for one in readings] == list(silent)
 
 
 def test_an_instances_figure_is_the_instances() -> None:
     instance = line(gpu.FB_USED, GPU_I_ID="3", GPU_I_PROFILE="1g.10gb")
-    readings = page(DcgmFigure(gpu.DRAM_ACTIVE, A, "3", 0.25), series=(TEMPERATURE, instance, MISSING))
+    readings = page(DcgmFigure(profiling.DRAM_ACTIVE, A, "3", 0.25), series=(TEMPERATURE, instance, MISSING))
     assert [one.series for one in readings[:3]] == [TEMPERATURE, instance, MISSING], "the GPU's own is still missing"
     assert readings[3].series.labels == instance.labels
 
