@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from exporter.facts import DcgmFigure
 from exporter.metrics import gpu, health
-from exporter.model import Labels, Reading, Series
+from exporter.model import Family, Labels, Reading, Series, labels_of
 
 DRIVERS_PREFIX = "DCGM_FI_"
 _IDENTITY = frozenset((*gpu.GPU_LABELS, gpu.INSTANCE_LABEL, gpu.PROFILE_LABEL))
@@ -40,6 +40,7 @@ class DcgmJoin:
     def __init__(self) -> None:
         self._seen = _Seen()
         self._series: dict[tuple[_Key, Labels], Series] = {}
+        self._lines: dict[_Key, Series | None] = {}
 
     def join(self, readings: list[Reading], figures: Sequence[DcgmFigure]) -> list[Reading]:
         """The readings with what only DCGM has."""
@@ -48,19 +49,27 @@ class DcgmJoin:
         series = [reading.series for reading in readings]
         if series != self._seen.series:
             self._seen = _look(series)
-        seen = self._seen
+            self._series = {(key, one.labels): one for key, one in self._lines.items() if one is not None}
+            self._lines = {}
+        lines = self._lines
         filled: dict[_Key, Reading] = {}
-        before, self._series = self._series, {}
         for one in figures:
             key = one.family.name, one.uuid, one.instance
-            labels = seen.labels.get((one.uuid, one.instance))
-            if labels is None or key in seen.given or key in filled:
-                continue
-            kept = key, tuple(sorted((name, value) for name, value in labels.items()))
-            line = self._series[kept] = before.get(kept) or Series(one.family, kept[1])
-            filled[key] = Reading(line, one.value)
-        missing = seen.missing
+            if key not in lines:
+                lines[key] = self._line(key, one.family)
+            line = lines[key]
+            if line is not None and key not in filled:
+                filled[key] = Reading(line, one.value)
+        missing = self._seen.missing
         return [one for one in readings if missing.get(one.series) not in filled] + list(filled.values())
+
+    def _line(self, key: _Key, family: Family) -> Series | None:
+        """The series of a figure; None where it is ours to give, or its GPU gave nothing."""
+        labels = self._seen.labels.get(key[1:])
+        if labels is None or key in self._seen.given:
+            return None
+        sorted_labels = labels_of(labels)
+        return self._series.get((key, sorted_labels)) or Series(family, sorted_labels)
 
 
 def _look(series: list[Series]) -> _Seen:
