@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -368,6 +369,20 @@ def test_a_page_without_models_keeps_the_models_it_had() -> None:
             assert up(await source.collect()) == [("a", 1), ("b", 1)]
 
     asyncio.run(scenario())
+
+
+def test_a_failed_connection_is_logged_in_the_systems_words(
+    free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        source = EngineSource(f"http://127.0.0.1:{free_port()}", node="n1", deadline_seconds=5)
+        await source.collect()
+        await source.close()
+
+    asyncio.run(scenario())
+    (line,) = (one.getMessage() for one in caplog.records if one.name == engine_module.__name__)
+    assert re.fullmatch(r"engine http://127\.0\.0\.1:\d+: refused the connection \(.*127\.0\.0\.1.*\)", line)
+    assert "ssl:" not in line  # aiohttp's own text has its settings in it
 
 
 def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.model import labels_of
-from exporter.page import Page, PageError, PageReader, PageSample
+from exporter.page import LINES_A_SERIES, LONGEST_LINE, Page, PageError, PageReader, PageSample
+from exporter.page_grammar import MAX_LABELS
 
 CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*.prom"))
 
@@ -242,6 +244,49 @@ def test_what_is_not_a_page_is_refused_with_its_line_and_the_reader_lives_on(bod
     assert reader.read(b"a 2\n").layout is good.layout
 
 
+def test_limits_on_lines_their_length_and_labels_hold() -> None:
+    reader = PageReader(max_series=2)
+    reader.read(b"\n" * LINES_A_SERIES * 2)
+    with pytest.raises(PageError, match=r"line 9: the page has 9 lines, more than 8"):
+        reader.read(b"\n" * (LINES_A_SERIES * 2 + 1))
+    with pytest.raises(PageError, match=r"line 2: the line has more than 65536 characters"):
+        reader.read(b'a 1\nb{x="' + b"y" * LONGEST_LINE + b'"} 1\n')
+    pairs = [f'l{number}="1"' for number in range(MAX_LABELS + 1)]
+    assert len(read(f"a{{{','.join(pairs[1:])}}} 1\n").layout.series[0].labels) == MAX_LABELS
+    with pytest.raises(PageError, match=r"line 1: more labels than the limit of 256"):
+        read(f"a{{{','.join(pairs)}}} 1\n")
+
+
+LARGE = 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\n" * LARGE,
+        b"a 1\n" * (LARGE // 4),
+        b"a  1 5\n" * (LARGE // 7),
+        b'a{b="' + b"\\n" * (LARGE // 2) + b'"} 1\n',
+        b"# TYPE " + b"\\" * LARGE + b"\n",
+        b"a{" + b",".join(b'l%d="1"' % number for number in range(LARGE // 12)) + b"} 1\n",
+        b"".join(b'a{b="%d"} 1\n' % number for number in range(LARGE // 16)),
+        b"a" + b" " * LARGE + b"1\n",
+        b"a " + b"1" * LARGE + b"\n",
+    ],
+    ids=["blank", "twice", "slow and twice", "escapes", "type", "labels", "series", "blanks", "digits"],
+)
+def test_what_a_hostile_page_takes_is_bounded(body: bytes) -> None:
+    """Under the limits that engines' pages have, whatever the page makes of them."""
+    reader = PageReader(max_bytes=LARGE + 64, max_series=5_000)
+    tracemalloc.start()
+    try:
+        outcome(reader, body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * LARGE
+
+
 def test_limits_on_bytes_and_series_hold_on_the_first_and_on_later_reads() -> None:
     reader = PageReader(max_bytes=40, max_series=2)
     reader.read(b"a 1\nb 1\n")
@@ -273,6 +318,21 @@ def test_a_damaged_page_is_refused_or_read_as_a_fresh_reader_reads_it(
         for at, dropped, put in edits:
             body = body[:at] + put + body[at + dropped :]
         assert outcome(reader, body) == outcome(PageReader(), body)
+
+
+WORDS = st.sampled_from([
+    b"a", b"a_total", b"{", b"}", b'"', b"=", b",", b" ", b"\t", b"\n", b"#", b"# ", b"TYPE ", b"HELP ", b"EOF\n", b"1",
+    b"-1.5e3", b"NaN", b"+Inf", b"\\", b"\\n", b'l="1"', b"gauge", b"histogram", b"\r", b"\xff", b"\xc3\xa9", b"\x00",
+])  # fmt: skip
+SOUP = st.one_of(st.binary(max_size=64), st.lists(WORDS, max_size=24).map(b"".join))
+
+
+@given(st.lists(SOUP, min_size=1, max_size=4))
+@settings(max_examples=500)
+def test_any_bytes_are_refused_or_read_alike_by_a_reader_of_any_history(bodies: list[bytes]) -> None:
+    reader = PageReader(max_bytes=1000, max_series=8)
+    for body in bodies:
+        assert outcome(reader, body) == outcome(PageReader(max_bytes=1000, max_series=8), body)
 
 
 def outcome(reader: PageReader, body: bytes) -> dict[PageSample, str] | str:

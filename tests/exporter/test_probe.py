@@ -569,8 +569,16 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_the_page_of_an_engine_names_the_same_target_as_its_base(free_port: Callable[[], int]) -> None:
-    for url in ("http://h:8000", "http://h:8000/", "http://h:8000/metrics", "http://u:p@h:8000"):
+    for url in (
+        "http://h:8000",
+        "http://h:8000/",
+        "http://h:8000/metrics",
+        "http://h:8000/prometheus/metrics",
+        "http://h:8000/v1/metrics",
+        "http://u:p@h:8000",
+    ):
         assert a_source(url).name == "probe http://h:8000"
+    assert a_source("http://h:8000/base/metrics").name == "probe http://h:8000/base"
 
 
 def test_one_probe_that_fails_is_a_count_and_two_in_a_row_are_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:

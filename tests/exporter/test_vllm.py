@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -166,19 +167,42 @@ def child(name: str, labels: dict[str, str], registry: CollectorRegistry) -> Cou
     return metric.labels(**labels)
 
 
-@pytest.mark.parametrize(
-    ("release", "core", "per_request", "usage"),
-    [
-        ("0.4.3", "v0", False, "gpu"),
-        ("0.6.6", "v0", False, "gpu"),
-        ("0.8.5", "v1", False, "gpu"),
-        ("0.10.2", "v1", False, "kv"),
-        ("0.11.0", "v1", True, "kv"),
-        ("0.16.0", "v1", True, "kv"),
-        ("0.33.0", "v1", True, "kv"),
-    ],
-)
-def test_every_release_is_read_by_its_own_names(release: str, core: str, per_request: bool, usage: str) -> None:
+def releases() -> list[tuple[str, str]]:
+    """Every release that the table names, with each of the engine cores that it has."""
+    named = set(re.findall(r"\d+\.\d+\.\d+(?:\.post1)?", (CAPTURES / "vllm-metric-versions.txt").read_text()))
+    return [
+        (release, core)
+        for release in sorted(named, key=number)
+        for core in ("v0", "v1")
+        if {"vllm:time_to_first_token_seconds", "vllm:num_requests_running"} <= released(release, core)
+    ]
+
+
+ONE_A_RANK = {
+    llm.QUEUE_TIME.count: ("request_queue_time_seconds_count",),
+    llm.PREFILL_TIME.count: ("request_prefill_time_seconds_count",),
+    llm.DECODE_TIME.count: ("request_decode_time_seconds_count",),
+    llm.REQUESTS_WAITING.name: ("num_requests_waiting",),
+    llm.PREEMPTIONS.name: ("num_preemptions_total",),
+    llm.CACHED_TOKENS.name: ("prompt_tokens_cached_total",),
+    llm.PREFIX_CACHE_QUERIES.name: ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
+    llm.PREFIX_CACHE_HITS.name: ("prefix_cache_hits_total", "gpu_prefix_cache_hits_total"),
+    llm.KV_CACHE_USAGE.name: ("kv_cache_usage_perc", "gpu_cache_usage_perc"),
+    llm.SPEC_DECODE_DRAFT_TOKENS.name: ("spec_decode_num_draft_tokens_total",),
+    llm.SPEC_DECODE_ACCEPTED_TOKENS.name: ("spec_decode_num_accepted_tokens_total",),
+}
+"""What has one value a rank, and vLLM's names for it, newest first."""
+
+
+def test_the_table_of_releases_goes_from_the_first_to_the_last_that_is_read() -> None:
+    found = releases()
+    assert (found[0], found[-1]) == (("0.4.3", "v0"), ("0.33.0", "v1"))
+    assert {("0.11.0", "v0"), ("0.7.3", "v1")} <= set(found)
+    assert len(found) > 35
+
+
+@pytest.mark.parametrize(("release", "core"), releases())
+def test_every_release_is_read_by_its_own_names(release: str, core: str) -> None:
     body = page_of(release, core)
     page, plan = read(body)
     readings = plan.readings(page.values)
@@ -187,20 +211,22 @@ def test_every_release_is_read_by_its_own_names(release: str, core: str, per_req
     assert one(readings, llm.INTER_TOKEN_LATENCY.count) == theirs.get(
         newest, theirs.get("vllm:time_per_output_token_seconds_count")
     )
+    per_request = core == "v1" and number(release) >= (0, 11)
     assert (llm.TIME_PER_OUTPUT_TOKEN.name in names(readings)) == per_request
     if per_request:
         count = theirs["vllm:request_time_per_output_token_seconds_count"]
         assert one(readings, llm.TIME_PER_OUTPUT_TOKEN.count) == count
     assert one(readings, llm.TIME_TO_FIRST_TOKEN.bucket, le="1.0") == theirs["vllm:time_to_first_token_seconds_count"]
     assert one(readings, llm.REQUEST_DURATION.count) == theirs["vllm:e2e_request_latency_seconds_count"]
-    assert one(readings, llm.KV_CACHE_USAGE) == theirs[f"vllm:{usage}_cache_usage_perc"]
     assert one(readings, llm.REQUESTS_RUNNING) == theirs["vllm:num_requests_running"]
     assert one(readings, llm.TOKENS, direction="output") == theirs["vllm:generation_tokens_total"]
     assert one(readings, llm.REQUESTS, outcome="other") == 2 * theirs["vllm:request_success_total"]
-    hits = theirs.get("vllm:prefix_cache_hits_total", theirs.get("vllm:gpu_prefix_cache_hits_total"))
-    assert (llm.PREFIX_CACHE_HITS.name in names(readings)) == (hits is not None)
-    if hits is not None:
-        assert one(readings, llm.PREFIX_CACHE_HITS) == hits
+    ours = {series.name: value for series, value in readings if series.suffix in ("", "_count")}
+    for name, written in ONE_A_RANK.items():
+        newest_of = next((theirs[f"vllm:{each}"] for each in written if f"vllm:{each}" in theirs), None)
+        assert (name, ours.get(name)) == (name, newest_of)
+    assert plan.ranks
+    assert all(rank.running and rank.waiting and rank.work for rank in plan.ranks)
     assert plan.models == ("old",)
     ranks = {dict(r.series.labels).get("dp_rank") for r in readings if r.series.family is llm.REQUESTS_RUNNING}
     assert ranks == {"3" if core == "v1" and number(release) >= (0, 9) else None}

@@ -208,9 +208,9 @@ def test_engines_that_answer_nonsense_are_named_and_the_rest_goes_on(free_port: 
         code, out, err = up.end()
     assert code == 0, err
     assert "is vllm with tiny" in out
-    assert "answers 500" in out
-    assert "no metrics page" in out
-    assert f"{nobody} cannot be asked" in out
+    assert "answered 500" in out
+    assert "HTML, not a metrics page" in out
+    assert f"{nobody} cannot be read: refused the connection" in out
     assert "Traceback" not in err
     assert not any(one["simulated"] for one in found)
     services = {one["service"] for one in found}
