@@ -22,8 +22,8 @@ from exporter.model import InputError
 from exporter.settings import DEFAULT_LISTEN
 from exporter.sources.local import USUAL_PORTS
 from gpufleet import discovery
+from gpufleet.data import data_directory
 from gpufleet.listen import address
-from gpufleet.serving import data_directory
 
 OLDEST_PYTHON = (3, 11)
 SERVICE_PORT = 9490

@@ -1,31 +1,58 @@
 """The ledger: exact counts per SLO, group and minute, in one SQLite file. The truth for budgets.
 
-Imports slo.model, slo.observed, slo.facts, slo.names, slo.ledger_file and slo.ledger_reader. Every write is one
-transaction: slices, their hour sums, spenders, facts and the tally's state stand or fall together. A slice that is
-there already is left as it is, so that a retry counts once.
+Imports slo.model, slo.observed, slo.facts, slo.names and the other ledger modules. Every write is one transaction:
+slices, their sums, spenders, facts and the tally's state stand or fall together. A slice that is there already is left
+as it is, so that a retry counts once.
+
+Decision (accepted). Context: 30 days of 1,000 SLOs took 1.3 GB as rows; budgets need every minute of the window, since
+its edge moves by the minute; older time is for reports. Decision: three tiers (slo.ledger_units): minutes of the
+present six hours as rows, closed blocks of six hours packed with every minute, and what is longer back than the SLO's
+window (and 35 days) put together to days of hours. Packing is spread over the appends. Consequences: whatever an SLO's
+window and its alerts ask is exact to the minute; a window asked beyond that is exact to the hour, spenders to the day;
+an append that reaches back merges into packed blocks, except into days of hours, whose minutes count as there.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from slo.facts import Fact
-from slo.ledger_file import LedgerError
-from slo.ledger_reader import HOUR, RECENT_SECONDS, LedgerReader, dump
+from slo.facts import REPLICA, Fact
+from slo.ledger_blocks import Row, Spent
+from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
+from slo.ledger_reader import LedgerReader, dump
+from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, OPEN_MINUTES, TILE_MINUTES
 from slo.model import Group, Method, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.observed import Slice
 
-__all__ = ["Ledger", "LedgerError"]
+__all__ = ["Ledger", "LedgerDamagedError", "LedgerError"]
+
+
+BLOCK_TILES = BLOCK_MINUTES // TILE_MINUTES
+HOUR_TILES = HOUR_MINUTES // TILE_MINUTES
+KEPT_MINUTES = 35 * DAY_MINUTES
+"""Minutes are kept this long at least, and as long as an SLO's window and the margin; before that, hours."""
+KEPT_MARGIN_MINUTES = 5 * DAY_MINUTES
+FORGET_MINUTES = 410 * DAY_MINUTES
+"""Nothing is kept longer: no window is longer than 400 d."""
+PACKED_AT_LEAST, PACKED_PART = 8, 30
+"""An append packs so many groups, or that part of all: each is packed within half an hour, and no minute takes long."""
+THINNED_PART = 1000
+"""An append puts one day of so many groups together, so that all have their turn each day."""
 
 
 class Ledger(LedgerReader):
     """One file, one writing process; several threads take turns. How to read it: slo.ledger_reader.
 
-    `messages` says what was found and done at open (a damaged file set aside).
+    `messages` says what was found and done at open (a damaged file set aside, an old one rewritten).
     """
+
+    def __init__(self, path: Path) -> None:
+        self._kept: dict[str, int] = {}
+        self._day = -1
+        super().__init__(path)
 
     def register(self, slos: Sequence[Slo]) -> Mapping[str, int]:
         """Revision of each SLO by id. A changed definition of what is counted starts a new one.
@@ -43,9 +70,19 @@ class Ledger(LedgerReader):
                     "WHERE NOT EXISTS (SELECT 1 FROM slos WHERE slo_id = ?1 AND definition = ?2)",
                     (slo.id, text),
                 )
+                self._kept[slo.id] = max(KEPT_MINUTES, slo.window.seconds // MINUTE_SECONDS + KEPT_MARGIN_MINUTES)
         with self._guard():
             self._load()
         return {slo.id: self._active[slo.id] for slo in slos}
+
+    def renew(self, why: str) -> str:
+        """Set the damaged file aside and start a fresh one in its place, without any SLO; what is to be said of it."""
+        with self._guard():
+            self._db.close()
+            message = set_aside(self.path, why)
+            self._db = connect(self.path)
+            self._load()
+        return message
 
     def append(
         self, slices: Iterable[Slice], state: Mapping[str, bytes] | None = None, facts: Iterable[Fact] = ()
@@ -78,28 +115,32 @@ class Ledger(LedgerReader):
             if grp is None:
                 grp = keys[wanted] = self._group(one)
             by_group.setdefault(grp, []).append(one)
-        hours: list[tuple[float, ...]] = []
-        spend: dict[tuple[int, int, int], list[float]] = {}
+            self._newest = max(self._newest, one.start)
+        spend_from = self._spend_start()
+        opened: list[tuple[int, int, Row]] = []
+        spend: list[tuple[int, int, int, float, float]] = []
         for grp, many in by_group.items():
-            hours += self._add_minutes(grp, self._only_new(grp, many), spend)
+            fresh = self._only_new(grp, many)
+            if fresh:
+                opened += self._add_minutes(grp, fresh, spend, spend_from)
+        self._units.add_open(opened)
         self._db.executemany(
-            "INSERT INTO hours VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, bad_lower = "
-            "bad_lower + excluded.bad_lower, total = total + excluded.total, observed = observed + excluded.observed",
-            hours,
+            "INSERT INTO spend VALUES (?,?,?,?,?) "
+            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
+            spend,
         )
-        self._spend(spend)
+        self._keep_house()
 
     def _only_new(self, grp: int, slices: list[Slice]) -> list[Slice]:
         """Those whose minute is not there yet, each minute once."""
         numbers = [one.start // MINUTE_SECONDS for one in slices]
         there: set[int] = set()
-        younger = min(numbers) > self._last.get(grp, -1)
+        younger = min(numbers) > self._units.last.get(grp, -1)
         if younger and len(set(numbers)) == len(numbers):
             return slices
         if not younger:
-            span = (grp, min(numbers), max(numbers))
-            rows = self._db.execute("SELECT minute FROM minutes WHERE grp = ? AND minute BETWEEN ? AND ?", span)
-            there = {minute for (minute,) in rows}
+            there = self._units.counted(grp, min(numbers), max(numbers) + 1)
+            self._kept_sums.clear()
         fresh = []
         for minute, one in zip(numbers, slices, strict=True):
             if minute not in there:
@@ -107,72 +148,93 @@ class Ledger(LedgerReader):
                 fresh.append(one)
         return fresh
 
-    def _add_minutes(
-        self, grp: int, slices: list[Slice], spend: dict[tuple[int, int, int], list[float]]
-    ) -> list[tuple[float, ...]]:
-        """Write minutes that are new, add what they spent to `spend`, and give what their hours gain."""
-        rows: list[tuple[float, ...]] = []
-        hours: dict[int, list[float]] = {}
+    def _add_minutes(  # noqa: PLR0912 (one pass over what can be hundreds of thousands)
+        self, grp: int, slices: list[Slice], spend: list[tuple[int, int, int, float, float]], spend_from: int
+    ) -> list[tuple[int, int, Row]]:
+        """Pack what is of closed blocks; give the rows of open ones, and add what the last day spent to `spend`."""
+        newest = self._newest // MINUTE_SECONDS
+        opened: list[tuple[int, int, Row]] = []
+        closed: dict[int, dict[int, Row]] = {}
         tiles: dict[int, dict[str, list[float]]] = {}
-        hour, tile = -1, -1  # slices come in order of time: most are of the hour and tile of the one before
-        for one in slices:
-            start, total, observed = one.start, one.total, one.observed_seconds
-            bad, bad_lower = total - one.good, total - one.good_upper
-            rows.append((grp, start // MINUTE_SECONDS, bad, bad_lower, total, observed))
-            if start // HOUR != hour:
-                hour = start // HOUR
-                sums = hours.setdefault(hour, [0.0, 0.0, 0.0, 0.0])
-            sums[0] += bad
-            sums[1] += bad_lower
-            sums[2] += total
-            sums[3] += observed
+        rolling = self._rolling.get(grp)
+        block, tile = -1, -1  # slices come in order of time: most are of the block and tile of the one before
+        rows: dict[int, Row] | None = None
+        for _, _, _, start, good, upper, total, observed, spenders, _ in slices:
+            minute = start // MINUTE_SECONDS
+            row = (total - good, total - upper, total, round(observed, 3))
+            if minute // BLOCK_MINUTES != block:
+                block = minute // BLOCK_MINUTES
+                rows = None if self._units.is_open(grp, block, newest) else closed.setdefault(block, {})
+            if rows is None:
+                opened.append((grp, minute, row))
+            else:
+                rows[minute] = row
+            if rolling is not None:
+                rolling.add(minute, row)
             if start // TILE_SECONDS != tile:
                 tile = start // TILE_SECONDS
                 spent = tiles.setdefault(tile, {})
-            for replica, (its_bad, its_total) in one.spenders.items():
-                if its_total or its_bad:
-                    pair = spent.get(replica)
-                    if pair is None:
-                        spent[replica] = [its_bad, its_total]
-                    else:
-                        pair[0] += its_bad
-                        pair[1] += its_total
-        self._db.executemany("INSERT INTO minutes VALUES (?,?,?,?,?,?)", rows)
+            for replica, (its_bad, its_total) in spenders.items():
+                pair = spent.get(replica)
+                if pair is None:
+                    spent[replica] = [its_bad, its_total]
+                else:
+                    pair[0] += its_bad
+                    pair[1] += its_total
+        last = max(one.start for one in slices) // MINUTE_SECONDS
+        self._units.last[grp] = max(last, self._units.last.get(grp, last))
+        spent_in: dict[int, dict[int, Spent]] = {block: self._open_spent(grp, block) for block in closed}
         for tile, spent in tiles.items():
-            for replica, pair in spent.items():
-                spend[(grp, tile, self._replica(replica))] = pair
-        if rows:
-            newest = max(one.start for one in slices)
-            self._newest = max(self._newest, newest)
-            self._last[grp] = max(self._last.get(grp, -1), newest // MINUTE_SECONDS)
-        rolling = self._rolling.get(grp)
-        if rolling is not None:
-            for _, minute, *sums in rows:
-                rolling.add(int(minute), sums)
-        return [(grp, hour, *sums) for hour, sums in hours.items()]
+            of_block = spent_in.get(tile // BLOCK_TILES)
+            for replica, (bad, total) in spent.items():
+                if not (bad or total):
+                    continue
+                key = self._replica(replica)
+                if of_block is not None:
+                    at = tile % BLOCK_TILES
+                    of_block.setdefault(key, Spent()).add(at, at // HOUR_TILES, bad, total)
+                if tile >= spend_from:
+                    spend.append((tile, grp, key, bad, total))
+        for block, some in closed.items():
+            self._units.merge(grp, block, some, spent_in[block])
+        return opened
 
-    def _spend(self, spend: Mapping[tuple[int, int, int], Sequence[float]]) -> None:
-        keep = (self._newest - RECENT_SECONDS) // HOUR * HOUR // TILE_SECONDS
-        self._db.executemany(
-            "INSERT INTO bads VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET bad = bad + excluded.bad",
-            [(*key, pair[0]) for key, pair in spend.items() if pair[0]],
-        )
-        self._db.executemany(
-            "INSERT INTO spend VALUES (?,?,?,?,?) "
-            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
-            [(tile, grp, replica, *pair) for (grp, tile, replica), pair in spend.items() if tile >= keep],
-        )
-        self._db.execute("DELETE FROM spend WHERE tile < ?", (keep,))
-        hourly: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for (grp, tile, replica), pair in spend.items():
-            sums = hourly[(grp, tile * TILE_SECONDS // HOUR, replica)]
-            sums[0] += pair[0]
-            sums[1] += pair[1]
-        self._db.executemany(
-            "INSERT INTO spend_hours VALUES (?,?,?,?,?) "
-            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
-            [(*key, *pair) for key, pair in hourly.items()],
-        )
+    def _open_spent(self, grp: int, block: int) -> dict[int, Spent]:
+        """What the rows of a block that is not packed yet spent."""
+        spent: dict[int, Spent] = {}
+        if self._units.open.get(grp, block * BLOCK_MINUTES + BLOCK_MINUTES) < (block + 1) * BLOCK_MINUTES:
+            first = block * BLOCK_TILES
+            tiles = ",".join(map(str, range(first, first + BLOCK_TILES)))
+            sql = f"SELECT tile, replica, bad, total FROM spend WHERE tile IN ({tiles}) AND grp = ?"  # noqa: S608
+            for tile, replica, bad, total in self._db.execute(sql, (grp,)):
+                at = tile - first
+                spent.setdefault(replica, Spent()).add(at, at // HOUR_TILES, bad, total)
+        return spent
+
+    def _keep_house(self) -> None:
+        """Pack blocks that are over, put old days together, forget what is too old: a few groups with each append."""
+        newest = self._newest // MINUTE_SECONDS
+        units = self._units
+        over = newest - BLOCK_MINUTES - OPEN_MINUTES
+        blocks = ((grp, first // BLOCK_MINUTES) for grp, first in units.open.items())
+        due = [(grp, block) for grp, block in blocks if block * BLOCK_MINUTES <= over]
+        for grp, block in due[: max(PACKED_AT_LEAST, len(units.last) // PACKED_PART)]:
+            units.merge(grp, block, {}, self._open_spent(grp, block))
+        old = [
+            grp
+            for (slo_id, _, _), grp in self._groups.items()
+            if units.oldest.get(grp, newest) < newest - self._kept.get(slo_id, KEPT_MINUTES) - DAY_MINUTES
+        ]
+        for grp in old[: max(1, len(units.last) // THINNED_PART)]:
+            units.thin(grp)
+        self._spend_from = self._spend_start()
+        self._db.execute("DELETE FROM spend WHERE tile < ?", (self._spend_from,))
+        day = newest // DAY_MINUTES
+        if day != self._day:
+            self._day = day
+            units.forget(newest - FORGET_MINUTES)
+            before = (newest - FORGET_MINUTES) * MINUTE_SECONDS
+            self._db.execute("DELETE FROM facts WHERE time < ? AND kind != ?", (before, REPLICA))
 
     def _write_state(self, state: Mapping[str, bytes]) -> dict[str, bytes]:
         self._db.executemany("DELETE FROM state WHERE part = ?", [(p,) for p in self._state if p not in state])

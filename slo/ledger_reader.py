@@ -1,7 +1,7 @@
 """Reading the ledger: exact sums over any window, history, spenders, facts.
 
-Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling and slo.ledger_file. Counts are always those of an
-SLO's present revision.
+Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling, slo.exclusions, slo.ledger_open and slo.ledger_units.
+Counts are always those of an SLO's present revision, without what was excluded.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from slo import exclusions
 from slo.budget import Counts
+from slo.exclusions import Exclusion
 from slo.facts import Fact
-from slo.ledger_file import LAST_MINUTES, LedgerError, open_store
+from slo.ledger_file import LedgerDamagedError, LedgerError
+from slo.ledger_open import open_store
+from slo.ledger_units import HOUR_MINUTES, Units
 from slo.model import Group
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.rolling import Rolling
@@ -25,31 +28,7 @@ from slo.rolling import Rolling
 HOUR = 3600
 RECENT_SECONDS = 26 * HOUR
 """How far back all events by replica are kept per five minutes; before that per hour."""
-_SUM_MINUTES = (
-    "SELECT total(bad), total(bad_lower), total(total), total(observed) FROM minutes "
-    "WHERE grp = ? AND minute >= ? AND minute < ?"
-)
-_SUM_HOURS = (
-    "SELECT total(bad), total(bad_lower), total(total), total(observed) FROM hours "
-    "WHERE grp = ? AND hour >= ? AND hour < ?"
-)
-_SOME_MINUTES = (
-    "SELECT minute, bad, bad_lower, total, observed FROM minutes "
-    "WHERE grp = ? AND minute IN (SELECT value FROM json_each(?))"
-)
-_HISTORY_MINUTES = (
-    "SELECT minute * ? / ? AS step, total(bad), total(bad_lower), total(total), total(observed) FROM minutes "
-    "WHERE grp = ? AND minute >= ? AND minute < ? GROUP BY step"
-)
-_HISTORY_HOURS = (
-    "SELECT hour * ? / ? AS step, total(bad), total(bad_lower), total(total), total(observed) FROM hours "
-    "WHERE grp = ? AND hour >= ? AND hour < ? GROUP BY step"
-)
-_SPEND_HOURS = (
-    "SELECT replica, total(bad), total(total) FROM spend_hours "
-    "WHERE grp = ? AND hour >= ? AND hour < ? GROUP BY replica"
-)
-_SPEND_TOTALS = "SELECT replica, 0, total FROM spend_hours WHERE grp = ? AND hour >= ? AND hour < ?"
+_SPEND = "SELECT replica, total(bad), total(total) FROM spend WHERE tile IN ({}) AND grp = ? GROUP BY replica"
 
 
 class LedgerReader:
@@ -59,15 +38,8 @@ class LedgerReader:
         self.path = path
         self._db, self.messages = open_store(path)
         self._lock = threading.RLock()
-        self._groups: dict[tuple[str, int, Group], int] = {}
-        self._groups_of: dict[tuple[str, int], list[Group]] = {}
-        self._last: dict[int, int] = {}
-        self._rolling: dict[int, Rolling] = {}
-        self._replicas: dict[str, int] = {}
-        self._slos: dict[tuple[str, int], tuple[int, bool | None]] = {}
-        self._active: dict[str, int] = {}
-        self._state: dict[str, bytes] = {}
-        self._newest = 0
+        self._version = 0
+        self._forget_all()
         with self._guard():
             self._load()
 
@@ -77,19 +49,19 @@ class LedgerReader:
             return sorted(self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ()))
 
     def counts(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
-        """Exact counts over the whole minutes of [since, until), both rounded down to the minute."""
+        """Exact counts over the whole minutes of [since, until), both rounded down to the minute.
+
+        What lies longer back than the SLO's window, and 35 days, is kept by hours: there they are rounded to the hour.
+        """
         first, end = int(since // MINUTE_SECONDS), int(until // MINUTE_SECONDS)
         span = float(max(0, end - first) * MINUTE_SECONDS)
         grp = self._find(slo_id, group)
         if grp is None or not span:
             return Counts(span_seconds=span)
-        first_hour, end_hour = -(-first // 60), end // 60
-        if first_hour >= end_hour:
-            return _counts(self._all(_SUM_MINUTES, (grp, first, end)), span)
-        rows = self._all(_SUM_MINUTES, (grp, first, first_hour * 60))
-        rows += self._all(_SUM_HOURS, (grp, first_hour, end_hour))
-        rows += self._all(_SUM_MINUTES, (grp, end_hour * 60, end))
-        return _counts(rows, span)
+        with self._guard():
+            pieces = exclusions.without(self._excluded(slo_id), first, end)
+            rows = [self._units.sums(grp, *piece) for piece in pieces]
+        return _counts(rows, span, span - sum(high - low for low, high in pieces) * MINUTE_SECONDS)
 
     def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
         """`counts` of the windows of `spans` (seconds, whole minutes) that end at `until`.
@@ -97,22 +69,49 @@ class LedgerReader:
         Cheap where the same is asked again as time goes on (slo.rolling).
         """
         end, lengths = int(until // MINUTE_SECONDS), [span // MINUTE_SECONDS for span in spans]
-        with self._lock:
+        with self._guard():
             grp = self._find(slo_id, group)
             if grp is None:
                 return [Counts(span_seconds=span) for span in spans]
             held = self._rolling.get(grp)
             if held is None or not held.reaches(end, lengths):
-                fresh = {
-                    length: self.counts(slo_id, group, (end - length) * MINUTE_SECONDS, end * MINUTE_SECONDS)
-                    for length in lengths
-                }
-                sums = {n: (c.bad, c.bad_lower, c.total, c.observed_seconds) for n, c in fresh.items()}
+                sums = {length: self._units.sums(grp, end - length, end) for length in lengths}
                 held = self._rolling[grp] = Rolling(end, sums)
             elif held.end < end:
-                rows = self._all(_SOME_MINUTES, (grp, dump(held.edges(end))))
-                held.advance(end, {minute: row for minute, *row in rows})
-            return [held.counts(length) for length in lengths]
+                held.advance(end, self._units.some(grp, held.edges(end)))
+            excluded = self._excluded(slo_id)
+            return [
+                held.counts(length) if not excluded else self._less(held.counts(length), grp, excluded, end)
+                for length in lengths
+            ]
+
+    def _less(self, counts: Counts, grp: int, excluded: Sequence[tuple[int, int]], end: int) -> Counts:
+        """Counts of a window that ends with minute `end`, without what is excluded in it."""
+        first = end - int(counts.span_seconds) // MINUTE_SECONDS
+        out = [(max(low, first), min(high, end)) for low, high in excluded if low < end and high > first]
+        if not out:
+            return counts
+        bad, bad_lower, total, observed = (sum(c) for c in zip(*(self._sums_kept(grp, *o) for o in out), strict=True))
+        return Counts(
+            counts.good - (total - bad),
+            counts.good_upper - (total - bad_lower),
+            counts.total - total,
+            counts.observed_seconds - observed,
+            counts.span_seconds,
+            float(sum(high - low for low, high in out) * MINUTE_SECONDS),
+        )
+
+    def _sums_kept(self, grp: int, first: int, end: int) -> Sequence[float]:
+        """Sums that are asked for every minute, remembered until something is added there."""
+        key = (grp, first, end)
+        found = self._kept_sums.get(key)
+        if found is None:
+            found = self._units.sums(*key)
+            if end <= self._units.last.get(grp, 0):
+                self._kept_sums[key] = found
+                if len(self._kept_sums) > 16 * max(64, len(self._groups)):
+                    self._kept_sums.clear()
+        return found
 
     def history(
         self, slo_id: str, group: Group, since: float, until: float, step_seconds: int
@@ -122,73 +121,51 @@ class LedgerReader:
         Every step that touches [since, until) is there, whole, but for the last, which ends at `until`.
         """
         assert step_seconds % MINUTE_SECONDS == 0, "steps are whole minutes"
-        by_hour = step_seconds % HOUR == 0
-        unit = HOUR if by_hour else MINUTE_SECONDS
+        step = step_seconds // MINUTE_SECONDS
         first, end = int(since // step_seconds), int(-(-until // step_seconds))
-        last = int(until // MINUTE_SECONDS) * MINUTE_SECONDS
-        found: dict[int, Sequence[float]] = {}
+        last = int(until // MINUTE_SECONDS)
         grp = self._find(slo_id, group)
+        excluded: list[tuple[int, int]] = []
+        found: dict[int, Sequence[float]] = {}
         if grp is not None:
-            sql = _HISTORY_HOURS if by_hour else _HISTORY_MINUTES
-            rows = self._all(sql, (unit, step_seconds, grp, first * step_seconds // unit, last // unit))
-            found = {step: sums for step, *sums in rows}
+            with self._guard():
+                excluded = exclusions.inside(self._excluded(slo_id), first * step, last)
+                found = dict(self._units.steps(grp, first * step, last, step))
         steps: list[tuple[int, Counts]] = []
-        for step in range(first, end):
-            start = step * step_seconds
-            if by_hour and start + step_seconds > last:  # the last step may end within an hour
-                steps.append((start, self.counts(slo_id, group, start, last)))
+        for number in range(first, end):
+            low, high = number * step, min((number + 1) * step, last)
+            if any(a < high and b > low for a, b in excluded):
+                counts = self.counts(slo_id, group, low * MINUTE_SECONDS, high * MINUTE_SECONDS)
             else:
-                span = float(min(step_seconds, max(0, last - start)))
-                steps.append((start, _counts([found[step]] if step in found else [], span)))
+                span = float(max(0, high - low) * MINUTE_SECONDS)
+                counts = _counts([found[number]] if number in found else [], span)
+            steps.append((number * step_seconds, counts))
         return steps
 
     def spenders(self, slo_id: str, group: Group, since: float, until: float) -> dict[str, tuple[float, float]]:
         """(bad, total) of each replica, over the five-minute tiles that touch [since, until).
 
-        Bad is exact. At the ragged ends of a span that lie more than a day back, total is the hour's, pro rata.
+        Bad is exact. At the ragged ends of a span that lie more than a day back, total is the hour's, pro rata. By
+        hours kept counts (see `counts`) have spenders by days.
         """
         grp = self._find(slo_id, group)
         if grp is None:
             return {}
-        first, end = int(since // TILE_SECONDS), int(-(-until // TILE_SECONDS))
-        per_hour = HOUR // TILE_SECONDS
-        first_hour, end_hour = -(-first // per_hour), end // per_hour
-        keep = (self._newest - RECENT_SECONDS) // HOUR * per_hour
-        sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-
-        def add(sql: str, *parameters: int, part: float = 1.0) -> None:
-            for replica, bad, total in self._all(sql, parameters):
-                sums[replica][0] += bad
-                sums[replica][1] += total * part
-
-        if first_hour < end_hour:
-            add(_SPEND_HOURS, grp, first_hour, end_hour)
-            edges = [(first, first_hour * per_hour), (end_hour * per_hour, end)]
-        else:
-            edges = [(first, min(end, first_hour * per_hour)), (max(first, first_hour * per_hour), end)]
-        for low, high in edges:
-            if low >= high:
-                continue
-            if low >= keep:
-                add("SELECT replica, bad, total FROM spend WHERE grp = ? AND tile >= ? AND tile < ?", grp, low, high)
-            else:
-                hour = low // per_hour
-                add("SELECT replica, bad, 0 FROM bads WHERE grp = ? AND tile >= ? AND tile < ?", grp, low, high)
-                add(_SPEND_TOTALS, grp, hour, hour + 1, part=(high - low) / per_hour)
-        names = {key: name for name, key in self._replicas.items()}
+        per_tile = TILE_SECONDS // MINUTE_SECONDS
+        first, end = int(since // TILE_SECONDS) * per_tile, int(-(-until // TILE_SECONDS)) * per_tile
+        sums: dict[int, list[float]] = {}
+        with self._guard():
+            end = min(end, (self._units.last.get(grp, -1) // per_tile + 1) * per_tile)
+            recent = self._spend_from * per_tile
+            for low, high in exclusions.without(self._excluded(slo_id), first, end):
+                found = self._units.spent(grp, low, min(high, recent))
+                tiles = ",".join(map(str, range(max(low, recent) // per_tile, high // per_tile)))
+                for replica, *pair in self._db.execute(_SPEND.format(tiles), (grp,)) if tiles else ():
+                    _add(found.setdefault(replica, [0.0, 0.0]), pair)
+                for replica, pair in found.items():
+                    _add(sums.setdefault(replica, [0.0, 0.0]), pair)
+            names = {key: name for name, key in self._replicas.items()}
         return {names[key]: (bad, total) for key, (bad, total) in sums.items()}
-
-    def bad_tiles(self, slo_id: str, group: Group, since: float, until: float) -> list[tuple[int, str, float]]:
-        """(start of the five minutes, replica, bad) wherever a replica had bad events, oldest first."""
-        grp = self._find(slo_id, group)
-        if grp is None:
-            return []
-        rows = self._all(
-            "SELECT tile * ?, name, bad FROM bads JOIN replicas ON key = replica "
-            "WHERE grp = ? AND tile >= ? AND tile < ? ORDER BY tile, name",
-            (TILE_SECONDS, grp, int(since // TILE_SECONDS), int(-(-until // TILE_SECONDS))),
-        )
-        return [(int(start), str(name), float(bad)) for start, name, bad in rows]
 
     def facts(self, since: float, until: float, kind: str | None = None) -> list[Fact]:
         """Facts dated in [since, until), oldest first."""
@@ -199,12 +176,38 @@ class LedgerReader:
             rows = self._all(columns + "WHERE kind = ? AND time >= ? AND time < ? ORDER BY time", (kind, since, until))
         return [Fact(time, kind_, dict(json.loads(labels)), value, text) for time, kind_, labels, value, text in rows]
 
-    def data_through(self, slo_id: str, group: Group | None = None) -> float | None:
-        """End of the last minute that was counted for the SLO, or for one group of it; None where there is none."""
+    def exclusions(self) -> list[Exclusion]:
+        """All that was ever excluded, oldest first; those that were undone too."""
         with self._lock:
-            all_groups = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
-            groups = all_groups if group is None else [group]
-            ends = [self._last[grp] for group in groups if (grp := self._find(slo_id, group)) in self._last]
+            return list(self._exclusions)
+
+    def reread(self) -> bool:
+        """Take over what another process excluded meanwhile; whether there was anything."""
+        with self._guard():
+            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            if version == self._version:
+                return False
+            self._version = version
+            before = self._exclusions
+            self._load_exclusions()
+            return before != self._exclusions
+
+    def began(self, slo_id: str, group: Group) -> float | None:
+        """Start of the first minute that was counted for the SLO's present revision and group; None where none was."""
+        grp = self._find(slo_id, group)
+        if grp is None:
+            return None
+        with self._guard():
+            first = self._units.first(grp)
+        return None if first is None else float(first * MINUTE_SECONDS)
+
+    def data_through(self, slo_id: str, group: Group | None = None) -> float | None:
+        """End of the last minute that was counted for the SLO, or one group of it; None where there is none."""
+        last = self._units.last
+        with self._lock:
+            every = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
+            groups = every if group is None else (group,)
+            ends = [last[grp] for group in groups if (grp := self._find(slo_id, group)) in last]
         return float((max(ends) + 1) * MINUTE_SECONDS) if ends else None
 
     def simulated(self, slo_id: str) -> bool:
@@ -226,11 +229,29 @@ class LedgerReader:
         with self._lock:
             return self._groups.get((slo_id, self._active.get(slo_id, 0), group))
 
+    def _excluded(self, slo_id: str) -> Sequence[tuple[int, int]]:
+        return self._excluded_by_id.get(slo_id, self._excluded_of_all) if self._exclusions else ()
+
     def _all(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         with self._guard():
             return self._db.execute(sql, parameters).fetchall()
 
+    def _forget_all(self) -> None:
+        self._units = Units(self._db)
+        self._groups: dict[tuple[str, int, Group], int] = {}
+        self._groups_of: dict[tuple[str, int], list[Group]] = {}
+        self._rolling: dict[int, Rolling] = {}
+        self._kept_sums: dict[tuple[int, int, int], Sequence[float]] = {}
+        self._replicas: dict[str, int] = {}
+        self._slos: dict[tuple[str, int], tuple[int, bool | None]] = {}
+        self._active: dict[str, int] = {}
+        self._state: dict[str, bytes] = {}
+        self._exclusions: list[Exclusion] = []
+        self._newest = 0
+        self._spend_from = 0
+
     def _load(self) -> None:
+        self._forget_all()
         rows = self._db.execute("SELECT key, slo_id, revision, active, simulated FROM slos").fetchall()
         self._slos = {(i, r): (key, None if s is None else bool(s)) for key, i, r, _, s in rows}
         self._active = {i: r for _, i, r, active, _ in rows if active}
@@ -240,15 +261,32 @@ class LedgerReader:
                 "SELECT groups.key, slo_id, revision, labels FROM groups JOIN slos ON slos.key = slo"
             )
         }
-        self._groups_of = {}
         for slo_id, revision, group in self._groups:
             self._groups_of.setdefault((slo_id, revision), []).append(group)
-        self._last = dict(self._db.execute(LAST_MINUTES).fetchall())
-        self._rolling = {}
+        self._units.load()
         self._replicas = dict(self._db.execute("SELECT name, key FROM replicas").fetchall())
         self._state = dict(self._db.execute("SELECT part, body FROM state").fetchall())
-        (newest,) = self._db.execute("SELECT max(tile) FROM spend").fetchone()
-        self._newest = (newest or 0) * TILE_SECONDS
+        self._newest = max(self._units.last.values(), default=0) * MINUTE_SECONDS
+        self._spend_from = self._spend_start()
+        self._version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        self._load_exclusions()
+
+    def _load_exclusions(self) -> None:
+        self._exclusions = exclusions.read(self._db)
+        every = [(e.since // MINUTE_SECONDS, e.until // MINUTE_SECONDS, e.slo_id) for e in self._exclusions if e.active]
+        self._excluded_of_all = exclusions.union((low, high) for low, high, slo_id in every if slo_id is None)
+        self._excluded_by_id = {
+            wanted: exclusions.union((low, high) for low, high, slo_id in every if slo_id in (None, wanted))
+            for wanted in {slo_id for _, _, slo_id in every if slo_id is not None}
+        }
+
+    def _spend_start(self) -> int:
+        """The first tile that `spend` holds in full: a day back, and no block that is still to be packed is missing."""
+        tile = (self._newest - RECENT_SECONDS) // HOUR * HOUR // TILE_SECONDS
+        opened = min(self._units.open.values(), default=None)
+        if opened is None:
+            return tile
+        return min(tile, opened // HOUR_MINUTES * HOUR_MINUTES * MINUTE_SECONDS // TILE_SECONDS)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -256,7 +294,9 @@ class LedgerReader:
             try:
                 yield
             except sqlite3.Error as error:
-                raise LedgerError(f"{self.path}: {error}") from error
+                # An OperationalError is about the disk or a lock, one of its kin about our own doing.
+                kind = LedgerDamagedError if type(error) is sqlite3.DatabaseError else LedgerError
+                raise kind(f"{self.path}: {error}") from error
 
 
 def dump(value: object) -> str:
@@ -264,6 +304,11 @@ def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _counts(rows: Iterable[Sequence[float]], span: float) -> Counts:
+def _add(held: list[float], more: Sequence[float]) -> None:
+    held[0] += more[0]
+    held[1] += more[1]
+
+
+def _counts(rows: Iterable[Sequence[float]], span: float, excluded: float = 0.0) -> Counts:
     bad, bad_lower, total, observed = (sum(column) for column in zip(*rows, strict=True)) if rows else (0.0,) * 4
-    return Counts(total - bad, total - bad_lower, total, observed, span)
+    return Counts(total - bad, total - bad_lower, total, observed, span, excluded)

@@ -1,0 +1,329 @@
+"""Where the counts of a group lie in the file, and their sums: open minutes as rows, closed ones packed.
+
+Imports slo.ledger_blocks alone; knows minutes and groups by number, nothing of SLOs. Every minute of a group is in one
+place: a row of `minutes`, or a unit that covers it. A unit is a block of six hours with every minute, or a day with
+every hour. What is asked in the middle of a day's hour is taken down to the hour.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+
+from slo.ledger_blocks import Block, Row, Spent, decode, decode_spent, encode, encode_spent, summed
+
+BLOCK_MINUTES = 360
+DAY_MINUTES = 1440
+HOUR_MINUTES = 60
+TILE_MINUTES = 5
+OPEN_MINUTES = 60
+"""A block stays open this long after its end, so that what comes a little late costs no unpacking."""
+CACHE_PER_GROUP = 6
+"""Unpacked blocks that are kept for each group: the edges of its long windows."""
+_CACHE_LEAST = 256
+
+_SUM = "total(bad), total(bad_lower), total(total), total(observed)"
+_MINUTES = "SELECT minute, bad, bad_lower, total, observed FROM minutes WHERE grp = ? AND minute "
+_UNITS = "SELECT start, length, bad, bad_lower, total, observed, body FROM units WHERE grp = ? "
+
+
+class Units:
+    """Reads and writes counts over one connection; whoever calls holds the lock and the transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._cache: OrderedDict[tuple[int, int], tuple[int, int, Block] | None] = OrderedDict()
+        self._cache_size = _CACHE_LEAST
+        self.open: dict[int, int] = {}
+        """The first open minute of each group that has some."""
+        self.last: dict[int, int] = {}
+        """The last minute of each group."""
+        self.oldest: dict[int, int] = {}
+        """The first minute of each group's oldest block."""
+
+    def load(self) -> None:
+        """Learn what the file holds; what was remembered is forgotten."""
+        self._cache.clear()
+        ends = "SELECT grp, min(minute), max(minute) FROM minutes GROUP BY grp"
+        rows = self._db.execute(ends).fetchall()
+        self.open = {grp: first for grp, first, _ in rows}
+        # A unit may end before its last slot: `last` is of the last minute in it that was counted.
+        packed = "SELECT key, (SELECT max(last) FROM units WHERE grp = key) AS end FROM groups WHERE end NOT NULL"
+        self.last = dict(self._db.execute(packed).fetchall())
+        for grp, _, last in rows:
+            self.last[grp] = max(last, self.last.get(grp, last))
+        least = "SELECT min(start) FROM units WHERE grp = key AND length = ?"
+        oldest = f"SELECT key, ({least}) AS s FROM groups WHERE s NOT NULL"  # noqa: S608 (constants)
+        self.oldest = dict(self._db.execute(oldest, (BLOCK_MINUTES,)).fetchall())
+        self._cache_size = max(_CACHE_LEAST, CACHE_PER_GROUP * len(self.last))
+
+    # Reading
+
+    def first(self, grp: int) -> int | None:
+        """The first minute that is kept of a group."""
+        (packed,) = self._db.execute("SELECT min(start) FROM units WHERE grp = ?", (grp,)).fetchone()
+        if packed is None:
+            return self.open.get(grp)
+        return self.rows(grp, packed, packed + DAY_MINUTES)[0][0]
+
+    def sums(self, grp: int, first: int, end: int) -> Row:
+        """The sums of the minutes [first, end)."""
+        if first >= end:
+            return (0.0,) * 4
+        sql = f"SELECT {_SUM} FROM units WHERE grp = ? AND start >= ? AND start < ? AND start + length <= ?"  # noqa: S608
+        found: list[Row] = [self._db.execute(sql, (grp, first, end, end)).fetchone()]
+        edges = "AND start > ? AND start < ? AND (start < ? OR start + length > ?)"
+        for start, length, *_, body in self._db.execute(_UNITS + edges, (grp, first - DAY_MINUTES, end, first, end)):
+            if start + length > first:
+                slot, block = self._block(grp, start, length, body)
+                found.append(block.sums((first - start) // slot, (end - start) // slot))
+        if end > self.open.get(grp, end):
+            sql = f"SELECT {_SUM} FROM minutes WHERE grp = ? AND minute >= ? AND minute < ?"  # noqa: S608
+            found.append(self._db.execute(sql, (grp, first, end)).fetchone())
+        return summed(found)
+
+    def steps(self, grp: int, first: int, end: int, step: int) -> dict[int, Row]:
+        """The sums of each `step` minutes of [first, end), by the number of the step since the epoch."""
+        found: dict[int, list[Row]] = {}
+        reach = (grp, first - DAY_MINUTES, end)
+        for start, length, *sums, body in self._db.execute(_UNITS + "AND start > ? AND start < ?", reach):
+            low, high = max(start, first), min(start + length, end)
+            if low >= high:
+                continue
+            if (low, high) == (start, start + length) and low // step == (high - 1) // step:
+                found.setdefault(low // step, []).append(sums)
+                continue
+            slot, block = self._block(grp, start, length, body)
+            while low < high:
+                until = min(high, (low // step + 1) * step)
+                some = block.sums((low - start) // slot, (until - start) // slot)
+                found.setdefault(low // step, []).append(some)
+                low = until
+        if end > self.open.get(grp, end):
+            sql = (
+                f"SELECT minute / ? AS step, {_SUM} FROM minutes "  # noqa: S608 (no input in it)
+                "WHERE grp = ? AND minute >= ? AND minute < ? GROUP BY step"
+            )
+            for number, *sums in self._db.execute(sql, (step, grp, first, end)):
+                found.setdefault(number, []).append(sums)
+        return {number: summed(rows) for number, rows in found.items()}
+
+    def some(self, grp: int, minutes: Iterable[int]) -> dict[int, Row]:
+        """The rows of those minutes that were counted and are kept as minutes."""
+        opened, found, rows = self.open.get(grp), {}, []
+        for minute in minutes:
+            place = self._place(grp, minute) if opened is None or minute < opened + BLOCK_MINUTES else None
+            if place is not None:
+                start, slot, block = place
+                row = block.row(minute - start) if slot == 1 and minute - start < block.slots else None
+                if row is not None:
+                    found[minute] = row
+            elif opened is not None and minute >= opened:
+                rows.append(minute)
+        if rows:
+            sql = f"{_MINUTES} IN ({','.join('?' * len(rows))})"
+            found.update((minute, row) for minute, *row in self._db.execute(sql, (grp, *rows)))
+        return found
+
+    def counted(self, grp: int, first: int, end: int) -> set[int]:
+        """Which of the minutes [first, end) are counted already; all of those that are kept by hours."""
+        found = {m for m, *_ in self._db.execute(_MINUTES + ">= ? AND minute < ?", (grp, first, end))}
+        reach = (grp, first - DAY_MINUTES, end)
+        for start, length, *_, body in self._db.execute(_UNITS + "AND start > ? AND start < ?", reach):
+            slot, block = self._block(grp, start, length, body)
+            found.update(start + at for at, _ in block.rows()) if slot == 1 else found.update(
+                range(start, start + length)
+            )
+        return found
+
+    def rows(self, grp: int, first: int, end: int) -> list[tuple[int, int, Row]]:
+        """(minute, minutes in it, row) of what is kept of [first, end), by minutes or hours, oldest first."""
+        found: list[tuple[int, int, Row]] = []
+        reach = (grp, first - DAY_MINUTES, end)
+        for start, length, *_, body in self._db.execute(_UNITS + "AND start > ? AND start < ?", reach):
+            slot, block = self._block(grp, start, length, body)
+            found += ((start + at * slot, slot, row) for at, row in block.rows())
+        found += ((m, 1, row) for m, *row in self._db.execute(_MINUTES + ">= ? AND minute < ?", (grp, first, end)))
+        return sorted(one for one in found if first <= one[0] < end)
+
+    def unit(self, grp: int, start: int) -> tuple[int, dict[int, Spent]] | None:
+        """Length and spenders of the unit that starts with a minute; None where there is none."""
+        sql = "SELECT length, spent FROM units JOIN bodies ON key = body WHERE grp = ? AND start = ?"
+        found = self._db.execute(sql, (grp, start)).fetchone()
+        return None if found is None else (found[0], _spent(found[1]))
+
+    def spent(self, grp: int, first: int, end: int) -> dict[int, list[float]]:
+        """bad and total of each replica in the packed minutes [first, end). Of an hour that is cut, pro rata."""
+        found: dict[int, list[float]] = {}
+        sql = (
+            "SELECT start, length, spent FROM units JOIN bodies ON key = body WHERE grp = ? AND start > ? AND start < ?"
+        )
+        for start, length, blob in self._db.execute(sql, (grp, first - DAY_MINUTES, end)).fetchall():
+            low, high = max(first - start, 0), min(end - start, length)
+            if low >= high:
+                continue
+            bad_slot, total_slot = spent_slots(length)
+            for replica, one in _spent(blob).items():
+                bad = _part(one.bad, bad_slot, low, high)
+                total = _part(one.total, total_slot, low, high)
+                if bad or total:
+                    sums = found.setdefault(replica, [0.0, 0.0])
+                    sums[0] += bad
+                    sums[1] += total
+        return found
+
+    # Writing
+
+    def add_open(self, rows: Sequence[tuple[int, int, Row]]) -> None:
+        """Add (group, minute, row) of blocks that are open, where `is_open` says so."""
+        self._db.executemany("INSERT INTO minutes VALUES (?,?,?,?,?,?)", [(grp, m, *row) for grp, m, row in rows])
+        for grp, minute, _ in rows:
+            if minute < self.open.get(grp, minute + 1):
+                self.open[grp] = minute
+
+    def is_open(self, grp: int, block: int, newest: int) -> bool:
+        """Whether a block (its number) takes rows: it is not over for long, and was not packed."""
+        if (block + 1) * BLOCK_MINUTES + OPEN_MINUTES <= newest:
+            return False
+        return self._place(grp, block * BLOCK_MINUTES) is None
+
+    def merge(self, grp: int, block: int, rows: Mapping[int, Row], spent: Mapping[int, Spent]) -> None:
+        """Pack a block, with new rows (by minute) and what they spent. Those of `minutes` move into it."""
+        start = block * BLOCK_MINUTES
+        end = start + BLOCK_MINUTES
+        by_slot = {minute - start: row for minute, row in rows.items()}
+        held = self._db.execute(_UNITS + "AND start = ?", (grp, start)).fetchone()
+        key: int | None = None
+        if held:
+            key = int(held[-1])
+            by_slot.update(self._block(grp, start, BLOCK_MINUTES, key)[1].rows())
+            (blob,) = self._db.execute("SELECT spent FROM bodies WHERE key = ?", (key,)).fetchone()
+            spent = _merged(_spent(blob), spent)
+        if grp in self.open and self.open[grp] < end:
+            moved = self._db.execute(_MINUTES + ">= ? AND minute < ?", (grp, start, end)).fetchall()
+            by_slot.update((minute - start, row) for minute, *row in moved)
+            self._db.execute("DELETE FROM minutes WHERE grp = ? AND minute >= ? AND minute < ?", (grp, start, end))
+            (first,) = self._db.execute("SELECT min(minute) FROM minutes WHERE grp = ?", (grp,)).fetchone()
+            if first is None:
+                del self.open[grp]
+            else:
+                self.open[grp] = first
+        self._write((grp, start, BLOCK_MINUTES), by_slot, encode_spent(spent, BLOCK_MINUTES // HOUR_MINUTES), key)
+        if start < self.oldest.get(grp, end):
+            self.oldest[grp] = start
+
+    def put(self, grp: int, start: int, length: int, rows: Mapping[int, Row], spent: Mapping[int, Spent]) -> None:
+        """Write a unit where nothing is, from rows by the minute they begin with."""
+        slot = 1 if length == BLOCK_MINUTES else HOUR_MINUTES
+        by_slot = {(minute - start) // slot: row for minute, row in rows.items()}
+        self._write((grp, start, length), by_slot, encode_spent(spent, length // spent_slots(length)[1]))
+
+    def thin(self, grp: int) -> None:
+        """Put the blocks of the group's oldest day together, by hours and with what each replica spent on that day."""
+        day = self.oldest[grp] // DAY_MINUTES * DAY_MINUTES
+        hours: dict[int, list[Row]] = {}
+        for minute, _, row in self.rows(grp, day, day + DAY_MINUTES):
+            hours.setdefault((minute - day) // HOUR_MINUTES, []).append(row)
+        spent = {}
+        for replica, (bad, total) in self.spent(grp, day, day + DAY_MINUTES).items():
+            spent[replica] = Spent({0: bad} if bad else {}, {0: total})
+        span = (grp, day, day + DAY_MINUTES)
+        self._db.execute(
+            "DELETE FROM bodies WHERE key IN (SELECT body FROM units WHERE grp = ? AND start >= ? AND start < ?)", span
+        )
+        self._db.execute("DELETE FROM units WHERE grp = ? AND start >= ? AND start < ?", span)
+        by_hour = {at: summed(rows) for at, rows in hours.items()}
+        self._write((grp, day, DAY_MINUTES), by_hour, encode_spent(spent, 1))
+        sql = "SELECT min(start) FROM units WHERE grp = ? AND length = ?"
+        (oldest,) = self._db.execute(sql, (grp, BLOCK_MINUTES)).fetchone()
+        if oldest is None:
+            del self.oldest[grp]
+        else:
+            self.oldest[grp] = oldest
+
+    def forget(self, before: int) -> None:
+        """Delete the units that start before a minute."""
+        self._db.execute("DELETE FROM bodies WHERE key IN (SELECT body FROM units WHERE start < ?)", (before,))
+        self._db.execute("DELETE FROM units WHERE start < ?", (before,))
+        self._cache.clear()
+
+    def _write(self, unit: tuple[int, int, int], rows: Mapping[int, Row], spent: bytes, key: int | None = None) -> None:
+        """Group, start and length of a unit, its rows by slot; `key` of the body it has already."""
+        grp, start, length = unit
+        slot = 1 if length == BLOCK_MINUTES else HOUR_MINUTES
+        blob = encode(rows, length // slot)
+        last = start + (max(rows) + 1) * slot - 1
+        if key is None:
+            key = self._db.execute("INSERT INTO bodies (minutes, spent) VALUES (?, ?)", (blob, spent)).lastrowid
+        else:
+            self._db.execute("UPDATE bodies SET minutes = ?, spent = ? WHERE key = ?", (blob, spent, key))
+        values = (grp, start, length, last, *summed(rows.values()), key)
+        self._db.execute("INSERT OR REPLACE INTO units VALUES (?,?,?,?,?,?,?,?,?)", values)
+        for block in range(start // BLOCK_MINUTES, (start + length) // BLOCK_MINUTES):
+            self._cache.pop((grp, block), None)
+
+    def _place(self, grp: int, minute: int) -> tuple[int, int, Block] | None:
+        """Start, minutes a slot, and content of the unit that a minute lies in."""
+        number = minute // BLOCK_MINUTES
+        key = (grp, number)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        sql = _UNITS + "AND start <= ? ORDER BY start DESC LIMIT 1"
+        found = self._db.execute(sql, (grp, minute)).fetchone()
+        place = None
+        if found is not None and found[0] + found[1] > minute:
+            return (found[0], *self._block(grp, found[0], found[1], found[-1]))
+        self._keep(key, place)
+        return place
+
+    def _block(self, grp: int, start: int, length: int, body: int) -> tuple[int, Block]:
+        """Minutes a slot, and the content."""
+        key = (grp, start // BLOCK_MINUTES)
+        held = self._cache.get(key)
+        if held is None:
+            (blob,) = self._db.execute("SELECT minutes FROM bodies WHERE key = ?", (body,)).fetchone() or (b"",)
+            try:
+                block = decode(blob)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(str(error)) from error
+            held = start, length // block.slots, block
+            self._keep(key, held)
+        return held[1:]
+
+    def _keep(self, key: tuple[int, int], place: tuple[int, int, Block] | None) -> None:
+        self._cache[key] = place
+        if len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+
+def spent_slots(length: int) -> tuple[int, int]:
+    """Minutes of a slot of bad and of total events by replica, in a unit of that length."""
+    return (TILE_MINUTES, HOUR_MINUTES) if length == BLOCK_MINUTES else (length, length)
+
+
+def _part(slots: Mapping[int, float], width: int, low: int, high: int) -> float:
+    """What lies in the minutes [low, high) of a unit; of a slot that is cut, its share."""
+    return sum(
+        value * (min(high, (at + 1) * width) - max(low, at * width)) / width
+        for at, value in slots.items()
+        if at * width < high and (at + 1) * width > low
+    )
+
+
+def _spent(blob: bytes) -> dict[int, Spent]:
+    try:
+        return decode_spent(blob)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error
+
+
+def _merged(held: dict[int, Spent], more: Mapping[int, Spent]) -> dict[int, Spent]:
+    for replica, new in more.items():
+        one = held.setdefault(replica, Spent())
+        for slot, bad in new.bad.items():
+            one.bad[slot] = one.bad.get(slot, 0.0) + bad
+        for slot, total in new.total.items():
+            one.total[slot] = one.total.get(slot, 0.0) + total
+    return held
