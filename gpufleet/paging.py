@@ -136,9 +136,7 @@ def service_of(
         yield Service(slos, source, ledger, simulated=simulated), Teller(wanted=paging.wanted)
         return
     settings = paging.settings
-    links = settings.links_to(
-        page=settings.links.page or page_url
-    )  # one that people can open, if known
+    links = settings.links_to(page=settings.links.page or page_url)  # one that people can open, if known
     hardware = None
     if isinstance(source, AgentsSource):  # of what a Prometheus scrapes, its own rules tell
         hardware = Hardware(links=links, settings=settings)
@@ -151,7 +149,7 @@ def service_of(
             pagerduty = PagerDuty(outbox, paging.key_file, url, settings, service.clock)
         notifier = Notifier(
             service,
-            SloAlerts(service.slos, started=service.clock(), links=links, settings=settings),
+            SloAlerts(service.slos, started=service.clock(), links=links, settings=settings, known=outbox.firing()),
             hardware,
             outbox,
             pagerduty=pagerduty,

@@ -6,13 +6,13 @@ them alike. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from alerts.alerting import DESCRIPTIONS, NO_DATA_FOR, REMEMBERED, SUMMARIES
 from alerts.links import Links
 from alerts.notify.culprit import data_of, text_of
-from alerts.notify.model import Condition
+from alerts.notify.model import Condition, Key
 from alerts.recording import constant_labels, describe
 from alerts.settings import Settings
 from exporter.model import SIMULATED_LABEL
@@ -30,11 +30,17 @@ SETTLING_SECONDS = 180.0
 
 
 class SloAlerts:
-    """Evaluates statuses. `started` is when the service did: what was not counted before then is no news."""
+    """Evaluates statuses. `started` is when the service did: what was not counted before then is no news.
 
-    def __init__(self, slos: Mapping[str, Slo], *, started: float, links: Links, settings: Settings) -> None:
+    It is where it was told already: `known` are the alerts that fired before a restart.
+    """
+
+    def __init__(
+        self, slos: Mapping[str, Slo], *, started: float, links: Links, settings: Settings, known: Iterable[Key] = ()
+    ) -> None:
         self._slos = slos
         self._started = started
+        self._known = frozenset(known)
         self._links = links
         self._settings = settings
 
@@ -88,12 +94,13 @@ class SloAlerts:
             remembered = [((), max((through for _, through in known), default=self._started))]
         for group, through in remembered:
             since = max(through, self._started)
-            if now - since >= SETTLING_SECONDS:
-                yield self._made(
-                    slo, group, names.ALERT_NO_DATA, severity="ticket", since=since, said=slo.ticket,
-                    text=DESCRIPTIONS[names.ALERT_NO_DATA],
-                    simulated=any(status.simulated for status in statuses), for_seconds=NO_DATA_SECONDS,
-                )  # fmt: skip
+            found = self._made(
+                slo, group, names.ALERT_NO_DATA, severity="ticket", since=since, said=slo.ticket,
+                text=DESCRIPTIONS[names.ALERT_NO_DATA],
+                simulated=any(status.simulated for status in statuses), for_seconds=NO_DATA_SECONDS,
+            )  # fmt: skip
+            if now - since >= SETTLING_SECONDS or (found.key in self._known and now - through >= SETTLING_SECONDS):
+                yield found
 
     def _condition(
         self, status: SloStatus, name: str, *,

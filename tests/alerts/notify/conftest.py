@@ -139,7 +139,13 @@ class World:
         url = self.receiver.url or "http://127.0.0.1:9/v2/enqueue"
         self.notifier = Notifier(
             self.service,
-            SloAlerts(self.service.slos, started=self.now, links=self.links, settings=self.settings),
+            SloAlerts(
+                self.service.slos,
+                started=self.now,
+                links=self.links,
+                settings=self.settings,
+                known=outbox.firing(),
+            ),
             self.pages.hardware if self.pages else None,
             outbox,
             pagerduty=None
