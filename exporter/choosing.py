@@ -155,7 +155,7 @@ def _rows(lines: list[str], path: Path) -> Iterator[tuple[int, str, str]]:
             continue
         where = f"{path}:{number}"
         try:
-            row = [cell.strip() for cell in next(csv.reader([line], strict=True))]
+            row = [cell.strip() for cell in next(csv.reader([line], strict=True, skipinitialspace=True))]
         except csv.Error as error:
             raise InputError(f"{where}: is not CSV: {error}; write `field, type, help`") from error
         if len(row) != 3:
