@@ -1,16 +1,18 @@
 """llama.cpp's server with --metrics: its page, and what of it becomes which family of exporter/metrics/llm.py.
 
-Imports exporter.engines.prefixed and below. Names are those of tools/server in 2026, and of releases before them.
+Imports exporter.engines.prefixed and below. Names are those of tools/server in 2026 (b11434 was also run), and of
+releases before them.
 
 - Counters are printed with six significant digits (9.87654e+07): above a million they move in steps, of 100 tokens at
   that size. Rates over minutes stay right; a counter that stands still for a minute does not mean that nothing moves,
-  so no counter is taken as a sign of work.
+  so none is taken as a sign of work. Output tokens move when a request ends; `n_decode_total` moves with each step, but
+  not where it speculates, and in steps of thousands in time.
 - `prompt_tokens_total` is without what came from the cache; where `prompt_tokens_cached_total` is there, input is the
   sum of both, as with other engines. Before that release input is without cached tokens.
 - `prompt_tokens_seconds` and `predicted_tokens_seconds` start anew at every scrape by anybody. They are never used.
 
-What llama.cpp does not tell: any histogram, so no TTFT, no TPOT, no latency; requests, how they ended, and errors;
-anything of HTTP; the model; its start time. A stall cannot be seen.
+What llama.cpp does not tell: any histogram, so no TTFT, no TPOT, no latency; requests, how they ended, clients that
+left, and errors; anything of HTTP; the model; its start time. A stall cannot be seen. A probe tells TTFT and TPOT.
 """
 
 from __future__ import annotations
