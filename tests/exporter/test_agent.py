@@ -83,7 +83,7 @@ def test_promtool_finds_nothing_but_what_dcgms_names_force(simulated_page: str, 
     done = subprocess.run(command, input=simulated_page, capture_output=True, text=True, timeout=60, check=False)
     told = (done.stderr + done.stdout).splitlines()
     assert told, "promtool is expected to dislike DCGM's names"
-    of_names = [line for line in told if line.startswith("DCGM_FI_") and line.endswith(DCGM_NAME_FORCES)]
+    of_names = [line for line in told if line.startswith("DCGM_") and line.endswith(DCGM_NAME_FORCES)]
     of_labels = [line for line in told if line.startswith(("DCGM_", "gpu_")) and line.endswith(DCGM_LABEL_FORCES)]
     assert set(told) - set(of_names) - set(of_labels) == set()
 
@@ -176,6 +176,26 @@ def test_a_hung_driver_and_a_dead_engine_leave_the_page_answering(fake_driver: A
             await agent.stop()
 
     asyncio.run(whole())
+
+
+def test_settings_of_gpus_reach_the_page(tmp_path: Path):
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"node: n5\ngpu: nvml\ngpus_expected: 8\nkernel_log: true\nstate: {tmp_path}/state\npods: none\n")
+    done = gpufleet("--config", str(config), "--once")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'^gpu_expected\{node="n5"\} 8$', done.stdout, re.M)
+    for source in ("kmsg", "state"):
+        assert re.search(rf'^gpufleet_source_up\{{.*source="{source}"\}} [01]$', done.stdout, re.M)
+    assert list((tmp_path / "state").iterdir()) == [], "one page keeps nothing"
+
+
+def test_a_state_directory_that_cannot_be_had_is_said(tmp_path: Path):
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"gpu: nvml\nstate: {tmp_path}/agent.yaml\n")
+    done = gpufleet("--config", str(config), "--once")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot keep state there" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_line_stands_over_the_settings_file(tmp_path: Path):

@@ -226,7 +226,8 @@ def test_gpus_that_are_added_are_found_and_ones_that_are_taken_away_stay_expecte
 
 
 def test_figures_that_are_all_refused_are_an_error_and_no_seen_gpu(stub_driver: StubDriver, until: Any):
-    refusing = {"nvmlDeviceGetFieldValues", *(key.split("/")[0] for key in H200 if key.startswith("nvml"))}
+    refusing = {"nvmlDeviceGetFieldValues", "nvmlDeviceGetMigMode"}
+    refusing |= {key.split("/")[0] for key in H200 if key.startswith("nvml")}
     stub_driver.set({f"{function}@1": "error 999" for function in refusing})
     source = stub_driver.source(expected=lambda: (GPU0, GPU1))
 

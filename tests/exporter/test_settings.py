@@ -26,6 +26,8 @@ node: n7
 listen: 0.0.0.0:9401
 interval: 2500ms
 gpu: simulated
+gpus_expected: 8
+state: /srv/gpufleet
 engines:
   - url: http://127.0.0.1:8000
     gpus: [0, GPU-1]
@@ -37,6 +39,8 @@ simulation: {seed: 3, started_at: 1.5}
         listen="0.0.0.0:9401",
         interval_seconds=2.5,
         gpu="simulated",
+        gpus_expected=8,
+        state="/srv/gpufleet",
         engines=(
             EngineSettings(url="http://127.0.0.1:8000", gpus=(0, "GPU-1")),
             EngineSettings(url="https://engine:8443/metrics"),
@@ -112,7 +116,11 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("gpu: auto\ngpus: 8\n", 2, "unknown key `gpus` in the file; known keys: node, listen, web_config, interval, gpu"),
+        (
+            "gpu: auto\ngpus: 8\n",
+            2,
+            "unknown key `gpus` in the file; known keys: node, listen, web_config, interval, gpu",
+        ),
         ("engines:\n  - url: http://a:1\n    gpu: [0]\n", 3, "unknown key `gpu` in engines[0]; known keys: url, gpus"),
         ("engines:\n  - gpus: [0]\n", 2, "engines[0]: object missing required field `url`"),
         ("node: a\ngpu: amd\n", 2, "gpu: invalid enum value 'amd'"),
@@ -121,6 +129,13 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
         ("interval: 5\n", 1, "`interval: 5` is not a duration; write a number and ms, s or m, as in 5s"),
         ("node: a\ninterval: 5 h\n", 2, "`interval: 5 h` is not a duration"),
         ("interval: 10ms\n", 1, "`interval` is too short; write 0.5s or more"),
+        ("node: a\ninterval: 61s\n", 2, "`interval` is too long; write 60s or less"),
+        ("node: a\nlisten: nonsense\n", 2, "nonsense: not an address to listen on; write host:port"),
+        ("node: a\nstate: here\n", 2, "`here` is not the full path of a folder; write it as in /var/lib/gpufleet"),
+        ("node: a\ngpus_expected: -1\n", 2, "-1 is not a number of GPUs; write how many this node has, as in 8"),
+        ("gpus_expected: eight\n", 1, "gpus_expected: expected `int | null`, got `str`"),
+        ("kernel_log: 1\n", 1, "kernel_log: expected `bool`, got `int`"),
+        ("gpu: simulated\nkernel_log: true\n", 2, "simulated GPUs have no kernel log; remove `kernel_log`"),
         ("engines:\n  - url: http://a:1\n  - url: localhost:8000\n", 3, "`localhost:8000` is not the URL of an engine"),
         ("engines:\n  - url: http://a:x\n", 2, "`http://a:x` is not the URL of an engine"),
         ("engines:\n  - url: http://a:1\n  - url: http://a:1/\n", 3, "http://a:1/ is listed twice; keep one"),
