@@ -1,6 +1,6 @@
 """A driver with nvidia-ml-py's functions and no GPU behind it: `nvml_worker --driver exporter.simulation.driver`.
 
-Imports pynvml, for its constants, errors and structures, and exporter.simulation.world. Like NVML it answers for the
+Imports pynvml, for its constants, errors and structures, and exporter.simulation. Like NVML it answers for the
 instant of the call. What it does not model raises NVML_ERROR_NOT_SUPPORTED, as a GPU without the feature does.
 """
 
@@ -26,21 +26,64 @@ from pynvml import (
     nvmlMemory_v2,
 )
 
+from exporter.simulation.driver_board import (
+    FIELDS,
+    FULL_SM_MHZ,
+    LINK_FIELDS,
+    LINKS,
+    MEMORY_MHZ,
+    POWER_LIMIT_MW,
+    SLOWDOWN_CELSIUS,
+    nvmlDeviceGetApplicationsClock,
+    nvmlDeviceGetBAR1MemoryInfo,
+    nvmlDeviceGetCurrPcieLinkGeneration,
+    nvmlDeviceGetCurrPcieLinkWidth,
+    nvmlDeviceGetGpuFabricInfoV,
+    nvmlDeviceGetMaxClockInfo,
+    nvmlDeviceGetMaxPcieLinkGeneration,
+    nvmlDeviceGetMaxPcieLinkWidth,
+    nvmlDeviceGetMigMode,
+    nvmlDeviceGetPerformanceState,
+    nvmlDeviceGetRowRemapperHistogram,
+    nvmlDeviceGetTemperatureThreshold,
+    nvmlSystemGetCudaDriverVersion,
+    nvmlSystemGetDriverVersion,
+    nvmlSystemGetNVMLVersion,
+)
 from exporter.simulation.fleet import GPUS_PER_NODE
 from exporter.simulation.world import Scenario
 
-__all__ = ["NVML_ERROR_TIMEOUT", "NVMLError", "c_nvmlGpmMetricsGet_t", "nvmlMemory_v2"]
+__all__ = [
+    "NVML_ERROR_TIMEOUT",
+    "POWER_LIMIT_MW",
+    "NVMLError",
+    "c_nvmlGpmMetricsGet_t",
+    "nvmlDeviceGetApplicationsClock",
+    "nvmlDeviceGetBAR1MemoryInfo",
+    "nvmlDeviceGetCurrPcieLinkGeneration",
+    "nvmlDeviceGetCurrPcieLinkWidth",
+    "nvmlDeviceGetGpuFabricInfoV",
+    "nvmlDeviceGetMaxClockInfo",
+    "nvmlDeviceGetMaxPcieLinkGeneration",
+    "nvmlDeviceGetMaxPcieLinkWidth",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetPerformanceState",
+    "nvmlDeviceGetRowRemapperHistogram",
+    "nvmlDeviceGetTemperatureThreshold",
+    "nvmlMemory_v2",
+    "nvmlSystemGetCudaDriverVersion",
+    "nvmlSystemGetDriverVersion",
+    "nvmlSystemGetNVMLVersion",
+]
 
 NAME = "NVIDIA H100 80GB HBM3 (simulated)"
-DRIVER_VERSION = "580.95.05"
-FULL_SM_MHZ, HOT_SM_MHZ, IDLE_SM_MHZ, MEMORY_MHZ = 1980, 1005, 345, 2619
-SLOWDOWN_CELSIUS = 87
-POWER_LIMIT_MW = 700_000
+HOT_SM_MHZ, IDLE_SM_MHZ = 1005, 345
 _GIB = 1 << 30
 HOT_CAUSE = "sw_thermal"
 """What holds the clocks of a hot GPU down, as the agent names nvmlClocksEventReasonSwThermalSlowdown."""
 _BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF)
 _UNSIGNED_LONG_LONG = 3  # nvmlValueType_t
+_ALL_LINKS = 0xFFFFFFFF
 _NAMESPACE = uuid.UUID("6f0e0d3c-7f54-4e4b-9f43-6a0f1d3f2b11")
 
 _scenario: Scenario | None = None
@@ -72,12 +115,6 @@ def nvmlShutdown() -> None:
     """Forget the scenario."""
     global _scenario  # noqa: PLW0603
     _scenario = None
-
-
-def nvmlSystemGetDriverVersion() -> str:
-    """A driver that has every call used here."""
-    _world()
-    return DRIVER_VERSION
 
 
 def nvmlDeviceGetCount() -> int:
@@ -142,9 +179,9 @@ def nvmlDeviceGetPowerUsage(handle: int) -> int:
     return round(1000 * world.watts(world.node, handle, at) * (1 + 0.03 * world.jitter(f"power {handle}", at)))
 
 
-def nvmlDeviceGetPowerManagementLimit(handle: int) -> int:
-    """Milliwatts."""
-    return POWER_LIMIT_MW
+def nvmlDeviceGetMarginTemperature(handle: int) -> int:
+    """Degrees Celsius left until it slows down for heat."""
+    return SLOWDOWN_CELSIUS - nvmlDeviceGetTemperature(handle, 0)
 
 
 def nvmlDeviceGetMemoryInfo(handle: int, version: int | None = None) -> Any:
@@ -180,20 +217,10 @@ def nvmlDeviceGetDecoderUtilization(handle: int) -> list[int]:
     return [0, 167_000]
 
 
-def nvmlDeviceGetPcieReplayCounter(handle: int) -> int:
-    """No retries."""
-    return 0
-
-
 def nvmlDeviceGetTotalEnergyConsumption(handle: int) -> int:
     """Millijoules since the driver was loaded."""
     world = _world()
     return round(1000 * world.joules(world.node, handle, time.time()))
-
-
-def nvmlDeviceGetRemappedRows(handle: int) -> tuple[int, int, int, int]:
-    """Correctable, uncorrectable, pending, failed: none."""
-    return (0, 0, 0, 0)
 
 
 def nvmlDeviceGetCurrentClocksEventReasons(handle: int) -> int:
@@ -208,37 +235,38 @@ def _thermal_ns(handle: int) -> int:
     return round(1e9 * world.hot_seconds(world.node, handle, time.time()))
 
 
-def _nvlink_kib(handle: int) -> int:
-    """As much as tensor parallelism moves for the energy spent: grows with it."""
+def _nvlink_kib(handle: int, scope: int) -> int:
+    """As much as tensor parallelism moves for the energy spent: grows with it. Of a link, or of all."""
     world = _world()
-    return round(2000 * world.joules(world.node, handle, time.time()))
+    of_all = round(2000 * world.joules(world.node, handle, time.time()))
+    return of_all if scope == _ALL_LINKS else of_all // LINKS
 
 
-def _nothing(handle: int) -> int:
-    return 0
+def _pcie_bytes(share: float) -> Callable[[int], int]:
+    """Tokens in and out, by the energy that was spent on them."""
+    return lambda handle: round(share * nvmlDeviceGetTotalEnergyConsumption(handle))
 
 
 _FIELDS: dict[int, Callable[[int], int]] = {
-    74: _nothing,
     75: _thermal_ns,
-    76: _nothing,
-    77: _nothing,
-    78: _nothing,
-    79: _nothing,
-    80: _nothing,
-    81: _nothing,
     82: lambda handle: nvmlDeviceGetTemperature(handle, 0) + 7,
     83: nvmlDeviceGetTotalEnergyConsumption,
-    94: nvmlDeviceGetPcieReplayCounter,
-    138: _nvlink_kib,
-    139: _nvlink_kib,
-    142: _nothing,
-    143: _nothing,
-    144: _nothing,
-    145: _nothing,
-    230: _nothing,
+    185: nvmlDeviceGetPowerUsage,
+    186: nvmlDeviceGetPowerUsage,
+    197: _pcie_bytes(40.0),
+    198: _pcie_bytes(90.0),
+    269: _thermal_ns,
 }
-"""NVML field id → its value. Every other field is not supported."""
+"""NVML field id → its value; those of driver_board do not move. Every other field is not supported."""
+
+
+def _field(handle: int, field: int, scope: int) -> int | None:
+    if field in (138, 139):
+        return _nvlink_kib(handle, scope) if scope == _ALL_LINKS or scope < LINKS else None
+    if field in LINK_FIELDS:
+        return LINK_FIELDS[field] if scope < LINKS else None
+    moving = _FIELDS.get(field)
+    return moving(handle) if moving else FIELDS.get(field)
 
 
 def nvmlDeviceGetFieldValues(handle: int, field_ids: Sequence[Any]) -> Any:
@@ -248,11 +276,11 @@ def nvmlDeviceGetFieldValues(handle: int, field_ids: Sequence[Any]) -> Any:
     for value, wanted in zip(values, field_ids, strict=True):
         value.fieldId, value.scopeId = wanted if isinstance(wanted, tuple) else (wanted, 0)
         value.timestamp = int(time.time() * 1e6)
-        figure = _FIELDS.get(value.fieldId)
-        value.nvmlReturn = NVML_SUCCESS if figure else NVML_ERROR_NOT_SUPPORTED
-        if figure:
+        figure = _field(handle, value.fieldId, value.scopeId)
+        value.nvmlReturn = NVML_ERROR_NOT_SUPPORTED if figure is None else NVML_SUCCESS
+        if figure is not None:
             value.valueType = _UNSIGNED_LONG_LONG
-            value.value.ullVal = figure(handle)
+            value.value.ullVal = figure
     return values
 
 
@@ -280,7 +308,7 @@ def nvmlGpmSampleGet(handle: int, sample: Any) -> Any:
 
 
 def nvmlGpmMetricsGet(asked: Any) -> Any:
-    """Figures between two samples of one GPU: percent for 1, 5 and 10, MiB/s for 20 and 21."""
+    """Figures between two samples of one GPU: percent up to 13, MiB/s from 20 on."""
     world, at = _world(), time.time()
     taken = {ctypes.cast(sample, ctypes.c_void_p).value for sample in (asked.sample1, asked.sample2)}
     address = taken.pop()
@@ -291,10 +319,21 @@ def nvmlGpmMetricsGet(asked: Any) -> Any:
     hot = world.throttles(world.node, address - 1, at)
     known = {
         1: busy,
+        2: busy * 0.83,
+        3: busy * 0.31,
+        4: busy * 0.12,
         5: busy * (0.16 if hot else 0.34),
+        6: 0.0,
+        7: busy * (0.16 if hot else 0.34),
+        9: 0.0,
         10: busy * (0.3 if hot else 0.55),
+        11: 0.0,
+        12: busy * 0.05,
+        13: busy * 0.08,
         20: 40 * load,
         21: 90 * load,
+        60: 1000 * load,
+        61: 1000 * load,
     }
     for metric in asked.metrics[: asked.numMetrics]:
         metric.nvmlReturn = NVML_SUCCESS if metric.metricId in known else NVML_ERROR_NOT_SUPPORTED

@@ -91,7 +91,7 @@ FABRIC_DONE = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
 
 
 class FabricInfo(ctypes.Structure):
-    """nvmlGpuFabricInfo_v2_t. nvidia-ml-py takes the state, a byte, for four; version 1 it lays out wrongly."""
+    """Version 2 of NVML's fabric structure. nvidia-ml-py takes the state, a byte, for four; version 1 it lays out wrongly."""
 
     _fields_ = (
         ("version", ctypes.c_uint32),

@@ -42,9 +42,10 @@ def test_it_has_every_name_that_the_driver_process_uses() -> None:
     used = set(re.findall(r"(?:nvml\.|self\.nvml\.|\")((?:nvml|NVML|c_nvml)\w+)", source))
     assert len(used) > 20
     assert {name for name in used if not hasattr(driver, name)} == {
-        "nvmlDeviceGetGridLicensableFeatures",
-        *("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMigMode"),  # nobody asks it who uses its GPUs
-        *("nvmlDeviceGetMaxMigDeviceCount", "nvmlDeviceGetMigDeviceHandleByIndex"),
+        *("nvmlDeviceGetGridLicensableFeatures", "nvmlDeviceGetFanSpeed"),  # no vGPUs, no fans
+        *("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetProcessUtilization"),  # nobody asks who uses its GPUs
+        *("nvmlDeviceGetMaxMigDeviceCount", "nvmlDeviceGetMigDeviceHandleByIndex", "nvmlDeviceGetGpuInstanceId"),
+        *("nvmlDeviceGetAttributes", "nvmlGpmMigSampleGet"),  # its GPUs are whole
     }
 
 
@@ -108,7 +109,11 @@ def test_a_scenario_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 async def _collect() -> dict[tuple[str, str], float]:
     scenario = Scenario(NODE, 7, time.time() - LIVE_AFTER_SECONDS - 10)
     source = NvmlSource(
-        node=NODE, driver=SIMULATED, roster=Roster(None), environment={ENVIRONMENT: scenario.to_json()}, deadline_seconds=20
+        node=NODE,
+        driver=SIMULATED,
+        roster=Roster(None),
+        environment={ENVIRONMENT: scenario.to_json()},
+        deadline_seconds=20,
     )
     try:
         await source.collect()
@@ -117,6 +122,12 @@ async def _collect() -> dict[tuple[str, str], float]:
         await source.close()
     assert collected.health.up, collected.health.reason
     assert all(("simulated", "true") in reading.series.labels for reading in collected.readings)
+    lacking = {dict(r.series.labels)["family"] for r in collected.readings if r.series.family is health.READING_MISSING}
+    retired, before = {"RETIRED_SBE", "RETIRED_DBE", "RETIRED_PENDING"}, {"CRC_FLIT", "CRC_DATA", "REPLAY", "RECOVERY"}
+    fans_and_vgpus = {"DCGM_FI_DEV_FAN_SPEED", "DCGM_FI_DEV_VGPU_LICENSE_STATUS"}
+    links = {f"DCGM_FI_DEV_NVLINK_{kind}_ERROR_COUNT_TOTAL" for kind in before}
+    others = lacking - fans_and_vgpus - links - {f"DCGM_FI_DEV_{name}" for name in retired}
+    assert all(name.startswith("DCGM_FI_DEV_NVLINK_COUNT_") for name in others), "an H100 has every other figure"
     labelled = [(dict(r.series.labels), r) for r in collected.readings if r.series.family is health.HEALTH]
     return {(said["gpu"], said["check"]): reading.value for said, reading in labelled}
 
