@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from alerts.notify.culprit import who_is
 from gpufleet.console import Console
-from slo.attribution import Spender
 from slo.model import Group
 from slo.service import Service
 from slo.status import AlertStatus, SloStatus
@@ -38,13 +38,6 @@ def began(status: SloStatus, severity: str, long: str) -> str:
     text = f"{severity}: {status.slo.id} {_group(status.group)}".rstrip() + f" burns its budget {burn}{left}"
     who = status.culprit.spender if status.culprit else None
     return f"{text}; most of it spent by {who_is(who)}" if who else text
-
-
-def who_is(spender: Spender) -> str:
-    """The replica, where it runs, and what was seen on its hardware most."""
-    where = f" on {', '.join(spender.nodes)}" if spender.nodes else ""
-    seen = f", while {spender.evidence[0].text}" if spender.evidence else ""
-    return f"{spender.key}{where}{seen}"
 
 
 def _fires(alert: AlertStatus) -> bool:

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from exporter.listen import bind
-from exporter.model import InputError
 from exporter.web_gate import WebGate
+from gpufleet.data import data_directory, open_ledger
 from gpufleet.listen import Address
+from gpufleet.paging import Paging, Teller, service_of
 from gpufleet.routes import routes
 from slo.api import make_app
-from slo.ledger import Ledger, LedgerError
 from slo.model import Slo
 from slo.service import Service
 from slo.sources.agents import AgentsSource
@@ -30,42 +28,6 @@ from slo.sources.prometheus import PrometheusSource
 
 SHUTDOWN_SECONDS = 1.0
 """How long answers under way are waited for at the end."""
-LEDGER_FILE = "ledger.sqlite"
-"""Name of the ledger below a data directory."""
-
-
-def data_directory(given: Path | None) -> Path:
-    """The directory for the ledger: as given, else gpufleet's own below the user's state; made if missing."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    path = given or state / "gpufleet"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made ({error.strerror}): choose another with --data") from error
-    return path
-
-
-@contextlib.contextmanager
-def open_ledger(data: Path) -> Iterator[Ledger]:
-    """The ledger of a data directory, for one process at a time: two that count into it would each miss half.
-
-    Raises InputError where another process has it, and where it cannot be opened.
-    """
-    try:
-        lock = (data / "lock").open("w")
-    except OSError as error:
-        raise InputError(f"{data}: cannot be written ({error.strerror}): choose another with --data") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"{data}: in use by another gpufleet: stop that one, or name another --data") from error
-        try:
-            ledger = Ledger(data / LEDGER_FILE)
-        except LedgerError as error:
-            raise InputError(str(error)) from error
-        with contextlib.closing(ledger):
-            yield ledger
 
 
 async def open_and_serve(
@@ -75,6 +37,7 @@ async def open_and_serve(
     prometheus: str | None,
     data: Path | None,
     listen: Address,
+    paging: Paging,
     web_config: Path | None = None,
 ) -> None:
     """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
@@ -82,28 +45,45 @@ async def open_and_serve(
     with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
         source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
         print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
-        service = Service(slos, source, ledger)
-        await serve(service, sock, started=lambda url: print(f"page on {url}", flush=True), gate=gate)
+        with service_of(slos, source, ledger, paging, url_of(sock, gate)) as (service, teller):
+            for line in teller.lines:
+                print(line, flush=True)
+            started = lambda url: print(f"page on {url}", flush=True)  # noqa: E731 (one line, one use)
+            await serve(service, sock, started=started, gate=gate, teller=teller)
+
+
+def url_of(sock: socket.socket, gate: WebGate | None = None) -> str:
+    """The address of a bound socket."""
+    return f"{'http' if gate is None else gate.scheme}://{Address(*sock.getsockname()[:2])}"
 
 
 async def serve(
-    service: Service, sock: socket.socket, *, started: Callable[[str], None], gate: WebGate | None = None
+    service: Service,
+    sock: socket.socket,
+    *,
+    started: Callable[[str], None],
+    gate: WebGate | None = None,
+    teller: Teller | None = None,
 ) -> None:
     """Serve on a bound socket until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
 
-    Raises whatever ends the service itself.
+    `teller` tells of alerts meanwhile. Raises whatever ends the service, or the telling.
     """
+    teller = teller or Teller()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)
-    url = f"{'http' if gate is None else gate.scheme}://{Address(*sock.getsockname()[:2])}"
-    app = make_app(service, extra_routes=routes(list(service.slos.values()), page_url=url))
+    url = url_of(sock, gate)
+    extra = routes(list(service.slos.values()), page_url=url)
+    app = make_app(service, extra_routes=extra, collectors=teller.collectors)
     if gate is not None:
         gate.protect(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    working = asyncio.create_task(service.run())
+    working = [asyncio.create_task(service.run())]
+    if teller.notifier is not None:
+        working.append(asyncio.create_task(teller.notifier.run()))
     stopping = asyncio.create_task(stop.wait())
     try:
         if gate is None:
@@ -111,14 +91,16 @@ async def serve(
         else:
             await gate.serve(runner, sock)
         started(url)
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            await working
+        await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in working:
+            if task.done():
+                await task
     finally:
         stopping.cancel()
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        for task in reversed(working):  # the notifier first: it reads the service
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         if gate is not None:
             await gate.close()
         await runner.cleanup()

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.listen import bind
@@ -27,15 +27,16 @@ from exporter.settings import EngineSettings, Settings
 from gpufleet import default_slos, discovery, history, incidents
 from gpufleet.agents import start_agent
 from gpufleet.console import Console
+from gpufleet.data import LEDGER_FILE, data_directory, open_ledger
 from gpufleet.discovery import FoundEngine, FoundGpus
 from gpufleet.listen import Address
 from gpufleet.objectives import objectives_of
-from gpufleet.serving import LEDGER_FILE, data_directory, open_ledger, serve
+from gpufleet.paging import Paging, service_of
+from gpufleet.serving import serve, url_of
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
 from slo.ledger import Ledger, LedgerError
 from slo.model import Slo
-from slo.service import Service
 from slo.sources.agents import AgentsSource
 
 SIMULATED_SLOS = Path(__file__).parent / "slos"
@@ -55,6 +56,7 @@ class Options:
     slos: Path | None = None
     data: Path | None = None
     seconds: float | None = None
+    paging: Paging = field(default_factory=Paging)
 
 
 async def up(options: Options) -> None:
@@ -172,7 +174,13 @@ class _Run:
 
     async def _serve(self, slos: Sequence[Slo], agents: Sequence[str], ledger: Ledger, *, simulated: bool) -> None:
         console = self._console
-        service = Service(slos, AgentsSource(agents), ledger, simulated=simulated)
+        service, teller = self._stack.enter_context(
+            service_of(
+                slos, AgentsSource(agents), ledger, self._options.paging, url_of(self._sock), simulated=simulated
+            )
+        )
+        for line in teller.lines:
+            console.line(f"  {line}")
         told = asyncio.create_task(incidents.tell(service, console))
         self._stack.callback(told.cancel)
 
@@ -182,7 +190,7 @@ class _Run:
             console.line(f"  agents {', '.join(f'{agent}/metrics' for agent in agents)}; Ctrl-C ends it")
             console.line()
 
-        await serve(service, self._sock, started=started)
+        await serve(service, self._sock, started=started, teller=teller)
 
 
 def _listed(engines: Sequence[FoundEngine]) -> str:

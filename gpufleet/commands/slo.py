@@ -1,4 +1,4 @@
-"""`gpufleet slo`: validate, show, compare and serve SLO files, and ask a running service for its budgets."""
+"""`gpufleet slo`: validate, show, compare and serve SLO files, ask a service for its budgets, keep its ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.model import InputError
-from gpufleet import slo_text
+from gpufleet import paging, slo_text
+from gpufleet.commands import slo_ledger
 from gpufleet.listen import Address, address, http_url
 from slo import spec
 from slo.model import Slo
@@ -20,12 +21,14 @@ _EPILOG = """examples:
   gpufleet slo show slos/                                         buckets, windows, detection times
   gpufleet slo diff slos/ new/                                    which budgets and alerts change
   gpufleet slo serve --slos slos/ --agent http://node-1:9400      budgets, API and page
-  gpufleet slo budget chat-ttft                                   what is left, from a running service"""
+  gpufleet slo budget chat-ttft                                   what is left, from a running service
+  gpufleet slo exclude --from 2026-11-20T12:00:00Z --to 2026-11-20T14:00:00Z --all --reason "new racks" --by ada
+  gpufleet slo export ledger-copy.sqlite                          a copy of the ledger; `slo import` takes it over"""
 _PAGE = "http://127.0.0.1:9490"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add validate, show, serve, diff and budget."""
+    """Add validate, show, serve, diff, budget, and those of the ledger."""
     parser.epilog = _EPILOG
     commands = parser.add_subparsers(dest="slo_command", metavar="command", required=True)
 
@@ -49,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     budget = add("budget", "print the budgets of a running service", f"budget --url {_PAGE} chat-ttft", _budget)
     budget.add_argument("--url", type=http_url, default=_PAGE, help="address of the service (default: %(default)s)")
     budget.add_argument("id", nargs="?", metavar="ID", help="one SLO, as <service>-<name>; all unless given")
+    slo_ledger.configure(add)
 
 
 def _configure_serve(sub: argparse.ArgumentParser) -> None:
@@ -65,6 +69,7 @@ def _configure_serve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--web-config", type=Path, metavar="FILE", help="TLS and passwords, as Prometheus' exporters take them"
     )
+    paging.configure(sub)
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -103,6 +108,7 @@ def _serve(args: argparse.Namespace) -> int:
             prometheus=args.prometheus,
             data=args.data,
             listen=args.listen,
+            paging=paging.paging_of(args),
             web_config=args.web_config,
         )
     )

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from gpufleet import paging
 from gpufleet.listen import Address, address, http_url
 from slo.windows import parse_threshold
 
@@ -42,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where to serve the page (default: %(default)s)",
     )
+    paging.configure(parser)
     parser.set_defaults(run=run)
 
 
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         slos=args.slos,
         data=args.data,
         seconds=args.seconds,
+        paging=paging.paging_of(args),
     )
     asyncio.run(up(options))
     return 0
