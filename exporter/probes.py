@@ -38,9 +38,7 @@ def of_found(
     def make(source: EngineSource) -> ProbeSource | None:
         if not wanted() or base_url(source.url) in known:
             return None
-        return _probe(
-            settings, probe, source, node=node, ca_file=ca_file, server_name=server_name, when_collected=True
-        )
+        return _probe(settings, probe, source, node=node, ca_file=ca_file, server_name=server_name, when_collected=True)
 
     return make
 

@@ -28,9 +28,9 @@ def read(name: str) -> tuple[Plan, dict[str, float]]:
     told: dict[str, float] = {}
     names = {llm.CACHED_TOKENS: CACHED, llm.REQUESTS_RUNNING: RUNNING, llm.REQUESTS_WAITING: WAITING}
     for series, value in plan.readings(page.values):
-        name = dict(series.labels).get("direction") or names.get(series.family)
-        if name:
-            told[name] = value
+        what = dict(series.labels).get("direction") or names.get(series.family)
+        if what:
+            told[what] = value
     return plan, told
 
 
