@@ -18,6 +18,7 @@ from gpufleet import __version__
 COMMANDS = {
     "up": "agent and SLO service on this machine, one command, no other server",
     "agent": "the node agent: GPU and engine metrics for Prometheus and OTLP",
+    "compare": "what would change if this agent replaced a running dcgm-exporter",
     "slo": "validate, show and serve SLOs",
     "alerts": "write, check and test the alert rules",
     "dashboards": "write and check the Grafana dashboards",

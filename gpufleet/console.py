@@ -56,10 +56,14 @@ class Console:
 
     def check(self, name: str, found: str, *, good: bool, bad: bool = False) -> None:
         """One finding: good, bad, or neither."""
+        self.row(f"{name}: {found}", good=good, bad=bad)
+
+    def row(self, text: str, *, good: bool, bad: bool = False) -> None:
+        """One line behind its mark."""
         mark, colour = (
             (self._marks[0], _GREEN) if good else (self._marks[2], _RED) if bad else (self._marks[1], _YELLOW)
         )
-        self.line(f"  {self._in(colour, mark)} {name}: {found}")
+        self.line(f"  {self._in(colour, mark)} {text}")
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
