@@ -83,6 +83,10 @@ class Kubelet:
         self.calls = 0
         self._server: Any = None
 
+    def hand_out(self, **devices: str) -> None:
+        """Pod → the device it holds."""
+        self.answer = pod_list(*(gpu_pod(name, device) for name, device in devices.items()))
+
     def start(self) -> None:
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.max_send_message_length", -1)])
         handler = grpc.unary_unary_rpc_method_handler(self._list)
