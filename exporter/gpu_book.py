@@ -14,7 +14,7 @@ GPUs go by UUID; what happens to one before the driver has named it goes by its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -94,16 +94,31 @@ class GpuBook:
         """What is to be kept."""
         return msgspec.structs.replace(self._kept, boot_id=boot_id)
 
+    @property
+    def addresses(self) -> Sequence[str]:
+        """PCI addresses of the GPUs that the driver has named in this boot."""
+        return tuple(self._named)
+
+    def uuid(self, pci: str) -> str:
+        """The UUID of the GPU that was last at `pci`; empty where none ever was."""
+        return self._named.get(pci, "")
+
     def named(self, pci: str, uuid: str) -> None:
         """The driver has said which GPU is at `pci`."""
         if self._named.get(pci) == uuid:
             return
-        self._named[pci] = uuid
+        self._named = {at: other for at, other in self._named.items() if other != uuid} | {pci: uuid}
         counts = self._kept.gpus.setdefault(uuid, GpuCounts())
         counts.pci = pci
         before = self._kept.nameless.pop(pci, None)
         if before is not None:
             counts.take(before)
+
+    def forget(self, pci: str) -> None:
+        """The GPU at `pci` is not this node's any more."""
+        uuid = self._named.pop(pci, None)
+        if uuid is not None:
+            self._kept.gpus.pop(uuid, None)
 
     def at(self, pci: str) -> GpuCounts:
         """The counts of the GPU at `pci`."""

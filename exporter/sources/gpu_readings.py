@@ -30,7 +30,8 @@ class GpuReadings:
         self._events_reason = ""
         self._named: dict[str, str] = {}
         self._fact: Gpu | None = None
-        self._label({})
+        before = book.uuid(pci)  # known from an earlier agent, though the driver may not tell it to this one
+        self._label({"UUID": before} if before else {})
 
     @property
     def named(self) -> bool:

@@ -221,14 +221,17 @@ class NvmlSource:
         now = self._clock()
         for address in self._roster.look(now):
             self._gpus.pop(address, None)
+            self._book.forget(address)
         figures = [frame for frame in answer.frames if frame.t == "figures"]
         answered = {frame.pci: frame for frame in figures if frame.pci and frame.values and not frame.lost}
         lost = {frame.pci or self._by_index.get(frame.index, "") for frame in figures if frame.lost}
         events_hang = self._backoff.failing(_EVENTS)
         for address, frame in answered.items():
             yield from self._gpu(address).answered(frame, now, responsive=not events_hang)
-        known = dict.fromkeys((*self._gpus, *self._roster.on_bus))
-        for address in known:
+        known = {*self._gpus, *self._roster.on_bus, *self._book.addresses}
+        if self._roster.complete(len(answered)):
+            known &= {*answered, *self._roster.on_bus}
+        for address in sorted(known):
             if address not in answered:
                 yield from self._gpu(address).silent(self._silence(address, answer, lost), now)
         count = self._roster.count(known, self._count)

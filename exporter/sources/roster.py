@@ -2,7 +2,7 @@
 
 Decision: a GPU that was there and has left both driver and bus is still expected, and lost: a GPU that falls off the
 bus may take its PCI device with it. One that is bound to vfio-pci was given to a virtual machine on purpose and is
-forgotten. Where GPUs are taken out of a running node for good, the agent is to be restarted.
+forgotten, and so is one that left where the settings say that those which answer are all there should be.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Roster:
         self._scanned_at = now
         self.on_bus = self._scan()
         return self._passed_through()
+
+    def complete(self, answered: int) -> bool:
+        """Whether the settings say that `answered` GPUs are all."""
+        return self._configured is not None and answered >= self._configured
 
     def count(self, known: Collection[str], driver_count: int) -> int:
         """How many GPUs the node should have. `known` are those that driver or bus have ever shown."""

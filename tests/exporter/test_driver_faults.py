@@ -14,9 +14,11 @@ import aiohttp
 import pytest
 
 from exporter.agent import Agent
+from exporter.gpu_book import GpuBook, Kept
 from exporter.metrics import gpu, health
 from exporter.model import Collected
 from exporter.settings import Settings
+from exporter.sources.roster import Roster
 from tests.exporter.stub_driver import H200, StubDriver
 
 pytestmark = pytest.mark.real
@@ -221,6 +223,57 @@ def test_gpus_that_are_added_are_found_and_ones_that_are_taken_away_stay_expecte
         page = await seen(2)
         assert page.one(health.EXPECTED.name) == 3
         assert page.one(health.HEALTH.name, check="lost", pci_bus_id=GPU2) == 0
+
+    ran(source, body)
+
+
+def test_a_gpu_that_was_gone_when_the_agent_started_again_is_still_expected_unless_told_otherwise(
+    stub_driver: StubDriver, until: Any
+):
+    bus = [GPU0, GPU1]
+    kept: list[Kept] = []
+
+    async def seen(count: int, configured: int | None = None) -> Any:
+        book = GpuBook()
+        if kept:
+            book.restore(kept.pop())
+        roster = Roster(lambda: tuple(bus), configured=configured, passed_through=lambda: ())
+        source = stub_driver.source(book=book, roster=roster)
+        try:
+            return await until(source, lambda readings, _: readings.all(health.SEEN.name) == [count])
+        finally:
+            await source.close()
+            kept.append(book.kept("boot"))
+
+    async def whole() -> None:
+        page = await seen(2)
+        (uuid,) = (dict(labels)["UUID"] for labels in page[gpu.GPU_TEMP.name] if ("gpu", "1") in labels)
+        bus.pop()
+        stub_driver.set(gpus=1)
+        page = await seen(1)
+        assert page.one(health.EXPECTED.name) == 2
+        assert page.one(health.HEALTH.name, check="lost", UUID=uuid, pci_bus_id=GPU1) == 0
+        page = await seen(1, configured=1)
+        assert page.one(health.EXPECTED.name) == 1
+        assert page.all(health.HEALTH.name, pci_bus_id=GPU1) == []
+
+    asyncio.run(whole())
+
+
+def test_a_gpu_that_was_given_to_a_virtual_machine_is_forgotten(stub_driver: StubDriver, until: Any):
+    now = [0.0]
+    bus, away = [GPU0, GPU1], []
+    roster = Roster(lambda: tuple(bus), passed_through=lambda: away)
+    source = stub_driver.source(roster=roster, clock=lambda: now[0])
+
+    async def body() -> None:
+        await until(source, up)
+        away.append(bus.pop())
+        stub_driver.lose(1)
+        now[0] += 61
+        page = await until(source, up)
+        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (1, 1)
+        assert page.all(health.HEALTH.name, pci_bus_id=GPU1) == []
 
     ran(source, body)
 

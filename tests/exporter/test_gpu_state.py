@@ -258,4 +258,3 @@ def test_a_book_comes_back_as_it_was_kept(told: list[tuple[str, int, float, bool
     fresh = GpuBook()
     fresh.restore(msgspec.json.decode(content, type=type(book.kept("boot"))))
     assert fresh.kept("boot") == book.kept("boot")
-    assert msgspec.json.encode(fresh.kept("boot")) == content
