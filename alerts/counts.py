@@ -20,7 +20,7 @@ from slo import names
 from slo.budget import bad_minutes_allowed
 from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
-from slo.signals.base import MinuteSelectors, MinuteShare, NativeSelectors, Selected, Selectors
+from slo.signals.base import GpuSelectors, MinuteSelectors, MinuteShare, NativeSelectors, Selected, Selectors
 from slo.windows import burn_windows
 
 RAW_WINDOW_SECONDS = 600
@@ -34,10 +34,11 @@ class Side:
     tile: str
     bad: str
     ratio: str
+    minute: str
 
 
-PESSIMISTIC = Side(names.GOOD_TILE, names.BAD_SUM, names.ERROR_RATIO)
-OPTIMISTIC = Side(names.GOOD_UPPER_TILE, names.BAD_LOWER_SUM, names.ERROR_RATIO_LOWER)
+PESSIMISTIC = Side(names.GOOD_TILE, names.BAD_SUM, names.ERROR_RATIO, names.GOOD_MINUTE)
+OPTIMISTIC = Side(names.GOOD_UPPER_TILE, names.BAD_LOWER_SUM, names.ERROR_RATIO_LOWER, names.GOOD_UPPER_MINUTE)
 
 
 @dataclass(frozen=True)
@@ -103,25 +104,34 @@ class Counts:
 
     def total(self, seconds: int) -> str:
         """All events of the last `seconds`, from raw series, by the SLO's labels."""
-        match self.selectors:
-            case Selectors(total=total):
-                return self._increase(total, seconds)
-            case NativeSelectors():
-                return f"histogram_count({self._native(seconds)}) * {seconds}"
-            case _:
-                return self._minutes("count_over_time", seconds)
+        if self.slo.method is Method.TIMESLICES:
+            return self._minutes("count_over_time", names.GOOD_MINUTE, seconds)
+        if isinstance(self.selectors, GpuSelectors):
+            return self._minutes("sum_over_time", names.TOTAL_MINUTE, seconds)
+        return self._events(seconds)
+
+    def _events(self, seconds: int) -> str:
+        """All events of the last `seconds`, from raw series."""
+        if isinstance(self.selectors, NativeSelectors):
+            return f"histogram_count({self._native(seconds)}) * {seconds}"
+        assert isinstance(self.selectors, Selectors)
+        return self._increase(self.selectors.total, seconds)
 
     def good(self, side: Side, seconds: int, total: str) -> str:
         """Good events likewise. `total` is an expression for all events with the same labels.
 
         Where no good event was ever counted, or no bad one where those are what is counted, that is 0 of `total`.
         """
+        if self.slo.method is Method.TIMESLICES or isinstance(self.selectors, GpuSelectors):
+            return self._minutes("sum_over_time", side.minute, seconds)
+        return self._good_events(side, seconds, total)
+
+    def _good_events(self, side: Side, seconds: int, total: str) -> str:
         if isinstance(self.selectors, NativeSelectors):
             native = self._native(seconds)
             share = f"histogram_fraction(0, {self.selectors.threshold}, {native})"
             return f"{share} * (histogram_count({native}) > 0) * {seconds} or {total} * 0"
-        if not isinstance(self.selectors, Selectors):
-            return self._minutes("sum_over_time", seconds)
+        assert isinstance(self.selectors, Selectors)
         if self.selectors.whole:
             return self._increase(self.selectors.good, seconds)
         if self.selectors.bad:
@@ -129,11 +139,33 @@ class Counts:
         good = self.selectors.good_upper if side is OPTIMISTIC else self.selectors.good
         return f"{self._increase(good, seconds)} or {total} * 0" if good else f"{total} * 0"
 
-    def minute(self) -> str:
+    def minutes(self) -> list[tuple[str, str]]:
+        """What is recorded each minute, as (name, expression), for SLOs whose tiles are made of minutes."""
+        if isinstance(self.selectors, GpuSelectors):
+            gpus = self._gpus()
+            by = ", ".join(self.by)
+            return [(names.TOTAL_MINUTE, f"count by ({by}) ({gpus})"), (names.GOOD_MINUTE, f"sum by ({by}) ({gpus})")]
+        if self.slo.method is Method.TIMESLICES:
+            return [(side.minute, self.minute(side)) for side in self.sides]
+        return []
+
+    def _gpus(self) -> str:
+        """1 for each GPU that no check found unhealthy in the last minute, 0 for each that one did."""
+        assert isinstance(self.selectors, GpuSelectors)
+        watched = duration(max(names.MINUTE_SECONDS, 2 * self.scrape_seconds) * 1000)
+        by = ", ".join((*self.by, self.selectors.label))
+        return f"min by ({by}) (min_over_time({self.selectors.health}[{watched}]))"
+
+    def minute(self, side: Side) -> str:
         """The verdict on the last minute of a time-slice SLO: 1 or 0, absent where nothing watched.
 
-        0 where no replica was up at any scrape of it, or more than the allowed share of its requests failed.
+        0 where no replica was up at any scrape of it, or more than the allowed share of its events were bad.
         """
+        if isinstance(self.selectors, Selectors | NativeSelectors):
+            total = self._events(names.MINUTE_SECONDS)
+            bad = f"({total} - ({self._good_events(side, names.MINUTE_SECONDS, total)}))"
+            # A share of a rate: the last binary digit must not decide.
+            return f"{bad} <= bool {total} * {self.slo.max_error_ratio} + 1e-9"
         if isinstance(self.selectors, MinuteShare):
             return self._share(self.selectors.good)
         assert isinstance(self.selectors, MinuteSelectors)
@@ -150,6 +182,8 @@ class Counts:
         match self.selectors:
             case MinuteSelectors(up=up):
                 return up
+            case GpuSelectors(health=health):
+                return health
             case MinuteShare():
                 return self.recorded(names.GOOD_MINUTE)
             case NativeSelectors(histogram=histogram):
@@ -184,6 +218,6 @@ class Counts:
             expr = f'label_replace({expr}, "{new}", "$1", "{old}", "(.*)")'
         return expr
 
-    def _minutes(self, function: str, seconds: int) -> str:
-        minutes = self.recorded(names.GOOD_MINUTE)
+    def _minutes(self, function: str, name: str, seconds: int) -> str:
+        minutes = self.recorded(name)
         return total_by(self.by, f"{function}({minutes}[{duration(seconds * 1000 - 1)}])")

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from alerts.counts import PESSIMISTIC, Counts
 from alerts.promql import duration, either, labelled, total_by
 from slo import names
-from slo.model import Matcher, Method, Slo
+from slo.model import Matcher, Slo
 from slo.signals import signal_of
 
 Rule = dict[str, object]
@@ -66,8 +66,7 @@ def minute_rules(counts: Counts) -> list[Rule]:
     ]
     if slo.threshold_seconds is not None:
         rules.append(_record(slo, names.THRESHOLD, f"vector({slo.threshold_seconds})"))
-    if slo.method is Method.TIMESLICES:
-        rules.append(_record(slo, names.GOOD_MINUTE, counts.minute()))
+    rules += [_record(slo, name, expr) for name, expr in counts.minutes()]
     if counts.raw_window is None:
         return rules
     text, seconds = counts.raw_window

@@ -20,7 +20,7 @@ from slo.budget import budget_remaining
 from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence, evidence_of
 from slo.model import Matcher, Method, Slo, Window
 from slo.names import TILE_SECONDS
-from slo.signals.base import MinuteSelectors, MinuteShare, Selectors
+from slo.signals.base import GpuSelectors, Selectors
 from slo.windows import AlertWindow, alert_windows
 
 MINUTES = TILE_SECONDS // names.MINUTE_SECONDS
@@ -33,6 +33,18 @@ class Kind(StrEnum):
     BAD = "bad"
     BOUNDS = "bounds"
     MINUTES = "minutes"
+    MINUTE_BOUNDS = "minute-bounds"
+    GPUS = "gpus"
+
+    @property
+    def sliced(self) -> bool:
+        """Whether minutes are its events."""
+        return self in (Kind.MINUTES, Kind.MINUTE_BOUNDS)
+
+    @property
+    def by_minute(self) -> bool:
+        """Whether its tiles are made of what is recorded each minute."""
+        return self.sliced or self is Kind.GPUS
 
 
 class Shape(NamedTuple):
@@ -46,10 +58,13 @@ class Shape(NamedTuple):
     def slo(self) -> Slo:
         """An SLO of this shape, for tests alone."""
         name = f"{self.objective}-{self.window}-{self.kind}"
-        method = Method.TIMESLICES if self.kind is Kind.MINUTES else Method.OCCURRENCES
+        method = Method.TIMESLICES if self.kind.sliced else Method.OCCURRENCES
+        if self.kind is Kind.GPUS:
+            return Slo("selftest", name, "gpu_health", self.objective, self.window, method)
         if self.kind in (Kind.MINUTES, Kind.BAD):
             return Slo("selftest", name, "availability", self.objective, self.window, method)
-        threshold = Decimal("0.6" if self.kind is Kind.BOUNDS else "0.5")  # between vLLM's 0.5 and 0.75, and on 0.5
+        bounded = self.kind in (Kind.BOUNDS, Kind.MINUTE_BOUNDS)
+        threshold = Decimal("0.6" if bounded else "0.5")  # between vLLM's 0.5 and 0.75, and on 0.5
         engine = (Matcher("engine", "=", "vllm"),)
         return Slo("selftest", name, "ttft", self.objective, self.window, method, threshold, engine)
 
@@ -57,8 +72,10 @@ class Shape(NamedTuple):
 def shape_of(slo: Slo) -> Shape:
     """The shape of an SLO."""
     counts = Counts(slo, 15)
-    if isinstance(counts.selectors, MinuteSelectors | MinuteShare):
-        kind = Kind.MINUTES
+    if slo.method is Method.TIMESLICES:
+        kind = Kind.MINUTE_BOUNDS if OPTIMISTIC in counts.sides else Kind.MINUTES
+    elif isinstance(counts.selectors, GpuSelectors):
+        kind = Kind.GPUS
     elif isinstance(counts.selectors, Selectors) and counts.selectors.bad:
         kind = Kind.BAD
     else:
@@ -125,7 +142,7 @@ def total_after(shape: Shape, scenario: Scenario, after: int) -> int:
     A counter's first scrape after a gap tells no increase.
     """
     tiles = list(scenario.tiles)
-    if shape.kind is not Kind.MINUTES:
+    if not shape.kind.by_minute:
         pairs = zip([*tiles[:1], *tiles], tiles, strict=False)
         tiles = [None if before is None else tile for before, tile in pairs]
     return int(_counted(tiles, after, longest(shape).seconds).total)
@@ -137,7 +154,7 @@ def scenarios(shape: Shape) -> Iterator[Scenario]:
     windows = alert_windows(slo)
     for window in windows:
         yield _detection(shape, window)
-        if shape.kind is not Kind.MINUTES:
+        if not shape.kind.sliced:
             for word, share in (("below", Decimal("0.95")), ("above", Decimal("1.05"))):
                 near = [_traffic(shape, window.error_ratio(slo) * share)] * 24
                 yield Scenario(f"just {word} {window.severity} {window.long}", near, _sure(slo, near, 24))
@@ -147,7 +164,7 @@ def scenarios(shape: Shape) -> Iterator[Scenario]:
         again = [clean] * 12 + [failed] * 12
         yield Scenario("counter resets", again, _sure(slo, again, 12, 18, 24), frozenset({15, 20}))
     idle = Tile(0, 0)
-    if shape.kind is not Kind.MINUTES:  # a watched minute without requests is good: time slices know no idle
+    if not shape.kind.sliced:  # a watched minute without requests is good: time slices know no idle
         yield Scenario("idle", [clean] * 12 + [idle] * 12, (13, 24))
     yield Scenario("nothing scraped", [clean] * 12 + [None] * 12 + [clean] * 6, (14, 24, 30))
 
@@ -173,16 +190,15 @@ def _luck(shape: Shape) -> Scenario:
     """Hardly any traffic, all of it bad, but one bad event short of the evidence that any alert asks for."""
     slo = shape.slo
     few = min(evidence(slo, w) for w in alert_windows(slo)) - 1
-    if shape.kind is Kind.MINUTES:
+    tiles = [Tile(1, 1)] * few
+    if shape.kind.sliced:
         tiles = [Tile(MINUTES, MIN_BAD_MINUTES - 1)] + [Tile(MINUTES, 0)] * 2
-    else:
-        tiles = [Tile(1, 1)] * few
     return Scenario("too few to tell", tiles, range(1, len(tiles) + 1))
 
 
 def _traffic(shape: Shape, error_ratio: Decimal) -> Tile:
     """A tile with this share of bad events: as near as whole events allow; whole minutes, rounded up."""
-    if shape.kind is Kind.MINUTES:
+    if shape.kind.sliced:
         return Tile(MINUTES, ceil(error_ratio * MINUTES))
     total = max(10_000, ceil(100 / shape.slo.budget_ratio))
     return Tile(total, int(error_ratio * total))

@@ -7,8 +7,9 @@ says about time holds to one tile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain, groupby
 from math import ceil
 
 from alerts import health
@@ -117,18 +118,43 @@ def _undecided(shape: Shape) -> dict[str, object]:
 
 def _series(shape: Shape, scenario: Scenario) -> list[dict[str, str]]:
     """The input series: counters a tile, or verdicts a minute."""
-    if shape.kind is Kind.MINUTES:
-        minutes: Samples = [None]
-        for tile in scenario.tiles:
-            good = [] if tile is None else [1.0] * (tile.total - tile.bad) + [0.0] * tile.bad
-            minutes += good or [None] * (TILE_SECONDS // MINUTE_SECONDS)
+    if shape.kind.by_minute:
         labels = (Matcher(names.LABEL_SERVICE, "=", shape.slo.service), Matcher(names.LABEL_SLO, "=", shape.slo.name))
-        return [_written(select(names.GOOD_MINUTE, *_matchers(shape.slo, *labels)), minutes)]
+        return [
+            _written(
+                select(name, *_matchers(shape.slo, *labels)), [None, *chain.from_iterable(map(of, scenario.tiles))]
+            )
+            for name, of in _MINUTES_OF[shape.kind].items()
+        ]
     steps = [None if tile is None else _figures(shape, tile) for tile in scenario.tiles]
     return [
         _written(name, _counter([None if s is None else s[at] for s in steps], scenario.resets))
         for at, name in enumerate(_raw_names(shape))
     ]
+
+
+def _verdicts(tile: Tile | None, *, undecided: bool = False) -> Samples:
+    """The minutes of a tile: 1 for each good one, and for each undecided one where asked for, else 0."""
+    if tile is None:
+        return [None] * (TILE_SECONDS // MINUTE_SECONDS)
+    bad = tile.bad if undecided else tile.bad + tile.undecided
+    return [*[1.0] * (tile.total - bad), *[0.0] * bad]
+
+
+def _at_once(tile: Tile | None, *, total: bool) -> Samples:
+    """GPU-minutes of a tile, all in its first minute."""
+    rest = TILE_SECONDS // MINUTE_SECONDS - 1
+    if tile is None:
+        return [None] * (rest + 1)
+    return [float(tile.total if total else tile.total - tile.bad), *[0.0] * rest]
+
+
+_MINUTES_OF: Mapping[Kind, Mapping[str, Callable[[Tile | None], Samples]]] = {
+    Kind.MINUTES: {names.GOOD_MINUTE: _verdicts},
+    Kind.MINUTE_BOUNDS: {names.GOOD_MINUTE: _verdicts, names.GOOD_UPPER_MINUTE: partial(_verdicts, undecided=True)},
+    Kind.GPUS: {names.TOTAL_MINUTE: partial(_at_once, total=True), names.GOOD_MINUTE: partial(_at_once, total=False)},
+}
+"""What is recorded each minute of a tile, by kind of SLO: series name → its samples."""
 
 
 def _figures(shape: Shape, tile: Tile) -> tuple[int, ...]:
@@ -141,13 +167,15 @@ def _figures(shape: Shape, tile: Tile) -> tuple[int, ...]:
 
 def _raw_names(shape: Shape) -> list[str]:
     """The raw series of a shape, in the order of `_figures`."""
+    if shape.kind is Kind.GPUS:
+        return [select(verdicts.HEALTH.name, Matcher("UUID", "=", "GPU-3"), Matcher("check", "=", LOST))]
     if shape.kind is Kind.MINUTES:
         return [select(llm.ENGINE_UP.name, _TARGET)]
     if shape.kind is Kind.BAD:
         by_code = [select(llm.HTTP_REQUESTS.name, _TARGET, Matcher("code", "=", code)) for code in ("2xx", "5xx")]
         return [*by_code, select(llm.FAILED_REQUESTS.name, _TARGET)]
     family = llm.TIME_TO_FIRST_TOKEN
-    edges = ("0.5", "0.75") if shape.kind is Kind.BOUNDS else ("0.5",)
+    edges = ("0.5", "0.75") if shape.kind in (Kind.BOUNDS, Kind.MINUTE_BOUNDS) else ("0.5",)
     buckets = [select(family.bucket, _TARGET, _VLLM, Matcher("le", "=", edge)) for edge in edges]
     return [select(family.count, _TARGET, _VLLM), *buckets]
 
@@ -206,5 +234,5 @@ def _asked(expr: str, after: int, samples: Sequence[object], minutes: int = 5) -
 def _document(
     name: str, shape: Shape, series: list[dict[str, str]], asked: list[dict[str, object]], step: int = 0
 ) -> dict[str, object]:
-    step = step or (MINUTE_SECONDS if shape.kind is Kind.MINUTES else TILE_SECONDS)
+    step = step or (MINUTE_SECONDS if shape.kind.by_minute else TILE_SECONDS)
     return {"name": name, "interval": f"{step // 60}m", "input_series": series, "promql_expr_test": asked}

@@ -91,7 +91,7 @@ def write(ledger: Ledger, slos: Sequence[Slo], scenario: Scenario, targets: Mapp
     counted = [
         _Counted(slo, revisions[slo.id], group, engines)
         for slo in slos
-        if slo.signal in DRAWN
+        if slo.signal in DRAWN and slo.method is signal_of(slo).methods[0]
         for group, engines in _groups(slo, past.labels).items()
     ]
     edges = [*range(first, end, _CHUNK_MINUTES * MINUTE_SECONDS), end]

@@ -12,6 +12,7 @@ from decimal import Decimal
 from gpufleet.slo_text import duration, percent, percent_exact
 from slo.ledger import definition
 from slo.model import Slo
+from slo.signals import unit_of
 from slo.windows import AlertWindow, alert_windows
 
 
@@ -35,7 +36,7 @@ def _lines(old: Slo | None, new: Slo | None) -> Iterator[str]:
     if old is None or new is None:
         one, word = (new, "added") if old is None else (old, "removed")
         assert one is not None
-        yield f"{word}: {percent_exact(one.objective)} of {one.method.unit} over {one.window.words}  ({one.location})"
+        yield f"{word}: {percent_exact(one.objective)} of {unit_of(one)} over {one.window.words}  ({one.location})"
         what = "its budget begins now" if old is None else "its counts stay in the ledger, nothing watches it"
         yield _line("budget", what)
         yield from (_line("alert", f"{'+' if old is None else '-'} {_alert(one, row)}") for row in alert_windows(one))
@@ -49,7 +50,7 @@ def _budget(old: Slo, new: Slo) -> Iterator[str]:
     for what, was, now in _counted(old, new):
         yield _line(what, f"{was} → {now}")
     if old.objective != new.objective:
-        allowed = f"{percent(old.budget_ratio)} → {percent(new.budget_ratio)} of {new.method.unit} may be bad"
+        allowed = f"{percent(old.budget_ratio)} → {percent(new.budget_ratio)} of {unit_of(new)} may be bad"
         yield _line("objective", f"{percent_exact(old.objective)} → {percent_exact(new.objective)}: {allowed}")
     if old.window != new.window:
         yield _line("window", f"{old.window.words} → {new.window.words}")

@@ -16,7 +16,7 @@ from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
 from slo.model import Edge, Goodput, Indicator, Method, Slo
-from slo.signals import probe_availability, signal_of
+from slo.signals import availability, gpu_health, probe_availability, signal_of, unit_of
 from slo.signals.base import Bounds
 from slo.signals.counted import Counted
 from slo.signals.latency import AGENT, Latency
@@ -100,7 +100,7 @@ def percent_exact(ratio: Decimal) -> str:
 def _slo(slo: Slo) -> list[tuple[str, str]]:
     signal = signal_of(slo)
     within = f" within {duration(slo.threshold_seconds)}" if slo.threshold_seconds is not None else ""
-    what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {slo.method.unit} over {slo.window.words}"
+    what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {unit_of(slo)} over {slo.window.words}"
     lines = _entry("objective", [what])
     if slo.indicator is None or slo.selector:
         lines += _entry("selects", _selects(slo))
@@ -115,13 +115,26 @@ def _slo(slo: Slo) -> list[tuple[str, str]]:
         lines += _entry("counts", [f"a probe is bad when its result is {', '.join(bad[:-1])} or {bad[-1]}"])
     elif slo.goodput is not None:
         lines += _entry("counts", [_goodput(slo.goodput)])
+    elif signal is gpu_health.SIGNAL:
+        lines += _entry(
+            "counts", ["a GPU's minute is bad when one of its checks, of those selected, found it ill"]
+        )
     elif isinstance(signal, Counted):
         lines += _entry("counts", ["each request that has a span, exactly: no bucket is read"])
     elif isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
     else:
         lines += _entry("counts", [_availability(slo)])
+    if slo.method is Method.TIMESLICES and signal is not availability.SIGNAL and not _is_share(slo):
+        allowed = percent_exact(slo.max_error_ratio)
+        lines += _entry(
+            "minutes", [f"a minute is bad when more than {allowed} of its events are; with none it is good"]
+        )
     return lines + _entry("alerts", _alerts(slo))
+
+
+def _is_share(slo: Slo) -> bool:
+    return slo.indicator is not None and bool(slo.indicator.minute)
 
 
 def _selects(slo: Slo) -> list[str]:

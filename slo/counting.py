@@ -5,13 +5,19 @@ belongs to the minute the scrape falls into; a late one, or one behind a gap, to
 no event is lost or counted twice. The time between two scrapes was watched, unless it is longer than a minute and three
 usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over any span, and
 coverage says where their place in time is not.
+
+Decision (accepted). Context: a minute that waits for the scrape after its end is told up to five seconds late, and the
+death of an engine then spends budget after more than two minutes. Decision: a minute is closed with the last scrape of
+each source that can fall into it, where sources are asked every ten seconds or more often; the rest of it is taken for
+watched, and taken back from the next minute where a gap follows. Consequence: an outage counts within two minutes; a
+scrape that comes sooner than usual, just before such a minute's end, counts for the next one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slo.deltas import FORGET_SECONDS, Step, Track, first_sight
+from slo.deltas import FORGET_SECONDS, Step, Track, down_of, first_sight
 from slo.minutes import Gathered, Known, SourceMinute, gather, slice_of
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
@@ -63,7 +69,7 @@ class Tally:
         if track is None:
             track = saved.tracks[scrape.source] = first_sight(plan, scrape.time, scrape.values)
             ups = frozenset(t.up for t in plan.targets if t.up is not None and track.values[t.up] == 1)
-            step: Step | None = Step(None, None, ups)
+            step: Step | None = Step(None, None, ups, down=down_of(plan, track.values))
             self._learn(scrape.source, plan)
         else:
             if plan is not track.plan:
@@ -77,11 +83,15 @@ class Tally:
                 f"{scrape.source}: its clock went back by {step.clock_stepped:.0f} s; minutes that were counted stay "
                 "as they are, events since then count from now on, the time between is unobserved"
             )
+        ahead, track.ahead = track.ahead, 0.0
         if step.since is not None:
             self._watch(scrape.source, track, step, scrape.time)
+        elif ahead and not step.clock_stepped:  # what was taken for watched was not: the next minute is short of it
+            self._minute(minute, scrape.source).observed -= ahead
         part = self._minute(minute, scrape.source).part(plan)
         part.seen = True
         part.up |= step.up
+        part.down |= step.down
         part.starting = dict(track.starting)
         if step.gained is not None:
             part.add(step.gained)
@@ -104,16 +114,18 @@ class Tally:
     def close(self, until: float) -> list[Slice]:
         """All minutes that end by `until` (give the present time) and that no source is still to report on.
 
-        A minute waits for a late source only as long as a gap of its is not yet declared (60 s or three intervals).
+        A minute waits for a late source only as long as a gap of its is not yet declared (60 s or three intervals). It
+        may end a few seconds after `until`, where no source is to report in them.
         Nothing is closed beyond the last time that any source was heard or missed: history is read at its own pace.
         """
         saved = self._saved
         until = min(until, max((t.asked for t in saved.tracks.values()), default=until))
         awaited = [t for t in saved.tracks.values() if until - t.last < CARRIER_SECONDS]
-        settled = min([until, *(max(t.last, until - t.gap_seconds) for t in awaited)])
+        settled = min((max(t.next_seconds, until - t.gap_seconds) for t in awaited), default=until)
         end = int(settled // MINUTE_SECONDS) * MINUTE_SECONDS
         if saved.closed is None or end <= saved.closed:
             return []
+        self._watch_on(end)
         slices: list[Slice] = []
         for start in sorted(s for s in saved.minutes if s < end):
             slices += self._slices(start, saved.minutes.pop(start))
@@ -146,7 +158,7 @@ class Tally:
                     start=start,
                     one=one,
                     known=about,
-                    observed=observed / sum(weights.values()) if weights else 0.0,
+                    observed=max(0.0, observed / sum(weights.values())) if weights else 0.0,
                     blind=any(s not in one.seen_on and not _heard(sources, s) for s in carrying),
                     watched=any(_heard(sources, s) for s in weights),
                 )
@@ -176,7 +188,16 @@ class Tally:
                     part = minute.part(track.plan)
                     part.seen = True
                     part.up |= step.up
+                    part.down |= step.down
             at = end
+
+    def _watch_on(self, end: int) -> None:
+        """Take the time from each source's last scrape to the end of the minute for watched: none is to come in it."""
+        for source, track in self._saved.tracks.items():
+            minute = self._saved.minutes.get(end - MINUTE_SECONDS, {}).get(source)
+            if minute is not None and end - MINUTE_SECONDS <= track.last < end <= track.next_seconds:
+                track.ahead = end - track.last
+                minute.observed += track.ahead
 
     def _minute(self, start: int, source: str) -> SourceMinute:
         sources = self._saved.minutes.setdefault(max(start, self._saved.closed or 0), {})

@@ -31,6 +31,9 @@ _START_SLACK_SECONDS = 10.0
 """A new process may start a little before the last page of the old one was taken down."""
 _BEHIND_SCRAPES = 3
 _STEPS_KEPT = 5
+_STEP_SLACK = 1.05
+EARLY_SECONDS = 10.0
+"""Sources that are asked at least this often have their minutes closed with the last scrape in them."""
 _SLOWEST_SECONDS = 300.0
 """No source is taken to be slower than this: Prometheus itself calls a series stale after five minutes."""
 
@@ -39,13 +42,15 @@ _SLOWEST_SECONDS = 300.0
 class Step:
     """What one scrape added. `gained` goes with the plan's positions, None where nothing changed.
 
-    `since` is when the time that it covers begins, None after a gap. `up` are the positions of up gauges that are 1.
+    `since` is when the time that it covers begins, None after a gap. `up` are the positions of up gauges that are 1,
+    `down` those of health gauges that are 0.
     """
 
     gained: Sequence[float] | None
     since: float | None
     up: frozenset[int]
     clock_stepped: float = 0.0
+    down: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -55,7 +60,7 @@ class Track:
     `first` is when the watch began. `values` goes with the plan's positions; NaN is "not known". `old` has series that
     are not on the page, with the time they were last there. `answered_at` is when each replica's page was last read.
     `starting` are replicas that appeared under watch and were not up since, with the time they appeared. `asked` is
-    when the source last answered or failed to.
+    when the source last answered or failed to. `ahead`: seconds after the last scrape that were taken for watched.
     """
 
     first: float
@@ -71,6 +76,16 @@ class Track:
     asked: float = 0.0
     behind: int = 0
     behind_at: float = 0.0
+    ahead: float = 0.0
+
+    @property
+    def next_seconds(self) -> float:
+        """No scrape is expected between the last one and this time; the last one's own where that is not known.
+
+        A little slack: scrapes are not dated to the millisecond. Slow sources are waited for.
+        """
+        usual = statistics.median_low(self.steps) if len(self.steps) >= _STEPS_KEPT else 0.0
+        return self.last + usual * _STEP_SLACK if usual <= EARLY_SECONDS else self.last
 
     @property
     def gap_seconds(self) -> float:
@@ -110,7 +125,7 @@ class Track:
         if step > 0 and not self.broken:
             self.steps = [*self.steps[1 - _STEPS_KEPT :], step]
         self.broken = False
-        return Step(gained, previous if covered else None, frozenset(up), stepped)
+        return Step(gained, previous if covered else None, frozenset(up), stepped, down_of(plan, values))
 
     def _clock_is_behind(self, plan: Plan, time: float, values: Sequence[float]) -> bool:
         """Whether an old time is the source's new present. A scrape that counts less than the last is just old."""
@@ -182,6 +197,11 @@ class Track:
         own = {(TARGET_LABEL, name), (INSTANCE_LABEL, name)}
         if fell and self.old:  # a series that went with the old process comes back from 0
             self.old = {key: old for key, old in self.old.items() if not own & {*key[1]}}
+
+
+def down_of(plan: Plan, values: Sequence[float]) -> frozenset[int]:
+    """The positions of health gauges that are 0."""
+    return frozenset(at for at in plan.health if values[at] == 0)
 
 
 def first_sight(plan: Plan, time: float, page: Sequence[float]) -> Track:

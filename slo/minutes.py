@@ -15,6 +15,7 @@ from slo.model import Group, Indicator, Method, Slo
 from slo.names import MINUTE_SECONDS
 from slo.observed import Slice
 from slo.plan import Plan
+from slo.signals import availability
 from slo.signals.base import Role
 
 _COLUMN = {Role.GOOD: 0, Role.GOOD_UPPER: 1, Role.TOTAL: 2, Role.BAD: 3}
@@ -26,7 +27,7 @@ class Part:
 
     `gained` goes with the plan's positions, `up` has those of the up gauges that were 1 at least once, `starting` the
     replicas that have not answered yet since they appeared, with the time they did. `seen`: a scrape fell into it.
-    `without`: ids of SLOs that began later, for which it counts nothing.
+    `down` has those of the health gauges that were 0 at least once. `without`: ids of SLOs that began later, for which it counts nothing.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class Part:
     starting: dict[str, float] = field(default_factory=dict)
     seen: bool = False
     without: frozenset[str] = frozenset()
+    down: set[int] = field(default_factory=set)
 
     def add(self, gained: Iterable[float]) -> None:
         """Add the deltas of one scrape."""
@@ -68,13 +70,15 @@ class Known:
 class Gathered:
     """One group's minute over all sources. `by_replica`: good, good_upper, total, bad, whether good is what is counted.
 
-    `answered`: replica → whether it was up in the minute; `starting` as in Part.
+    `answered`: replica → whether it was up in the minute; `starting` as in Part. `ill`: GPU → whether any check found it
+    unhealthy.
     """
 
     by_replica: dict[str, list[float]] = field(default_factory=dict)
     answered: dict[str, bool] = field(default_factory=dict)
     starting: dict[str, float] = field(default_factory=dict)
     seen_on: set[str] = field(default_factory=set)
+    ill: dict[str, bool] = field(default_factory=dict)
 
     def count(self, role: Role, replica: str, gained: float) -> None:
         """Add one slot's delta."""
@@ -95,13 +99,20 @@ def gather(number: int, slo_id: str, sources: Mapping[str, SourceMinute]) -> dic
                 one = found.get(group)
                 if one is None:
                     one = found[group] = Gathered()
-                if role is not Role.UP:
+                if role is Role.HEALTH:
+                    if part.seen:
+                        one.ill[replica] = one.ill.get(replica, False) or at in part.down
+                elif role is not Role.UP:
                     one.count(role, replica, part.gained[at])
                 elif part.seen:
                     one.seen_on.add(source)
                     one.answered[replica] = one.answered.get(replica, False) or at in part.up
                     if replica in part.starting:
                         one.starting[replica] = part.starting[replica]
+    for one in found.values():
+        for gpu, ill in one.ill.items():  # a GPU's minute is an event
+            one.count(Role.TOTAL, gpu, 1.0)
+            one.count(Role.BAD, gpu, float(ill))
     return found
 
 
@@ -159,6 +170,21 @@ def verdict(
     return (True, {r: 1 / len(blamed) for r in blamed}) if blamed else None
 
 
+def sliced(slo: Slo, one: Gathered) -> tuple[float, float, dict[str, tuple[float, float]]]:
+    """(good, good_upper, spenders) of a minute that is bad when more than `max_error_ratio` of its events were.
+
+    Without events it is good. A bad one is its replicas' by their bad events, and their part of it is their traffic's.
+    """
+    lower, upper, total, spent = requests(one) if slo.indicator is None else summed(one, slo.indicator)
+    limit = slo.max_error_ratio * Decimal(total)
+    good, possible = (1.0 if Decimal(total - sure) <= limit else 0.0 for sure in (lower, upper))
+    bad = sum(b for b, _ in spent.values()) if not good else 0.0
+    if not total:
+        return good, possible, {replica: (0.0, 1 / len(one.by_replica)) for replica in one.by_replica}
+    whole = sum(t for _, t in spent.values())
+    return good, possible, {r: (b / bad if bad else 0.0, t / whole) for r, (b, t) in spent.items()}
+
+
 def slice_of(
     slo: Slo, revision: int, group: Group, *,
     start: int, one: Gathered, known: Known, observed: float, blind: bool, watched: bool,
@@ -170,6 +196,11 @@ def slice_of(
         if not observed and not total:
             return None
         return Slice(slo.id, revision, group, start, good, upper, total, observed, spenders, known.simulated)
+    if slo.signal != availability.SIGNAL.name:
+        if not one.by_replica:  # nothing of it is there: nothing is known
+            return None
+        good, upper, spenders = sliced(slo, one)
+        return Slice(slo.id, revision, group, start, good, upper, 1.0, observed, spenders, known.simulated)
     found = verdict(slo, one, known, end=start + MINUTE_SECONDS, blind=blind, watched=watched)
     if found is None:
         excused = bool(one.answered) and not blind and observed > 0

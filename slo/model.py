@@ -17,15 +17,10 @@ Group = tuple[tuple[str, str], ...]
 
 
 class Method(StrEnum):
-    """How an SLO counts: requests, or minutes."""
+    """How an SLO counts: events, or minutes. What its events are, its signal says (slo.signals.unit_of)."""
 
     OCCURRENCES = "occurrences"
     TIMESLICES = "timeslices"
-
-    @property
-    def unit(self) -> str:
-        """What good, bad and total are counts of."""
-        return "requests" if self is Method.OCCURRENCES else "minutes"
 
 
 class Edge(StrEnum):
@@ -199,8 +194,8 @@ class Slo:
     """One objective. `id` is "<service>-<name>", unique over all files.
 
     `objective` lies strictly between 0 and 1. `threshold_seconds` is None for signals that have none.
-    `max_error_ratio`, `start_grace_seconds` and `scale_to_zero` are read by availability alone, `indicator` by ratio
-    and latency. `source` says where a preset's figures are from.
+    `max_error_ratio` is for time slices, `start_grace_seconds` and `scale_to_zero` for those of availability alone;
+    `indicator` is for ratio and latency. `source` says where a preset's figures are from.
     """
 
     service: str

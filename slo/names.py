@@ -10,7 +10,11 @@ GOOD_TILE = "gpufleet_slo:good:increase5m"
 GOOD_UPPER_TILE = "gpufleet_slo:good_upper:increase5m"
 TOTAL_TILE = "gpufleet_slo:total:increase5m"
 GOOD_MINUTE = "gpufleet_slo:good:minute"
-"""1 or 0 for each watched minute of a time-slice SLO; the tiles count them."""
+"""1 or 0 for each watched minute of a time-slice SLO; of GPU health, healthy GPUs. The tiles count them."""
+GOOD_UPPER_MINUTE = "gpufleet_slo:good_upper:minute"
+"""The same, optimistic side. Only where the sides differ."""
+TOTAL_MINUTE = "gpufleet_slo:total:minute"
+"""GPUs that were watched in a minute."""
 TOTAL_SUM = "gpufleet_slo:total:sum"
 """Events of a window, from tiles. Label `window`. Idle windows are 0."""
 BAD_SUM = "gpufleet_slo:bad:sum"
@@ -33,6 +37,8 @@ RECORDED = (
     GOOD_UPPER_TILE,
     TOTAL_TILE,
     GOOD_MINUTE,
+    GOOD_UPPER_MINUTE,
+    TOTAL_MINUTE,
     TOTAL_SUM,
     BAD_SUM,
     BAD_LOWER_SUM,

@@ -12,8 +12,10 @@ import msgspec
 
 from slo.attribution import Evidence, Spender
 from slo.budget import budget_remaining
+from slo.exclusions import Exclusion
 from slo.periods import span_of
 from slo.service import Attribution, Point
+from slo.signals import unit_of
 from slo.status import SloStatus
 
 
@@ -38,6 +40,7 @@ class SloObject(msgspec.Struct, frozen=True):
 
     `exhausted_at` is when the budget ends at the present pace: past once exhausted, null where it outlasts the window.
     `window_start` is since when it counts; `window_end` is when a calendar's budget begins anew, null where it rolls.
+    `excluded_seconds` of the window were left out for maintenance (/api/v1/exclusions): in no count and no coverage.
     `burning_since` is the first bad minute of the stretch that burns faster than allowed up to now, null where none.
     """
 
@@ -68,6 +71,27 @@ class SloObject(msgspec.Struct, frozen=True):
     burning_since: str | None
     window_start: str
     window_end: str | None
+    excluded_seconds: float
+
+
+class ExclusionObject(msgspec.Struct, frozen=True):
+    """A span that counts for no budget. `slo` is null for all SLOs; `undone`, while it holds."""
+
+    number: int
+    since: str
+    until: str
+    slo: str | None
+    reason: str
+    author: str
+    made: str
+    undone: str | None
+    undone_by: str | None
+
+
+class ExclusionList(msgspec.Struct, frozen=True):
+    """All that was ever excluded, oldest first."""
+
+    exclusions: list[ExclusionObject]
 
 
 class SloList(msgspec.Struct, frozen=True):
@@ -229,7 +253,7 @@ def slo_object(status: SloStatus) -> SloObject:
         revision=status.revision,
         signal=slo.signal,
         method=str(slo.method),
-        unit=slo.method.unit,
+        unit=unit_of(slo),
         objective=str(slo.objective),
         window=slo.window.text,
         threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
@@ -254,6 +278,22 @@ def slo_object(status: SloStatus) -> SloObject:
         burning_since=rfc3339(status.burning_since),
         window_start=_at(span.start),
         window_end=rfc3339(span.end),
+        excluded_seconds=counts.excluded_seconds,
+    )
+
+
+def exclusion_object(one: Exclusion) -> ExclusionObject:
+    """The API's object of an exclusion."""
+    return ExclusionObject(
+        one.number,
+        _at(one.since),
+        _at(one.until),
+        one.slo_id,
+        one.reason,
+        one.author,
+        _at(one.made),
+        rfc3339(one.undone),
+        one.undone_by,
     )
 
 
@@ -292,7 +332,7 @@ def attribution_object(status: SloStatus, window: str, who: Attribution) -> Attr
         window=window,
         since=_at(who.since),
         until=_at(who.until),
-        unit=status.slo.method.unit,
+        unit=unit_of(status.slo),
         bad=who.bad,
         total=who.total,
         simulated=status.simulated,

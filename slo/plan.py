@@ -53,6 +53,7 @@ class Plan:
 
     The first `counters` positions are counters, the rest gauges. `slots[n]` are SLO number n's, with positions instead
     of page indices; `carried` has the replicas of each SLO number and group, `simulated` those with a simulated one.
+    `health` has the positions of gauges that say whether a GPU is well.
     """
 
     series: tuple[Named, ...]
@@ -63,6 +64,7 @@ class Plan:
     slots: tuple[tuple[Slot, ...], ...]
     carried: dict[tuple[int, Group], frozenset[str]]
     simulated: frozenset[tuple[int, Group]]
+    health: tuple[int, ...] = ()
 
 
 def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
@@ -82,9 +84,10 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
         view = views[key]
         bound.append([s._replace(at=view[s.at]) for s in signal.bind(slo, [series[i] for i in view])])
     gauges = {i for n in (llm.ENGINE_UP.name, llm.ENGINE_START_TIME.name) for i in by_name.get(n, ())}
-    counters = {s.at for slots in bound for s in slots if s.role is not Role.UP}
+    counters = {s.at for slots in bound for s in slots if s.role not in (Role.UP, Role.HEALTH)}
+    health = {s.at for slots in bound for s in slots if s.role is Role.HEALTH}
     metric_of = {i: _metric(series[i]) for i in counters}
-    order = sorted(counters, key=lambda i: (metric_of[i], i)) + sorted(gauges)
+    order = sorted(counters, key=lambda i: (metric_of[i], i)) + sorted(gauges | health)
     position = {page: at for at, page in enumerate(order)}
     slots = tuple(tuple(s._replace(at=position[s.at]) for s in own) for own in bound)
     carried: dict[tuple[int, Group], set[str]] = {}
@@ -103,6 +106,7 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
         slots,
         {key: frozenset(replicas) for key, replicas in carried.items()},
         frozenset(simulated),
+        tuple(sorted(position[at] for at in health)),
     )
 
 

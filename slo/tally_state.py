@@ -41,6 +41,7 @@ class _Part(msgspec.Struct, array_like=True):
     starting: dict[str, float]
     seen: bool
     without: list[str]
+    down: list[int] = []
 
 
 class _Source(msgspec.Struct, array_like=True):
@@ -54,6 +55,7 @@ class _Source(msgspec.Struct, array_like=True):
     started: dict[str, float]
     answered_at: dict[str, float]
     starting: dict[str, float]
+    ahead: float = 0.0
 
 
 class _Tally(msgspec.Struct, array_like=True):
@@ -81,7 +83,7 @@ def dump(saved: Saved, slos: Sequence[Slo], revisions: Mapping[str, int]) -> dic
         parts["source/" + source] = encode(
             _Source(
                 t.first, t.last, t.asked, plan_name(t.plan), t.values, t.steps, list(t.old.items()),
-                t.started, t.answered_at, t.starting,
+                t.started, t.answered_at, t.starting, t.ahead,
             )
         )  # fmt: skip
     minutes = [
@@ -90,7 +92,7 @@ def dump(saved: Saved, slos: Sequence[Slo], revisions: Mapping[str, int]) -> dic
             source,
             minute.observed,
             [
-                _Part(plan_name(p.plan), p.gained, sorted(p.up), p.starting, p.seen, sorted(p.without))
+                _Part(plan_name(p.plan), p.gained, sorted(p.up), p.starting, p.seen, sorted(p.without), sorted(p.down))
                 for p in minute.parts
             ],
         )
@@ -134,10 +136,13 @@ def load(parts: Mapping[str, bytes], slos: Sequence[Slo], revisions: Mapping[str
             for part in own:
                 plan = plans[part.plan]
                 old = decode(parts[part.plan], type=list[Named])
-                up = {i for i, one in enumerate(plan.series) if one in {old[at] for at in part.up}}
+                up, down = (
+                    {i for i, one in enumerate(plan.series) if one in {old[at] for at in had}}
+                    for had in (part.up, part.down)
+                )
                 gained = _moved(part.gained, old, plan, 0.0)
                 without = frozenset(part.without) | later
-                minute.parts.append(Part(plan, gained, up, part.starting, part.seen, without))
+                minute.parts.append(Part(plan, gained, up, part.starting, part.seen, without, down))
         saved.closed = tally.closed
     except (msgspec.MsgspecError, KeyError) as error:
         raise ValueError(f"the tally's state cannot be read: {error}") from error
@@ -162,6 +167,7 @@ def _track(body: _Source, series: Sequence[Named], plan: Plan) -> Track:
         body.answered_at,
         body.starting,
         asked=body.asked,
+        ahead=body.ahead,
     )
 
 

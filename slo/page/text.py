@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from slo.model import Method, Slo
-from slo.signals import signal_of
+from slo.signals import signal_of, unit_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NONE = "\u2013"
@@ -88,10 +88,13 @@ def seconds(value: Decimal) -> str:
 
 def promise(slo: Slo) -> str:
     """The objective as one sentence, without its window."""
-    part = f"{decimal_percent(slo.objective)} of {slo.method.unit}"
+    part = f"{decimal_percent(slo.objective)} of {unit_of(slo)}"
     if slo.threshold_seconds is not None:
         title = signal_of(slo).title
-        return f"{part}: {title[0].lower()}{title[1:]} within {threshold(slo)}"
+        words = f"{title[0].lower()}{title[1:]} within {threshold(slo)}"
+        if slo.method is Method.TIMESLICES and slo.signal != "availability":
+            return f"{part}: {words} for {decimal_percent(1 - slo.max_error_ratio)} of what came"
+        return f"{part}: {words}"
     if slo.goodput is not None:
         longer = f" and {seconds(slo.goodput.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
         first = f"first token within {seconds(slo.goodput.ttft)}{longer if slo.goodput.per_1k_prompt_tokens else ''}"

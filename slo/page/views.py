@@ -21,6 +21,7 @@ from slo.page.files import static_files
 from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_names, row_of
 from slo.periods import elapsed
 from slo.service import Service
+from slo.signals import unit_of
 from slo.status import SloStatus, pace_window
 from slo.windows import parse_window
 
@@ -49,6 +50,7 @@ class Page:
             states=STATES,
             rfc3339=rfc3339,
             gpu_names=gpu_names,
+            unit_of=unit_of,
         )
         self._overview: tuple[str, bytes, bytes] = ("", b"", b"")
 
@@ -93,7 +95,7 @@ class Page:
             ],
             "step": history.step_seconds,
             "factors": [[a.window.long, float(a.window.factor), a.window.severity] for a in status.alerts],
-            "bounds": status.slo.method.unit == "requests" and status.counts.good != status.counts.good_upper,
+            "bounds": status.counts.good != status.counts.good_upper,
         }
         group = {f"group.{label}": value for label, value in status.group}
 

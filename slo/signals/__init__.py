@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slo.model import Slo
+from slo.model import Method, Slo
 from slo.signals import (
     availability,
+    e2e,
     goodput,
+    gpu_health,
+    itl,
     probe_availability,
     probe_tpot,
     probe_ttft,
+    queue,
     ratio,
     series_latency,
     tpot,
@@ -23,6 +27,9 @@ from slo.signals.base import Signal
 _MODULES = (
     ttft,
     tpot,
+    itl,
+    e2e,
+    queue,
     availability,
     goodput,
     trace_ttft,
@@ -30,6 +37,7 @@ _MODULES = (
     probe_ttft,
     probe_tpot,
     probe_availability,
+    gpu_health,
     ratio,
     series_latency,
 )
@@ -37,6 +45,11 @@ GENERIC = frozenset({ratio.SIGNAL.name, series_latency.SIGNAL.name})
 """Signals over series of the author's own: what they count stands in the SLO."""
 SIGNALS: Mapping[str, Signal] = {module.SIGNAL.name: module.SIGNAL for module in _MODULES}
 """Every signal by the name that SLO files write."""
+
+
+def unit_of(slo: Slo) -> str:
+    """What good, bad and total of an SLO are counts of."""
+    return "minutes" if slo.method is Method.TIMESLICES else signal_of(slo).unit
 
 
 def signal_of(slo: Slo) -> Signal:

@@ -27,6 +27,7 @@ class Availability:
 
     name: str = "availability"
     title: str = "Availability"
+    unit: str = "requests"
 
     @property
     def families(self) -> tuple[Family, ...]:

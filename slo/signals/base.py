@@ -27,6 +27,7 @@ class Role(StrEnum):
     TOTAL = "total"
     BAD = "bad"  # counted directly where an engine counts failures: good = total - bad
     UP = "up"  # a gauge: the replica answered
+    HEALTH = "health"  # a gauge: a check found the GPU healthy
 
 
 class Slot(NamedTuple):
@@ -98,8 +99,16 @@ class MinuteShare:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuSelectors:
+    """A PromQL selector of verdicts on GPUs, 1 or 0, and the label that tells the GPUs apart."""
+
+    health: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteSelectors:
-    """PromQL selectors of a time-slice SLO: a minute is bad when no `up` was 1 or bad ÷ total passed the ratio."""
+    """PromQL selectors of availability in minutes: a minute is bad when no `up` was 1 or bad ÷ total passed the ratio."""
 
     up: str
     bad: str
@@ -107,7 +116,7 @@ class MinuteSelectors:
     max_error_ratio: Decimal
 
 
-Selected = Selectors | MinuteSelectors | NativeSelectors | MinuteShare
+Selected = Selectors | MinuteSelectors | NativeSelectors | MinuteShare | GpuSelectors
 """Everything that rules can be made of."""
 
 
@@ -121,6 +130,10 @@ class Signal(Protocol):
     @property
     def title(self) -> str:
         """As people read it."""
+
+    @property
+    def unit(self) -> str:
+        """What its events are, where they are what is counted."""
 
     @property
     def families(self) -> tuple[Family, ...]:

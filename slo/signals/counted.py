@@ -27,6 +27,7 @@ class Counted:
     family: Family
     failed: Matcher
     needs_threshold: bool = False
+    unit: str = "requests"
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -35,8 +36,8 @@ class Counted:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """Requests."""
-        return (Method.OCCURRENCES,)
+        """Requests, or minutes in which enough of them went well."""
+        return (Method.OCCURRENCES, Method.TIMESLICES)
 
     def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
         """All events, and the bad ones, of the replicas that the SLO selects."""

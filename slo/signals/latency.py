@@ -29,6 +29,7 @@ class Latency:
     title: str
     family: Family
     edges: tuple[float, ...] = ()
+    unit: str = "requests"
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -42,8 +43,8 @@ class Latency:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """Requests."""
-        return (Method.OCCURRENCES,)
+        """Requests, or minutes in which enough of them were in time."""
+        return (Method.OCCURRENCES, Method.TIMESLICES)
 
     def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
         """Per histogram that the SLO selects: its count, and the buckets at the edges around the threshold."""

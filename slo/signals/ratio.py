@@ -20,6 +20,7 @@ class Ratio:
 
     name: str = "ratio"
     title: str = "Good events"
+    unit: str = "requests"
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -33,8 +34,8 @@ class Ratio:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """Events; minutes where a query cannot be reduced to counters."""
-        return (Method.OCCURRENCES,)
+        """Events; minutes where the SLO says so, and where a query cannot be reduced to counters."""
+        return (Method.OCCURRENCES, Method.TIMESLICES)
 
     def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
         """Every series in every role that a selector gives it; twice where two selectors that are summed select it."""

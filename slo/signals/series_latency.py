@@ -30,6 +30,7 @@ class SeriesLatency:
 
     name: str = "latency"
     title: str = "Latency"
+    unit: str = "requests"
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -43,8 +44,8 @@ class SeriesLatency:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """Events."""
-        return (Method.OCCURRENCES,)
+        """Events, or minutes in which enough of them were in time."""
+        return (Method.OCCURRENCES, Method.TIMESLICES)
 
     def bind(self, slo: Slo, series: Sequence[PageSeries]) -> list[Slot]:
         """As any latency signal; the place that was scraped stands for the replica."""

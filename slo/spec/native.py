@@ -150,7 +150,7 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     max_error_ratio: Annotated[
         str | float | UnsetType,
         _about(
-            "Availability in minutes: the share of failed requests above which a minute is bad; 1% unless given.",
+            "Method timeslices: the share of bad events above which a minute is bad; availability: 1% unless given.",
             pattern=_RATIO,
         ),
     ] = UNSET

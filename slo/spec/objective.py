@@ -138,12 +138,22 @@ class Check:
         return self.one_of("edge", Edge) or Edge.BOUNDS
 
     def minutes(self, signal: Signal, method: Method | None) -> dict[str, Any]:
-        """What only minutes of availability have; nothing where it is not given."""
+        """What only minutes have; nothing where it is not given."""
         raw, found = self.raw, dict[str, Any]()
         given = [k for k in ("max_error_ratio", "scale_to_zero", "start_grace") if getattr(raw, k) is not UNSET]
-        if given and method is not None and (signal.name != "availability" or method is not Method.TIMESLICES):
-            for key in given:
-                self.fault(f"{key} is for signal availability with method timeslices: remove it", key)
+        available, sliced = signal.name == "availability", method is Method.TIMESLICES
+        for key in given:
+            if method is not None and not (sliced and (available or key == "max_error_ratio")):
+                whose = (
+                    "method timeslices" if key == "max_error_ratio" else "signal availability with method timeslices"
+                )
+                self.fault(f"{key} is for {whose}: remove it", key)
+        if sliced and not available and raw.max_error_ratio is UNSET:
+            self.fault(
+                f"minutes of signal {signal.name!r} need max_error_ratio: add the share of events that may be bad in "
+                "a good minute, like max_error_ratio: 5%"
+            )
+        if not sliced:
             return {}
         if raw.max_error_ratio is not UNSET:
             ratio = self.value("max_error_ratio", parse_ratio)

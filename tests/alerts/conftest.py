@@ -16,12 +16,18 @@ slos:
   - {name: tpot, signal: tpot, threshold: 60ms, objective: 99%, window: 28d, group_by: [model_name]}
   - {name: availability, signal: availability, objective: 99.9%, window: 30d}
   - {name: answers, signal: availability, method: occurrences, objective: 99.99%, window: 7d}
+  - {name: slow-minutes, signal: ttft, threshold: 600ms, method: timeslices, max_error_ratio: 5%, objective: 99%,
+     window: 30d}
+---
+apiVersion: gpufleet/v1
+service: chat
+slos: [{name: gpus, signal: gpu_health, objective: 99.9%, window: 30d, group_by: [node]}]
 """
 
 
 @pytest.fixture
 def slos(tmp_path: Path) -> dict[str, Slo]:
-    """One SLO of each kind, by name: exact edge, between edges and grouped, time slices, failures."""
+    """One SLO of each kind, by name: exact edge, between edges and grouped, time slices, failures, GPUs."""
     path = tmp_path / "slos.yaml"
     path.write_text(FILE)
     return {slo.name: slo for slo in load([path])}
