@@ -107,7 +107,7 @@ class StateSource:
     def _save(self) -> asyncio.Task[str]:
         """Begin to write the book as it is now; the task's result is why it could not be, empty when it was."""
         self._saved_at, self._urgent = time.monotonic(), self._book.urgent
-        content = msgspec.json.encode(self._book.kept(self._boot_id), order="deterministic")
+        content = msgspec.json.encode(self._book.kept(self._boot_id))
         return asyncio.ensure_future(asyncio.to_thread(self._write, content))
 
     def _read(self, keep: bool) -> tuple[Kept | None, str]:
