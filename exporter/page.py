@@ -8,8 +8,8 @@ next, and reading them by the grammar costs milliseconds every time. Decision: k
 fits the known layout when taking those texts off its lines leaves nothing but number characters, and when the lengths
 add up, which together prove that every line began as it had to; all of it runs in C over whole lists. A page that does
 not fit is read line by line, with a table of known line beginnings, and the grammar for the rest. Consequences: a page
-that gained a series costs one slower read; a page with timestamps or exemplars is read by the table at every turn,
-since its line ends change; the order of lines is part of the layout.
+that gained a series costs one slower read; a page with timestamps, exemplars or native histograms is read by the table
+at every turn, since its line ends change; the order of lines is part of the layout.
 
 What is refused rather than half read: a body without a newline at its end (a page that was cut short), an empty one,
 anything that is not of the grammar (HTML), text behind `# EOF`, invalid UTF-8, more bytes, lines, series or labels than
@@ -197,7 +197,11 @@ class _Learning:
         if sample is not None and NUMBER.fullmatch(value):
             number = float(value)
         else:
-            sample, number, end, plain = parse_sample(line)
+            parsed = parse_sample(line)
+            if parsed is None:  # a native histogram, which is no series
+                self._plain = False
+                return
+            sample, number, end, plain = parsed
             head = line[:end]
         first = sample not in self.values
         if first:

@@ -5,8 +5,9 @@ Imports exporter.model alone. `exporter/page.py` calls this for lines it has not
 Where the two formats or their readers differ, this follows Prometheus' own 0.0.4 lexer: blanks are spaces and tabs, in
 any number; only a newline ends a line, so a carriage return is an error; an unknown escape in a label value stays as it
 is; a label with an empty value is no label; a label named twice is an error. Timestamps and exemplars are checked and
-left out. Quoted names (Prometheus 3) are read. Values are decimal, or Inf or NaN in any case; no digits' underscores,
-no hexadecimal.
+left out. Quoted names (Prometheus 3) are read. A composite value, `{count:3,sum:4.5,schema:0,…}` as native histograms
+have it in OpenMetrics, is no number: such a line is passed over, and makes no series. Other values are decimal, or Inf
+or NaN in any case; no digits' underscores, no hexadecimal.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ _ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
 _TYPE = re.compile(r'#[ \t]+TYPE[ \t]+("[^"\\]*(?:\\.[^"\\]*)*"|[^ \t]+)[ \t]*(.*)', re.DOTALL)
 
 
+_COMPOSITE = re.compile(r"[ \t]*\{[ \t]*[a-z_]+[ \t]*:[^{}\"]*\}(?:[ \t]+[^ \t#\"]+)*[ \t]*(?:#.*)?", re.DOTALL)
+"""A composite value and whatever follows it: timestamps, exemplars. No label begins like it, since none has a colon."""
+
+
 class GrammarError(ValueError):
     """The line is not of the grammar; the message has no line number."""
 
@@ -64,8 +69,11 @@ def parse_number(text: str) -> float:
     return float(text)
 
 
-def parse_sample(line: str) -> ParsedLine:
-    """Name, labels and value of a sample line; timestamp and exemplar are checked and left out."""
+def parse_sample(line: str) -> ParsedLine | None:
+    """Name, labels and value of a sample line; None where the value is a composite one.
+
+    Timestamp and exemplar are checked and left out.
+    """
     at = _skip(line, 0)
     name = ""
     match = _NAME.match(line, at)
@@ -73,10 +81,14 @@ def parse_sample(line: str) -> ParsedLine:
         name, at = match.group(), match.end()
     labels: Labels = ()
     opening = _skip(line, at)
+    if name and _COMPOSITE.fullmatch(line, at):
+        return None
     if line[opening : opening + 1] == "{":
         name, labels, at = _labels(line, opening + 1, name)
     if not name:
         raise GrammarError(f"{_short(line)} is not a sample: it does not begin with a metric name")
+    if _COMPOSITE.fullmatch(line, at):
+        return None
     tail = _TAIL.fullmatch(line, at)
     if tail is None:
         raise GrammarError(f"{_short(name)} has no value")

@@ -31,9 +31,12 @@ def told(page: Page) -> dict[PageSample, str]:
 
 
 def told_by(families: Iterable[Metric]) -> dict[PageSample, str]:
-    return {
-        PageSample(one.name, labels_of(one.labels)): repr(float(one.value)) for each in families for one in each.samples
-    }
+    """What the reference says; of series that stand twice the first."""
+    found: dict[PageSample, str] = {}
+    for each in families:
+        for one in each.samples:
+            found.setdefault(PageSample(one.name, labels_of(one.labels)), repr(float(one.value)))
+    return found
 
 
 def told_by_reference(text: str) -> dict[PageSample, str]:
@@ -201,6 +204,42 @@ def test_of_a_series_that_stands_twice_the_first_counts_on_every_read() -> None:
         one, two, three = text.split()
         page = reader.read(f'a{{x="1",y="2"}} {one}\na{{y="2",x="1"}} {two}\nb {three}\n'.encode())
         assert page.values == expected
+
+
+NATIVE = (
+    "count:9,sum:100,schema:0,zero_threshold:0.001,zero_count:4,positive_spans:[0:2,1:2],positive_deltas:[2,1,-3,3]"
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"h {{{NATIVE}}}",
+        f'h{{a="b"}} {{{NATIVE}}}',
+        'h{a="} {count:1"} {count:1,sum:2}',
+        f'h{{a="b"}} {{{NATIVE}}} 1520879607.789',
+        f'h{{a="b"}} {{{NATIVE}}} 1.0 st@0.5 # {{trace_id="x y"}} 0.67 1.5 # {{trace_id="z"}} 1 2',
+        'h{a="b"} {count:17,sum:3.5,bucket:[0.1:8,+Inf:17]} 1.0 st@0.5',
+    ],
+)
+def test_a_native_histogram_is_passed_over_and_the_rest_of_the_page_is_read(line: str) -> None:
+    reader = PageReader()
+    for value in (1, 2):
+        page = reader.read(f'# TYPE h histogram\n{line}\nh_bucket{{le="1"}} {value}\n# TYPE g gauge\ng 5\n'.encode())
+        assert told(page) == {PageSample("h_bucket", (("le", "1"),)): f"{value}.0", PageSample("g", ()): "5.0"}
+
+
+@pytest.mark.parametrize("line", ["h {count:1", 'h {count:1} a"b', 'h{a="b"} {}', 'h{a="b"} {count:"1"}', "{count:1}"])
+def test_what_only_resembles_a_native_histogram_is_refused(line: str) -> None:
+    with pytest.raises(PageError, match=r"line 1: "):
+        read(f"{line}\n")
+
+
+def test_native_histograms_beside_classic_ones_as_the_reference_parser_reads_them() -> None:
+    classic = 'h_bucket{le="1.0"} 3\nh_bucket{le="+Inf"} 4\nh_count 4\nh_sum 5\n'
+    text = f"# TYPE h histogram\nh {{{NATIVE}}}\n{classic}# EOF\n"
+    theirs = [one for each in parse_openmetrics(text) for one in each.samples if one.native_histogram is None]
+    assert told(read(text)) == {PageSample(one.name, labels_of(one.labels)): repr(float(one.value)) for one in theirs}
 
 
 def test_a_quoted_name_is_a_name() -> None:
