@@ -6,11 +6,12 @@ once a figure, and what is missing only when that changes: most of a page is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from exporter.metrics import gpu, health, mig
-from exporter.model import Reading, SeriesTable
-from exporter.sources.figures import COMPUTED, Figure, figures_of, missing_families
+from exporter.model import Reading, Series, SeriesTable
+from exporter.sources.figures import COMPUTED, figures_of, missing_families
 from exporter.sources.nvml_process import Instance
 
 
@@ -21,9 +22,9 @@ class Lines:
         self.values: dict[str, float] = {}
         self._table = table
         self._missing: dict[str, str] = {}
-        self._readings: dict[str, tuple[Reading, ...]] = {}
+        self._readings: dict[str, list[Reading]] = {}
         self._absent: tuple[Reading, ...] | None = ()
-        self._figures: dict[str, tuple[Figure, ...]] = {}
+        self._series: dict[str, Sequence[tuple[Series, Callable[[float], float]]]] = {}
 
     def take(self, values: Mapping[str, float], missing: Mapping[str, str]) -> None:
         """Take the figures of a collection. What stands in neither mapping was not read this time, and stays."""
@@ -32,10 +33,7 @@ class Lines:
                 self._absent = None
                 self._missing.pop(key, None)
             self.values[key] = value
-            self._readings[key] = tuple(
-                Reading(self._table.get(figure.family, dict(figure.labels)), figure.convert(value))
-                for figure in self._of(key)
-            )
+            self._readings[key] = [Reading(series, convert(value)) for series, convert in self._of(key)]
         for key, reason in missing.items():
             if self._missing.get(key) != reason:
                 self._absent = None
@@ -43,16 +41,18 @@ class Lines:
                 self.values.pop(key, None)
                 self._readings.pop(key, None)
 
-    def _of(self, key: str) -> tuple[Figure, ...]:
-        found = self._figures.get(key)
+    def _of(self, key: str) -> Sequence[tuple[Series, Callable[[float], float]]]:
+        """The lines of a figure, made once."""
+        found = self._series.get(key)
         if found is None:
-            found = self._figures[key] = figures_of(key)
+            found = self._series[key] = [
+                (self._table.get(figure.family, dict(figure.labels)), figure.convert) for figure in figures_of(key)
+            ]
         return found
 
     def readings(self) -> Iterator[Reading]:
         """All of them, and for each family that none of them is of the reason."""
-        for readings in self._readings.values():
-            yield from readings
+        yield from chain.from_iterable(self._readings.values())
         for family, keys, compute in COMPUTED.values():
             value = compute(self.values) if all(key in self.values for key in keys) else None
             if value is not None:

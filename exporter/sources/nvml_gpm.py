@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from exporter.sources.nvml_values import Figures, reason_of
+from exporter.sources.nvml_values import Figures, metric_values, reason_of
 
 METRICS: Mapping[str, int] = {
     "gr_active": 1,
@@ -59,19 +59,16 @@ class Samples:
         return ""
 
     def _compute(self, older: Any, newer: Any, into: Figures) -> None:
-        asked = _request(self.nvml)
-        asked.numMetrics = len(self.keys)
+        asked = _request(self.nvml, self.keys)
         asked.sample1, asked.sample2 = older, newer
-        for place, key in enumerate(self.keys):
-            asked.metrics[place].metricId = METRICS[key]
         try:
             self.nvml.nvmlGpmMetricsGet(asked)
         except self.nvml.NVMLError as error:
             into.missing |= dict.fromkeys(self.keys, reason_of(error.value))
             return
-        for place, key in enumerate(self.keys):
-            metric = asked.metrics[place]
-            into.take_or(key, metric.nvmlReturn, float(metric.value))
+        found = metric_values(asked, type(asked).metrics.offset, len(self.keys))
+        for key, (code, value) in zip(self.keys, found, strict=True):
+            into.take_or(key, code, value)
 
     def free(self) -> None:
         """Give the samples back."""
@@ -80,13 +77,15 @@ class Samples:
             self.nvml.nvmlGpmSampleFree(sample)
 
 
-_requests: dict[int, Any] = {}
+_requests: dict[tuple[str, ...], Any] = {}
 
 
-def _request(nvml: Any) -> Any:
-    """The structure that metrics are asked with, made once: it has room for hundreds."""
-    found = _requests.get(id(nvml))
+def _request(nvml: Any, keys: tuple[str, ...]) -> Any:
+    """The structure that these metrics are asked with, made once a process: it has room for hundreds."""
+    found = _requests.get(keys)
     if found is None:
-        found = _requests[id(nvml)] = nvml.c_nvmlGpmMetricsGet_t()
-        found.version = 1
+        found = _requests[keys] = nvml.c_nvmlGpmMetricsGet_t()
+        found.version, found.numMetrics = 1, len(keys)
+        for place, key in enumerate(keys):
+            found.metrics[place].metricId = METRICS[key]
     return found

@@ -3,27 +3,37 @@
 Part of the worker process: imports the standard library and its neighbours alone, and is given the driver module.
 
 Status: stands. Context: a call may cost 0.2 ms of a core, and a GPU has some 60 calls' worth of figures. Decision:
-fields are asked for in one call a batch; what moves is read in each collection, what moves seldom every MEDIUM_SECONDS
-(dcgm-exporter's own interval), limits and the like every SLOW_SECONDS; GPUs take turns, so that no collection is long;
-what a GPU refuses is not asked again for RECHECK_SECONDS. Only what was read this time is sent: the parent keeps the
-rest. Consequences: 8 calls a GPU in a collection, about 10 on average at 5 s; a fresh worker, and a GPU that was lost
-and is back, is read whole. Times are the parent's seconds, which come with the request.
+fields are asked for in one call a batch; what moves is read in each collection, memory and profiling figures (means)
+every BRISK_SECONDS, what moves seldom every MEDIUM_SECONDS (dcgm-exporter's own interval), limits and the like every
+SLOW_SECONDS; GPUs take turns, so that no collection is long; what a GPU refuses is not asked again for
+RECHECK_SECONDS. Only what was read this time is sent: the parent keeps the rest. Consequences: 5 calls a GPU in each
+collection, 8 on average at 5 s; a fresh worker, and a GPU that was lost and is back, is read whole. Times are the
+parent's seconds, which come with the request.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from exporter.sources.nvml_calls import (
+    BRISK_SECONDS,
+    CALLS,
+    FABRIC,
+    FABRIC_DONE,
+    MEDIUM_SECONDS,
+    NOT_WITH_MIG,
+    SLOW_SECONDS,
+    FabricInfo,
+    plain,
+)
 from exporter.sources.nvml_fields import FAST, LINK_MEDIUM, LINK_SLOW, MEDIUM, SLOW, held_fields, of_links
 from exporter.sources.nvml_gpm import METRICS, Samples
-from exporter.sources.nvml_mig import MEMORY, MEMORY_V2, Instances
+from exporter.sources.nvml_mig import Instances
 from exporter.sources.nvml_usage import ProcessUse
-from exporter.sources.nvml_values import LASTING, Figures, LostError, reason_of, union_value
+from exporter.sources.nvml_values import LASTING, Figures, LostError, field_values, reason_of
 
-MEDIUM_SECONDS = 30.0
-SLOW_SECONDS = 300.0
 RECHECK_SECONDS = 300.0
 EARLY_SECONDS = 0.5
 """Collections come a little early or late; what is due within this time is read."""
@@ -31,76 +41,6 @@ TURNS = 6
 """GPUs whose turns for figures that are not read each time are spread over the time between them."""
 BATCH = 128
 """Fields in one call, fewer than any driver's own limit."""
-
-
-class Call(NamedTuple):
-    """Figures, the call that gives them unless a field did, its arguments after the handle, seconds between two.
-
-    `members` are those of the structure it returns; without them it returns a number, or a list that begins with it.
-    """
-
-    keys: tuple[str, ...]
-    function: str
-    arguments: tuple[Any, ...] = ()
-    every: float = 0.0
-    members: tuple[str, ...] = ()
-
-
-CALLS: tuple[Call, ...] = (
-    Call(("sm_clock",), "nvmlDeviceGetClockInfo", (1,)),  # NVML_CLOCK_SM
-    Call(("gpu_temp",), "nvmlDeviceGetTemperature", (0,)),  # NVML_TEMPERATURE_GPU
-    Call(("power_mw",), "nvmlDeviceGetPowerUsage"),  # where field 185, the same figure from Ampere on, is not given
-    Call(("gpu_util", "mem_util"), "nvmlDeviceGetUtilizationRates", members=("gpu", "memory")),
-    Call(tuple(MEMORY), "nvmlDeviceGetMemoryInfo", (MEMORY_V2,), members=tuple(MEMORY.values())),
-    Call(("clock_events",), "nvmlDeviceGetCurrentClocksEventReasons"),
-    Call(("mem_clock",), "nvmlDeviceGetClockInfo", (2,), MEDIUM_SECONDS),  # NVML_CLOCK_MEM
-    Call(("enc_util",), "nvmlDeviceGetEncoderUtilization", every=MEDIUM_SECONDS),
-    Call(("dec_util",), "nvmlDeviceGetDecoderUtilization", every=MEDIUM_SECONDS),
-    Call(("pstate",), "nvmlDeviceGetPerformanceState", every=MEDIUM_SECONDS),
-    Call(("fan_speed",), "nvmlDeviceGetFanSpeed", every=MEDIUM_SECONDS),
-    Call(("temp_margin",), "nvmlDeviceGetMarginTemperature", every=MEDIUM_SECONDS),
-    Call(("pcie_link_gen",), "nvmlDeviceGetCurrPcieLinkGeneration", every=MEDIUM_SECONDS),
-    Call(("pcie_link_width",), "nvmlDeviceGetCurrPcieLinkWidth", every=MEDIUM_SECONDS),
-    Call(
-        ("bar1_total", "bar1_used", "bar1_free"),
-        "nvmlDeviceGetBAR1MemoryInfo",
-        every=MEDIUM_SECONDS,
-        members=("bar1Total", "bar1Used", "bar1Free"),
-    ),
-    Call(
-        ("remap_banks_max", "remap_banks_high", "remap_banks_partial", "remap_banks_low", "remap_banks_none"),
-        "nvmlDeviceGetRowRemapperHistogram",
-        every=MEDIUM_SECONDS,
-        members=("max", "high", "partial", "low", "none"),
-    ),
-    Call(("max_sm_clock",), "nvmlDeviceGetMaxClockInfo", (1,), SLOW_SECONDS),
-    Call(("max_mem_clock",), "nvmlDeviceGetMaxClockInfo", (2,), SLOW_SECONDS),
-    Call(("app_sm_clock",), "nvmlDeviceGetApplicationsClock", (1,), SLOW_SECONDS),
-    Call(("app_mem_clock",), "nvmlDeviceGetApplicationsClock", (2,), SLOW_SECONDS),
-    Call(("shutdown_temp",), "nvmlDeviceGetTemperatureThreshold", (0,), SLOW_SECONDS),
-    Call(("slowdown_temp",), "nvmlDeviceGetTemperatureThreshold", (1,), SLOW_SECONDS),
-    Call(("mem_max_temp",), "nvmlDeviceGetTemperatureThreshold", (2,), SLOW_SECONDS),
-    Call(("gpu_max_temp",), "nvmlDeviceGetTemperatureThreshold", (3,), SLOW_SECONDS),
-    Call(("pcie_max_link_gen",), "nvmlDeviceGetMaxPcieLinkGeneration", every=SLOW_SECONDS),
-    Call(("pcie_max_link_width",), "nvmlDeviceGetMaxPcieLinkWidth", every=SLOW_SECONDS),
-)
-NOT_WITH_MIG = frozenset({"gpu_util", "enc_util", "dec_util"})
-"""First figures of calls that say nothing true of a GPU cut into instances."""
-FABRIC = ("fabric_state", "fabric_status", "fabric_clique", "fabric_health_mask")
-FABRIC_DONE = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
-
-
-class FabricInfo(ctypes.Structure):
-    """Version 2 of NVML's fabric structure. nvidia-ml-py takes the state, a byte, for four; version 1 it lays out wrongly."""
-
-    _fields_ = (
-        ("version", ctypes.c_uint32),
-        ("cluster", ctypes.c_ubyte * 16),
-        ("status", ctypes.c_uint32),
-        ("clique", ctypes.c_uint32),
-        ("state", ctypes.c_ubyte),
-        ("mask", ctypes.c_uint32),
-    )
 
 
 class Batch:
@@ -224,8 +164,8 @@ class Gpu:
             if reason:
                 figures.missing |= {key: reason for key, _ in part}
                 continue
-            for (key, _), field in zip(part, found, strict=True):
-                figures.take_or(key, field.nvmlReturn, union_value(field) if field.nvmlReturn == 0 else 0)
+            for (key, _), (code, value) in zip(part, field_values(found), strict=True):
+                figures.take_or(key, code, value)
         batch.refuse(figures.missing, now)
 
     def _read_calls(self, now: float, figures: Figures) -> None:
@@ -279,10 +219,12 @@ class Gpu:
         figures.take("vgpu_license", max(states, default=0) if found.isGridLicenseSupported else 0)
 
     def _read_gpm(self, now: float, figures: Figures) -> None:
-        """Profiling figures over the time since the last collection; none on the first, which only takes a sample."""
-        if not self._due("gpm", 0, now):
+        """Profiling figures over the time since they were last read; none on the first, which only takes a sample."""
+        if not self._due("gpm", BRISK_SECONDS, now):
             return
         reason = ""
+        if not self.samples.taken:
+            self.next["gpm"] = now
         if self.samples.pair is None:
             support, reason = self.call("nvmlGpmQueryDeviceSupport")
             if not reason and not support.isSupportedDevice:
@@ -292,10 +234,3 @@ class Gpu:
         else:
             reason = self.samples.read(lambda sample: self.call("nvmlGpmSampleGet", sample)[1], figures)
         self._refused("gpm", reason, now)
-
-
-def plain(call: Call, result: Any) -> list[float]:
-    """The numbers in what a call returned: a number, a list that begins with it, a structure."""
-    if call.members:
-        return [getattr(result, member) for member in call.members]
-    return [result[0] if isinstance(result, (tuple, list)) else result]
