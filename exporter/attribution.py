@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exporter.dcgm_figures import DcgmJoin
-from exporter.facts import DcgmFigure, EngineAt, EngineUses, Gpu, Holding, Jobs, Measured, PodFacts, UseOfGpu
+from exporter.facts import DcgmFigure, Device, EngineAt, EngineUses, Gpu, Holding, Jobs, Measured, PodFacts, UseOfGpu
 from exporter.holders import ESTIMATED, SHARED, Held, Holders, Resolver
 from exporter.metrics import gpu, llm, pod
 from exporter.model import SIMULATED_LABEL, Collected, Family, Labels, Reading, Series, labels_of
@@ -75,7 +75,8 @@ class Attribution:
         self._pods = {(fact.namespace, fact.pod): fact for fact in facts if isinstance(fact, PodFacts)}
         holdings = [fact for fact in facts if isinstance(fact, Holding)]
         jobs = [fact for fact in facts if isinstance(fact, Jobs)]
-        self._holders = self._resolver.resolve(self._gpus, holdings, jobs)
+        devices = [fact for fact in facts if isinstance(fact, Device)]
+        self._holders = self._resolver.resolve(self._gpus, holdings, jobs, devices)
         current = {self._extra(labels) for labels in self._holders.labels.values()}
         current |= {fact.labels for fact in self._pods.values()}
         self._labelled = {key: series for key, series in self._labelled.items() if key[1] in current}

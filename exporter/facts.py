@@ -55,6 +55,16 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A device of a DRA driver, and its UUID."""
+
+    driver: str
+    pool: str
+    device: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     """What the Kubernetes API says of a pod: its uid, and those of its labels that were asked for, by page name."""
 

@@ -7,7 +7,8 @@ parts, and a DRA driver names a part by its profile and place, which the driver 
 brought down to a GPU and the GPU instances that it may mean. A series names a pod only where exactly one pod holds the
 thing that the series is about: the GPU as a whole, or that one instance. Where several do, or where it cannot be told
 which instance it is, it says `sharing="shared"` and names none. Consequences: one pod of several on a GPU is never
-singled out; a DRA device of a MIG profile that the GPU has several instances of is not told apart.
+singled out; a DRA device of a MIG profile that the GPU has several instances of is told apart by its UUID alone, which
+its driver tells the API and not the kubelet.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.facts import Claim, Gpu, Holding, Jobs, Part
+from exporter.facts import Claim, Device, Gpu, Holding, Jobs, Part
 from exporter.metrics import gpu
 
 EXACT, SHARED, ESTIMATED = "exact", "shared", "estimated"
@@ -83,9 +84,16 @@ class Resolver:
     def __init__(self) -> None:
         self._unknown: set[str] = set()
 
-    def resolve(self, gpus: Mapping[str, Gpu], holdings: Iterable[Holding], jobs: Iterable[Jobs] = ()) -> Holders:
-        """All that is held of `gpus`, which are by UUID."""
-        held = list(self._held(gpus, holdings))
+    def resolve(
+        self,
+        gpus: Mapping[str, Gpu],
+        holdings: Iterable[Holding],
+        jobs: Iterable[Jobs] = (),
+        devices: Iterable[Device] = (),
+    ) -> Holders:
+        """All that is held of `gpus`, which are by UUID. `devices` are those of DRA drivers whose UUID is known."""
+        claimed = {(one.driver, one.pool, one.device): one.uuid for one in devices}
+        held = list(self._held(gpus, holdings, claimed))
         running = list(_running(gpus, jobs))
         keys = dict.fromkeys((one.uuid, "") for one in held)
         keys |= dict.fromkeys((one.uuid, instance) for one in held for instance in one.instances)
@@ -94,12 +102,16 @@ class Resolver:
         found = {key: _labels(key, held, running, gpus.get(key[0])) for key in keys}
         return Holders(held, running, {key: labels for key, labels in found.items() if labels})
 
-    def _held(self, gpus: Mapping[str, Gpu], holdings: Iterable[Holding]) -> Iterator[Held]:
+    def _held(
+        self, gpus: Mapping[str, Gpu], holdings: Iterable[Holding], claimed: Mapping[tuple[str, str, str], str]
+    ) -> Iterator[Held]:
         parts = {part.uuid: (one.uuid, part) for one in gpus.values() for part in one.parts}
         devices = {one.device: one.uuid for one in gpus.values()}
         names = {uuid.lower(): uuid for uuid in gpus}
         for one in holdings:
-            where = _where(one.device.partition("::")[0], gpus, parts, devices, names)
+            named = (one.claim.driver, one.claim.pool, one.claim.device) if one.claim else None
+            name = claimed.get(named, one.device) if named else one.device
+            where = _where(name.partition("::")[0], gpus, parts, devices, names)
             if where is not None:
                 uuid, part, instances = where
                 yield Held(uuid, one.namespace, one.pod, one.container, part, instances, one.claim)

@@ -20,6 +20,7 @@ from exporter.sources.nvml import NvmlSource
 from exporter.sources.pod_facts import PodFactsSource
 from exporter.sources.pod_usage import PodUsage
 from exporter.sources.pods import PodsSource
+from exporter.sources.resource_slices import ResourceSlices
 from exporter.sources.slurm import JobsSource
 
 
@@ -33,18 +34,27 @@ def owners(
 ) -> Iterator[Source]:
     """The sources that the settings ask for. `pods` is the kubelet's and `driver` the GPUs', where there are."""
     given = settings.pods
-    if isinstance(given, PodsSettings) and pods is not None and (given.labels or given.processes):
-        kubernetes = Kubernetes(
-            node=node, server=given.server, credentials=given.credentials, deadline_seconds=deadline_seconds
-        )
-        labels = {key: label_name(key) for key in given.labels}
-        yield PodFactsSource(kubernetes, labels=labels, holders=lambda: pods.holders)
+    if isinstance(given, PodsSettings) and pods is not None:
+        yield from _of_the_api(given, pods, node, deadline_seconds)
     if wants_usage(settings) and driver is not None:
         yield PodUsage(lambda: driver.usage)
     if settings.jobs is not None:
         yield JobsSource(Path(settings.jobs.directory))
     if settings.dcgm is not None:
         yield _dcgm(settings.dcgm, every_seconds=settings.interval_seconds, deadline_seconds=deadline_seconds)
+
+
+def _of_the_api(given: PodsSettings, pods: PodsSource, node: str, deadline_seconds: float) -> Iterator[Source]:
+    def kubernetes() -> Kubernetes:
+        return Kubernetes(
+            node=node, server=given.server, credentials=given.credentials, deadline_seconds=deadline_seconds
+        )
+
+    if given.labels or given.processes:
+        labels = {key: label_name(key) for key in given.labels}
+        yield PodFactsSource(kubernetes(), labels=labels, holders=lambda: pods.holders)
+    if given.slices:
+        yield ResourceSlices(kubernetes(), node=node, wanted=lambda: pods.claimed)
 
 
 def _dcgm(given: DcgmSettings, *, every_seconds: float, deadline_seconds: float) -> Source:

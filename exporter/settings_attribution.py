@@ -111,8 +111,8 @@ def _of_pods(pods: PodsSettings, labels: Mapping[str, str]) -> Iterator[tuple[st
         seen[name] = key
     if problem := server_problem(pods.server):
         yield "server", problem
-    if pods.server and not pods.labels and not pods.processes:
-        yield "server", "nothing is asked of the API; add labels or processes, or leave server out"
+    if pods.server and not (pods.labels or pods.processes or pods.slices):
+        yield "server", "nothing is asked of the API; add labels, processes or slices, or leave server out"
 
 
 def _of_dcgm(dcgm: DcgmSettings) -> Iterator[tuple[str, str]]:

@@ -23,14 +23,16 @@ _PORTS = range(1, 65536)
 class PodsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the kubelet tells which pod has which GPU, and under which resource names, as shell patterns.
 
-    `labels` are keys of pods' labels to show, `processes` asks what each pod takes of a GPU that several share; both
-    need the API, whose `server` and `credentials` are as every pod has them unless given.
+    `labels` are keys of pods' labels to show, `processes` asks what each pod takes of a GPU that several share,
+    `slices` for the UUIDs of a DRA driver's devices; all need the API, whose `server` and `credentials` are as every
+    pod has them unless given.
     """
 
     socket: str = SOCKET
     resources: tuple[str, ...] = RESOURCES
     labels: tuple[str, ...] = ()
     processes: bool = False
+    slices: bool = False
     server: str = ""
     credentials: str = CREDENTIALS
 

@@ -40,11 +40,12 @@ _log = logging.getLogger(__name__)
 
 
 class KubernetesError(Exception):
-    """The API gave no list. The text is a reason of few words, `detail` is for the log."""
+    """The API gave no list. The text is a reason of few words, `detail` is for the log; `status` where it answered."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", *, status: int = 0) -> None:
         super().__init__(reason)
         self.detail = detail
+        self.status = status
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -199,15 +200,23 @@ class Kubernetes:
 
     async def pods(self) -> list[Pod]:
         """The pods of this node that the rule's label selector takes. Raises KubernetesError."""
+        body = await self.get("/api/v1/pods", self._query)
+        try:
+            return msgspec.json.decode(body, type=_PodList).items
+        except msgspec.MsgspecError as error:
+            raise KubernetesError("the Kubernetes API's answer is no list of pods", str(error)) from None
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """What the API has at `path`. Raises KubernetesError."""
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        url = f"{_server(self._server)}/api/v1/pods"
+        url = f"{_server(self._server)}{path}"
         try:
             async with (
                 asyncio.timeout(self._deadline),
                 self._session.get(
                     url,
-                    params=self._query,
+                    params=query,
                     allow_redirects=False,
                     headers={"Accept": "application/json", **self._access.headers()},
                     ssl=self._access.context() if url.startswith("https:") else True,
@@ -215,22 +224,21 @@ class Kubernetes:
             ):
                 if response.status != 200:
                     reason = _WORDS.get(response.status, "the Kubernetes API answered {}").format(response.status)
-                    raise KubernetesError(reason, (await response.content.read(500)).decode(errors="replace"))
+                    detail = (await response.content.read(500)).decode(errors="replace")
+                    raise KubernetesError(reason, detail, status=response.status)
                 body = bytearray()
                 async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > LARGEST_ANSWER:
                         response.close()
                         raise KubernetesError("the Kubernetes API's answer is too large")
-            return msgspec.json.decode(bytes(body), type=_PodList).items
+            return bytes(body)
         except TimeoutError:
             raise KubernetesError("the Kubernetes API did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise KubernetesError("the Kubernetes API's certificate is not trusted", failures.detail(error)) from None
         except aiohttp.ClientError as error:
             raise KubernetesError("no connection to the Kubernetes API", failures.detail(error)) from None
-        except msgspec.MsgspecError as error:
-            raise KubernetesError("the Kubernetes API's answer is no list of pods", str(error)) from None
         except (OSError, ValueError) as error:
             raise KubernetesError("no credentials for the Kubernetes API", str(error)) from None
 
@@ -252,5 +260,5 @@ def _server(given: str, environment: Mapping[str, str] = os.environ) -> str:
 
 _WORDS = {
     401: "the Kubernetes API does not know the agent's token (401)",
-    403: "the agent's service account may not list pods (403)",
+    403: "the agent's service account may not list this (403)",
 }

@@ -72,6 +72,12 @@ class PodsSource:
         """Namespace and name of each pod that held a GPU at the last answer."""
         return frozenset((one.namespace, one.pod) for one in self._answer[1])
 
+    @property
+    def claimed(self) -> frozenset[tuple[str, str, str]]:
+        """Driver, pool and name of each device that was held through a claim at the last answer."""
+        claims = (one.claim for one in self._answer[1])
+        return frozenset((one.driver, one.pool, one.device) for one in claims if one is not None)
+
     async def collect(self) -> Collected:
         """Ask once."""
         started = self._clock()

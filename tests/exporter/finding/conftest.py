@@ -136,6 +136,8 @@ class Api:
         self.status = 200
         self.slow = threading.Event()
         self.body: bytes | None = None
+        self.slices: dict[str, dict[str, Any]] = {}
+        """Version of the API → its list of ResourceSlices."""
         self.queries: list[dict[str, str]] = []
         self.credentials = folder
         self.write_token("first")
@@ -192,6 +194,7 @@ class Api:
     async def _start(self) -> int:
         app = web.Application()
         app.router.add_get("/api/v1/pods", self._list)
+        app.router.add_get("/apis/resource.k8s.io/{version}/resourceslices", self._list)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
@@ -207,6 +210,9 @@ class Api:
             return web.json_response({"kind": "Status", "code": self.status}, status=self.status)
         if self.body is not None:
             return web.Response(body=self.body)
+        if "version" in request.match_info:
+            found = self.slices.get(request.match_info["version"])
+            return web.json_response(found or {"kind": "Status", "code": 404}, status=200 if found else 404)
         node = request.query["fieldSelector"].removeprefix("spec.nodeName=")
         wanted = dict(pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair)
         items = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.attribution import Attribution
-from exporter.facts import Claim, EngineAt, EngineUses, Gpu, Holding, Jobs, Part, PodFacts, Use, UseOfGpu
+from exporter.facts import Claim, Device, EngineAt, EngineUses, Gpu, Holding, Jobs, Part, PodFacts, Use, UseOfGpu
 from exporter.metrics import gpu, llm, pod
 from exporter.model import Collected, Health, Reading, Series, labels_of
 
@@ -111,6 +111,16 @@ def test_of_two_instances_of_a_profile_a_dra_name_does_not_tell_which() -> None:
     gpus = (Gpu(A, "0", "nvidia3", parts=alike),)
     assert instance_labels(held("gpu-3-mig-1g10gb-19-0"), gpus=gpus) == {"3": SHARED, "4": SHARED}
     assert pods_of(held("gpu-3-mig-1g10gb-19-0"), gpus=gpus) == {(A, "0", "p1", "main", "shared")}
+
+
+def test_a_dra_device_whose_uuid_the_api_knows_is_told_from_its_like() -> None:
+    alike = tuple(Part(one.uuid, one.instance, "1g.10gb") for one in PARTS)
+    gpus = (Gpu(A, "0", "nvidia3", parts=alike),)
+    name = "gpu-3-mig-1g10gb-19-4"
+    holding = Holding(name, "team", "p1", "main", Claim("c", "team", "gpu.nvidia.com", "n1", name))
+    known = Device("gpu.nvidia.com", "n1", name, "MIG-dddddddd")
+    elsewhere = Device("gpu.nvidia.com", "n2", name, MIG)
+    assert instance_labels(holding, elsewhere, known, gpus=gpus) == {"3": {}, "4": MINE}
 
 
 def test_a_dra_profile_with_media_engines_is_told_by_its_name() -> None:

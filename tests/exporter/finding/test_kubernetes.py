@@ -179,7 +179,7 @@ def test_a_rotated_token_is_read_anew(api: Any, finding: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (403, "the agent's service account may not list pods (403)"),
+        (403, "the agent's service account may not list this (403)"),
         (500, "the Kubernetes API answered 500"),
         (302, "the Kubernetes API answered 302"),
         (0, "the Kubernetes API did not answer in time"),

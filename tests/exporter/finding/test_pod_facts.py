@@ -10,8 +10,9 @@ import pytest
 
 from exporter.facts import PodFacts
 from exporter.model import Collected
+from exporter.sources.asking import KEPT_SECONDS, LOOK_AGAIN_SECONDS, RETRY_SECONDS
 from exporter.sources.kubernetes import Kubernetes
-from exporter.sources.pod_facts import KEPT_SECONDS, LOOK_AGAIN_SECONDS, RETRY_SECONDS, PodFactsSource
+from exporter.sources.pod_facts import PodFactsSource
 
 LABELS = {"team": "team", "app.kubernetes.io/name": "app_kubernetes_io_name"}
 
@@ -82,7 +83,7 @@ def test_while_the_api_is_away_labels_stand_for_a_while(watched: Watched) -> Non
     watched.api.status = 403
     watched.now = LOOK_AGAIN_SECONDS
     got = watched.ask()
-    assert (got.facts, got.health.reason) == ((before,), "the agent's service account may not list pods (403)")
+    assert (got.facts, got.health.reason) == ((before,), "the agent's service account may not list this (403)")
     watched.holders = {("team", "new")}
     asked = len(watched.api.queries)
     watched.ask()
