@@ -39,7 +39,7 @@ _INSTEAD = {
     "DCGM_EXP_CLOCK_EVENTS_COUNT": gpu.CLOCK_EVENTS.name,
     "DCGM_EXP_GPU_HEALTH_STATUS": health.HEALTH.name,
 }
-"""What dcgm-exporter makes itself under a name that is not used here, and what says the same."""
+"""What dcgm-exporter makes itself under a name that is not used here, and what comes next to it."""
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,9 +86,9 @@ def read_counters(path: Path) -> Counters:
 
 
 def instead(field: str) -> str:
-    """A hint, from a semicolon on, at what says the same as a field that is not given here; empty where none does."""
+    """A hint, from a semicolon on, at what comes next to a field that is not given here; empty where nothing does."""
     if field in _INSTEAD:
-        return f"; {_INSTEAD[field]} says the same"
+        return f"; see {_INSTEAD[field]} instead"
     near = difflib.get_close_matches(field, [name for name in FAMILY_OF if name.startswith(_DCGM)], 1, 0.9)
     return f"; was {near[0]} meant?" if near else ""
 

