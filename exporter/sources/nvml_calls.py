@@ -1,4 +1,4 @@
-"""Which of NVML's calls give figures, and how often each is made. Part of the worker process: standard library alone."""
+"""Which of NVML's calls give figures, and how often each is made. Part of the worker process."""
 
 from __future__ import annotations
 
