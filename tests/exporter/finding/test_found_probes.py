@@ -1,4 +1,4 @@
-"""Engines that are found are probed as those that are given: by their kind and pod, once at a time, as long as they are.
+"""Engines that are found are probed as those that are given: by kind and pod, once at a time, while they are there.
 
 The engine here is a page and an OpenAI API at one address; which page it has a test chooses.
 """
@@ -6,6 +6,7 @@ The engine here is a page and an OpenAI API at one address; which page it has a 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,9 @@ from exporter.sources.probing import Probing
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 OFTEN = ProbeSettings(interval_seconds=1.0, max_tokens=2)
-ANSWER = b'data: {"choices":[{"text":"a"}]}\n\ndata: {"choices":[{"text":"b","finish_reason":"length"}]}\n\ndata: [DONE]\n\n'
+ANSWER = (
+    b'data: {"choices":[{"text":"a"}]}\n\ndata: {"choices":[{"text":"b","finish_reason":"length"}]}\n\ndata: [DONE]\n\n'
+)
 OTHER = "triton-vllm-from-source"
 """Its page has a port of its own, where nobody answers completions."""
 
@@ -39,6 +42,7 @@ class Engine:
 
     page: str = "vllm-0.32.0"
     asked: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -52,6 +56,7 @@ class Engine:
 
     async def completions(self, request: web.Request) -> web.Response:
         self.asked.append((await request.json())["model"])
+        self.tokens.add(request.headers.get("Authorization", ""))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -62,7 +67,9 @@ class Engine:
 
 
 @asynccontextmanager
-async def serving(*, answers: bool = True, **options: Any) -> AsyncIterator[Engine]:
+async def serving(
+    *, answers: bool = True, context: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[Engine]:
     engine = Engine(**options)
     if answers:
         engine.hold.set()
@@ -72,7 +79,7 @@ async def serving(*, answers: bool = True, **options: Any) -> AsyncIterator[Engi
     app.router.add_post("/v1/completions", engine.completions)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     engine.port = runner.addresses[0][1]
     try:
         yield engine
@@ -92,7 +99,7 @@ async def running(**settings: Any) -> AsyncIterator[Agent]:
 
 async def until(ready: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
-        while not ready():
+        while not ready():  # noqa: ASYNC110  the agent has no event for it
             await asyncio.sleep(0.02)
 
 
@@ -138,6 +145,28 @@ def test_an_engine_in_a_pod_is_probed_with_its_pods_name_until_the_pod_is_gone(a
                 asked = len(engine.asked)
                 await until(fresh(agent))
                 assert len(engine.asked) == asked, "a pod that is gone is asked no more"
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_in_a_pod_is_probed_over_tls_by_its_certificates_name_and_with_the_probes_own_token(
+    api: Any, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    names: set[str | None] = set()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.sni_callback = lambda _socket, name, _context: names.add(name)  # type: ignore[assignment]  # it may return None
+    (token := tmp_path / "token").write_text("sesame")
+
+    async def scenario() -> None:
+        async with serving(context=context) as engine:
+            api.add("a", ip="127.0.0.1", annotations={"gpufleet.io/engine-port": str(engine.port)})
+            rule = {"scheme": "https", "ca_file": str(certificate[0]), "server_name": "engine.test"}
+            kubernetes = KubernetesSettings(server=api.url, credentials=str(api.credentials), **rule)  # type: ignore[arg-type]  # all are strings
+            often = ProbeSettings(interval_seconds=1.0, token_file=str(token))
+            async with running(discovery=DiscoverySettings(kubernetes=kubernetes, probe=often)) as agent:
+                await until(lambda: labels(agent, probe.REQUESTS, pod="a", result="ok"))
+            assert (names, engine.tokens) == ({"engine.test"}, {"Bearer sesame"})
 
     asyncio.run(scenario())
 
