@@ -37,6 +37,11 @@ install() { # PACKAGE COMMAND: install with apt where this is root
 
 missing prometheus promtool && unpack prometheus
 missing prometheus-alertmanager amtool && unpack prometheus-alertmanager
+# Debian's Alertmanager has its own templates read from a fixed place, and does not start without them.
+templates=usr/share/prometheus
+if [ "$(id -u)" = 0 ] && [ -d "$dir/$templates" ] && [ ! -e "/$templates" ]; then
+  ln -s "$(realpath "$dir")/$templates" "/$templates"
+fi
 install chromium chromium
 install openssl openssl
 install gcc cc
