@@ -459,6 +459,7 @@ def test_the_agent_sends_what_it_collects_and_says_so_on_its_page():
                 listen="127.0.0.1:0",
                 gpu="none",
                 interval_seconds=0.5,
+                labels={"zone": "eu-1a"},
                 otlp=OtlpSettings(endpoint=receiver.url, interval_seconds=1.0),
             )
             whole_agent = Agent(settings)
@@ -474,6 +475,8 @@ def test_the_agent_sends_what_it_collects_and_says_so_on_its_page():
             finally:
                 await whole_agent.stop()
         assert points(receiver.requests[0], "gpufleet_build_info")
+        resource = attributes(receiver.requests[0].resource_metrics[0].resource)
+        assert (resource["zone"], resource["host.name"]) == ("eu-1a", "n1")
 
     asyncio.run(whole())
 
