@@ -1,6 +1,7 @@
 """Output profiles and the choice of families: what the page shows, under which names, in which units."""
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -195,3 +196,29 @@ def test_a_pattern_that_fits_nothing_is_told_with_its_line(text: str, line: int,
         load(path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
     assert told in str(caught.value)
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.text(max_size=30),
+        st.tuples(
+            st.sampled_from(["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_NONE", "dcgm_x", "#", ""]),
+            st.sampled_from(["gauge", " label", "x", '"']),
+            st.text(max_size=10),
+        ).map(",".join),
+    ),
+    max_size=6,
+)
+
+
+@given(ROWS)
+def test_any_counters_file_is_read_or_told(rows: list[str]):
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogatepass", suffix=".csv") as file:
+        file.write("\n".join(rows))
+        file.flush()
+        try:
+            counters = read_counters(Path(file.name))
+        except InputError as error:
+            assert str(error).startswith(file.name)
+        else:
+            assert counters.families == {gpu.GPU_TEMP.name}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from exporter import settings_environment
@@ -95,3 +96,9 @@ def test_every_scalar_setting_has_a_variable_of_its_own():
     assert len(names) == len(set(names))
     assert {"GPUFLEET_NODE", "GPUFLEET_LISTEN", "GPUFLEET_WEB_CONFIG", "GPUFLEET_OTLP_CA_FILE"} <= set(names)
     assert not [name for name in names if name.startswith(("GPUFLEET_ENGINES", "GPUFLEET_SIMULATION"))]
+
+
+def test_the_readme_lists_every_setting_and_nothing_else():
+    section = README.read_text().split("## Settings\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(listed) == sorted(field.encode_name for field in msgspec.structs.fields(Settings))
