@@ -119,13 +119,16 @@ class GpuReadings:
             yield Reading(self._series(gpu.CLOCK_EVENTS, {"clock_event": cause}), counts.clock_events[cause])
         self._held = held
 
-    def silent(self, reason: str, now: float) -> Iterator[Reading]:
-        """Readings of a collection in which the GPU gave none: `reason` is timeout, lost, released or error."""
+    def silent(self, reason: str, now: float, *, blamed: bool = True) -> Iterator[Reading]:
+        """Readings of a collection in which the GPU gave none: `reason` is timeout, lost, released or error.
+
+        Without `blamed` it is another one that hung, before this one's turn came: nothing is known of this one.
+        """
         self._forget()
         decided = {
             "timeout": {checks.DRIVER_UNRESPONSIVE: False},
             "lost": {checks.DRIVER_UNRESPONSIVE: True, checks.LOST: False},
-        }.get(reason, {})
+        }.get(reason if blamed else "", {})
         yield from self._verdicts(decided, asked=False)
         for name in FAMILIES:
             yield self._missing(name, reason)

@@ -19,19 +19,14 @@ from exporter.gpu_book import GpuBook
 from exporter.metrics import gpu, health
 from exporter.model import SIMULATED_LABEL, Collected, Health, Reading, SeriesTable
 from exporter.sources import pci
-from exporter.sources.backoff import Backoff
 from exporter.sources.gpu_readings import GpuReadings
 from exporter.sources.nvml_process import Answer, DriverProcess, Frame
 from exporter.sources.roster import Roster
+from exporter.sources.trouble import Trouble
 from exporter.sources.xid_readings import meanings
 
 NVML = "pynvml"
 SIMULATED = "exporter.simulation.driver"
-_DRIVER = "driver"
-_EVENTS = "events"
-_UNSEEN = "unseen"
-_SEARCH_SECONDS = (60.0, 3600.0)
-"""First and longest wait between two searches for GPUs that the bus shows and the driver does not."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +56,7 @@ class NvmlSource:
         self._node = node
         self._simulated = driver == SIMULATED
         self._process = DriverProcess(driver, deadline_seconds=deadline_seconds, environment=environment)
-        self._backoff = Backoff(*retry_seconds)
-        self._search = Backoff(*_SEARCH_SECONDS)
+        self._trouble = Trouble(self._process.give_up, retry_seconds)
         self._roster = roster or Roster(pci.gpus)
         self._book = book or GpuBook()
         self._who = who or usage
@@ -71,12 +65,8 @@ class NvmlSource:
         self._processes: dict[int, tuple[str, ...]] = {}
         self._released_until: float | None = None
         self._asking = asyncio.Lock()
-        self._count = 0
         self._driver = Frame("hello")
-        self._with_events = True
-        self._last: Answer | None = None
         self._gpus: dict[str, GpuReadings] = {}
-        self._by_index: dict[int, str] = {}
         self._clock = clock
         self._node_series = SeriesTable({"node": node, **({SIMULATED_LABEL: "true"} if self._simulated else {})})
 
@@ -120,7 +110,7 @@ class NvmlSource:
     def take(self) -> None:
         """Read the driver again from the next collection on, even one that failed a moment ago."""
         self._released_until = None
-        self._backoff.mended(_DRIVER)
+        self._trouble.forgive()
 
     async def collect(self) -> Collected:
         """Ask the worker once. Readings of the GPUs that answered are given even when another one hung."""
@@ -134,22 +124,19 @@ class NvmlSource:
         return Collected(readings, Health(self.name, up, self._clock() - started, "" if up else answer.reason), facts)
 
     async def _ask(self, now: float) -> Answer:
-        self._usage = {} if self.released or self._backoff.blocked(_DRIVER, now) else self._usage
+        standing = self._trouble.standing(now)
+        self._usage = {} if self.released or standing is not None else self._usage
         if self.released:
             stuck = f"; {self.abandoned} processes are stuck in it" if self.abandoned else ""
             return Answer("released", [], f"released{stuck}")
         if self._released_until is not None:
             self.take()
-        if self._last is not None and self._backoff.blocked(_DRIVER, now):
-            return Answer(self._last.outcome, [], self._last.reason)
-        skip = {index for index in range(self._count) if self._backoff.blocked(_gpu_at(index), now)}
-        events = not self._backoff.blocked(_EVENTS, now)
-        if events and not self._with_events:
-            self._process.give_up()  # it did not register its GPUs for events: a fresh one does
-        self._with_events = events
+            standing = None
+        if standing is not None:
+            return standing
+        skip, events = self._trouble.skip(now), self._trouble.events(now)
         answer = await self._process.ask(skip=skip, events=events, now=now, who=self._who, usage=self._with_usage)
         self._learn(answer)
-        self._last = answer
         return answer
 
     def _learn_xids(self, frames: Sequence[Frame]) -> None:
@@ -161,15 +148,13 @@ class NvmlSource:
 
     def _learn(self, answer: Answer) -> None:
         """Take identities, XIDs and back-offs from an answer."""
-        now = self._clock()
+        self._trouble.learn(answer, self._clock())
         users: dict[int, list[str]] = {}
         self._usage = {}
         for frame in answer.frames:
             if frame.t == "hello":
-                self._count, self._driver = frame.count, frame
+                self._driver = frame
             elif frame.t == "gpu":
-                self._by_index = {at: pci for at, pci in self._by_index.items() if pci != frame.pci}
-                self._by_index[frame.index] = frame.pci
                 self._gpu(frame.pci).name(
                     index=frame.index,
                     uuid=frame.uuid,
@@ -179,20 +164,9 @@ class NvmlSource:
                     events=frame.events,
                 )
             elif frame.t == "figures":
-                self._backoff.mended(_gpu_at(frame.index))
                 self._learn_who(frame, users)
-            elif frame.t == "end":
-                self._learn_end(frame, now)
         self._learn_xids(answer.frames)
         self._processes = {pid: tuple(uuids) for pid, uuids in users.items()}
-        if answer.outcome == "hung" and answer.stuck is not None:
-            stuck = _gpu_at(answer.stuck.index)
-            answer.reason += f": {self._by_index.get(answer.stuck.index, stuck)}"
-            self._backoff.failed(stuck, now)
-        elif answer.outcome in ("hung", "failed", "ended"):
-            self._backoff.failed(_DRIVER, now)
-        elif answer.outcome == "done":
-            self._backoff.mended(_DRIVER)
 
     def _learn_who(self, figures: Frame, users: dict[int, list[str]]) -> None:
         """Add a GPU to the processes that are on it."""
@@ -207,15 +181,6 @@ class NvmlSource:
                 pid: Use(used, None if busy is None else busy.get(pid, 0.0) / 100) for pid, used in figures.used.items()
             }
 
-    def _learn_end(self, end: Frame, now: float) -> None:
-        if end.overdue:
-            self._backoff.failed(_EVENTS, now)
-            self._process.give_up()
-        elif end.waited:
-            self._backoff.mended(_EVENTS)
-        if end.changed:
-            self._process.give_up()  # a fresh one finds out which GPUs there are now
-
     def _compose(self, answer: Answer) -> Iterator[Reading]:
         """The page's readings of this collection."""
         now = self._clock()
@@ -224,21 +189,22 @@ class NvmlSource:
             self._book.forget(address)
         figures = [frame for frame in answer.frames if frame.t == "figures"]
         answered = {frame.pci: frame for frame in figures if frame.pci and frame.values and not frame.lost}
-        lost = {frame.pci or self._by_index.get(frame.index, "") for frame in figures if frame.lost}
-        events_hang = self._backoff.failing(_EVENTS)
+        lost = {frame.pci or self._trouble.address(frame.index) for frame in figures if frame.lost}
         for address, frame in answered.items():
-            yield from self._gpu(address).answered(frame, now, responsive=not events_hang)
+            yield from self._gpu(address).answered(frame, now, responsive=not self._trouble.events_hang)
         known = {*self._gpus, *self._roster.on_bus, *self._book.addresses}
         if self._roster.complete(len(answered)):
             known &= {*answered, *self._roster.on_bus}
         for address in sorted(known):
             if address not in answered:
-                yield from self._gpu(address).silent(self._silence(address, answer, lost), now)
-        count = self._roster.count(known, self._count)
+                reason = self._silence(address, answer, lost)
+                blamed = answer.outcome != "hung" or answer.stuck is None or self._trouble.hangs(address)
+                yield from self._gpu(address).silent(reason, now, blamed=blamed)
+        count = self._roster.count(known, self._trouble.count)
         yield Reading(self._node_series.get(health.EXPECTED, {}), count)
         if answer.outcome != "released":  # nobody looked, which is not the same as none being there
             yield Reading(self._node_series.get(health.SEEN, {}), len(answered))
-            self._look_again(answer, bool(lost), len(answered) < count, now)
+            self._trouble.look_again(answer, lost=bool(lost), unseen=len(answered) < count, now=now)
         if answered:
             versions = {"driver_version": self._driver.driver, "nvml_version": self._driver.nvml}
             yield Reading(self._node_series.get(gpu.DRIVER_INFO, {**versions, "cuda_version": self._driver.cuda}), 1)
@@ -249,32 +215,13 @@ class NvmlSource:
         """Why the GPU at `address` gave nothing: released, timeout, lost or error."""
         if answer.outcome == "released":
             return "released"
-        if answer.outcome in ("hung", "waiting") or self._hangs(address):
+        if answer.outcome in ("hung", "waiting") or self._trouble.hangs(address):
             return "timeout"
         if any(frame.pci == address and frame.t == "figures" and not frame.lost for frame in answer.frames):
             return "error"  # it answered, and every figure was refused
         if address in lost or (answer.outcome == "done" and ("" in lost or self._gpu(address).named)):
             return "lost"
         return "error"
-
-    def _hangs(self, address: str) -> bool:
-        """Whether this GPU hung when last read. One that was never named may be any that hung before it had a name."""
-        failing = {index for index in range(self._count) if self._backoff.failing(_gpu_at(index))}
-        named = {index for index, known in self._by_index.items() if known == address}
-        return bool(failing & named if named else failing - set(self._by_index))
-
-    def _look_again(self, answer: Answer, lost: bool, unseen: bool, now: float) -> None:
-        """Only a fresh worker finds a GPU that was reset or added: start one now and then while one is missing.
-
-        Often for a GPU that was lost; rarely for one that only the bus has ever shown: it may not be ours to see.
-        """
-        for missing, backoff in ((lost, self._backoff), (unseen, self._search)):
-            if not missing:
-                backoff.mended(_UNSEEN)
-            elif answer.outcome == "done" and not backoff.blocked(_UNSEEN, now):
-                if backoff.failing(_UNSEEN):
-                    self._process.give_up()
-                backoff.failed(_UNSEEN, now)
 
     def _gpu(self, address: str) -> GpuReadings:
         found = self._gpus.get(address)
@@ -283,8 +230,3 @@ class NvmlSource:
                 address, node=self._node, simulated=self._simulated, book=self._book
             )
         return found
-
-
-def _gpu_at(index: int) -> str:
-    """The driver's own name for a GPU, which stands before it has told its address."""
-    return f"GPU {index}"

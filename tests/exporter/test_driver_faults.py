@@ -124,6 +124,23 @@ def test_a_gpu_that_hangs_in_any_call_costs_one_collection_and_comes_back(
     ran(source, body)
 
 
+def test_gpus_after_the_one_that_hangs_are_not_blamed_for_it(stub_driver: StubDriver, until: Any):
+    source = stub_driver.source(deadline_seconds=1.0)
+
+    async def body() -> None:
+        await until(source, up)
+        stub_driver.hang("nvmlDeviceGetFieldValues", gpu=0)
+        page = await until(source, down)
+        assert unresponsive(GPU0)(page, None)
+        assert page.all(health.HEALTH.name, pci_bus_id=GPU1) == [], "its turn never came"
+        assert page.one(health.READING_MISSING.name, family=gpu.GPU_TEMP.name, gpu="1", reason="timeout") == 1
+        page = await until(source, up)
+        assert unresponsive(GPU0)(page, None)
+        assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU1) == 45
+
+    ran(source, body)
+
+
 def test_a_wait_for_events_that_hangs_is_named_while_figures_flow_and_xids_are_told_again_after(
     stub_driver: StubDriver, until: Any
 ):
