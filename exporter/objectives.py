@@ -4,6 +4,9 @@ Imports exporter.metrics and exporter.model. The agent knows nothing of SLO file
 threshold in its settings, rendered there by `gpufleet`. What a probe sees and what spans tell are never mixed: a probe
 counts `probe_…` signals, traces count the others.
 
+An objective with `weight: tokens` counts what its requests processed, prompt and answer, in place of the requests: a
+long one weighs more, and one that failed without an answer still weighs its prompt.
+
 An event is good when the request went well and took at most the threshold. One that failed is bad. One that went well
 but of which the figure is not known (the TPOT of a one-token answer) is no event of that signal. Which failures are
 events of a latency signal is for the source to say: what it does not hand in is not counted.
@@ -12,7 +15,7 @@ events of a latency signal is for the source to say: what it does not hand in is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -39,6 +42,8 @@ class Request(NamedTuple):
     ttft_seconds: float | None
     tpot_seconds: float | None
     prompt_tokens: float
+    tokens: float = 0.0
+    """Of prompt and answer together."""
 
 
 class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +59,7 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ttft_seconds: float | None = msgspec.field(default=None, name="ttft")
     tpot_seconds: float | None = msgspec.field(default=None, name="tpot")
     per_1k_prompt_tokens_seconds: float = msgspec.field(default=0.0, name="per_1k_prompt_tokens")
+    weight: Literal["requests", "tokens"] = "requests"
 
     def allowed(self, bound_seconds: float, prompt_tokens: float) -> float:
         """A bound on TTFT for a prompt of this length, in seconds."""
@@ -83,10 +89,12 @@ class Objectives:
     def __init__(self, objectives: Sequence[Objective], signals: Collection[str], labels: Mapping[str, str]) -> None:
         self._objectives = tuple(one for one in objectives if one.signal in signals)
         self._table = SeriesTable(labels)
-        self._counts = {(one.id, result): 0 for one in self._objectives for result in ("good", "bad")}
+        self._counts = {(one.id, result): 0.0 for one in self._objectives for result in ("good", "bad")}
 
-    def count(self, signal: str, value_seconds: float | None, ok: bool, prompt_tokens: float = 0) -> None:
-        """One request: a latency in seconds, None where there is none to tell; whether it went well."""
+    def count(
+        self, signal: str, value_seconds: float | None, ok: bool, prompt_tokens: float = 0, tokens: float = 0
+    ) -> None:
+        """One request: a latency in seconds, None where there is none to tell; whether it went well; its tokens."""
         for one in self._objectives:
             if one.signal != signal:
                 continue
@@ -96,18 +104,21 @@ class Objectives:
                 continue
             else:
                 good = value_seconds <= one.allowed(one.threshold_seconds, prompt_tokens)
-            self._counts[one.id, "good" if good else "bad"] += 1
+            self._add(one, good, tokens)
 
     def count_goodput(self, request: Request) -> None:
         """One request for the goodput objectives."""
         for one in self._objectives:
             if one.signal == GOODPUT:
-                self._counts[one.id, "good" if one.holds(request) else "bad"] += 1
+                self._add(one, one.holds(request), request.tokens)
+
+    def _add(self, one: Objective, good: bool, tokens: float) -> None:
+        self._counts[one.id, "good" if good else "bad"] += tokens if one.weight == "tokens" else 1
 
     def readings(self) -> list[Reading]:
         """The counts so far."""
         return [
-            Reading(self._table.get(REQUEST_OBJECTIVE, {"objective": id_, RESULT_LABEL: result}), float(count))
+            Reading(self._table.get(REQUEST_OBJECTIVE, {"objective": id_, RESULT_LABEL: result}), count)
             for (id_, result), count in self._counts.items()
         ]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from exporter.objectives import GOODPUT, GROWING, PROBE_TTFT, SIGNALS, WITHOUT_THRESHOLD, Objective
+from exporter.objectives import GOODPUT, GROWING, PROBE_TTFT, SIGNALS, TRACE_SIGNALS, WITHOUT_THRESHOLD, Objective
 
 SHORTEST_INTERVAL_SECONDS, LONGEST_TIMEOUT_SECONDS = 1.0, 300.0
 MOST_TOKENS = 256
@@ -69,6 +69,8 @@ def _of_objective(one: Objective, seen: set[str], probes: Iterable[ProbeSettings
         return
     if one.per_1k_prompt_tokens_seconds and one.signal not in GROWING:
         yield "per_1k_prompt_tokens", f"signal {one.signal} does not grow with the prompt; remove it"
+    if one.weight == "tokens" and one.signal not in TRACE_SIGNALS:
+        yield "weight", f"a probe's tokens say nothing of signal {one.signal}; remove it"
     for key, bound in (("ttft", one.ttft_seconds), ("tpot", one.tpot_seconds)):
         if one.signal == GOODPUT and not (bound or 0) > 0:
             yield key, f"signal {one.signal} needs a {key} above 0; write one as in {key}: 500ms"

@@ -1,6 +1,6 @@
 """SLOs → objectives of the agent's settings: what an agent needs to count single requests exactly.
 
-Wires slo and exporter together. An objective has the id of its SLO and the same threshold. The agent
+Wires slo and exporter together. An objective has the id of its SLO and the same threshold and weight. The agent
 counts it for every replica; which of them the SLO means, its selector says to whoever reads the counts.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from exporter.objectives import PROBE_TTFT, SIGNALS, TPOT, TTFT, Objective
 from exporter.settings_probe import LONGEST_TIMEOUT_SECONDS, ProbeSettings
-from slo.model import Slo
+from slo.model import Slo, Weight
 from slo.signals import trace_tpot, trace_ttft
 
 COUNTED = {
@@ -31,7 +31,8 @@ def objectives_of(slos: Sequence[Slo]) -> tuple[Objective, ...]:
             threshold_seconds=None if slo.threshold_seconds is None else float(slo.threshold_seconds),
             ttft_seconds=None if slo.goodput is None else float(slo.goodput.ttft),
             tpot_seconds=None if slo.goodput is None else float(slo.goodput.tpot),
-            per_1k_prompt_tokens_seconds=0.0 if slo.goodput is None else float(slo.goodput.per_1k_prompt_tokens),
+            per_1k_prompt_tokens_seconds=float((slo.goodput or slo).per_1k_prompt_tokens),
+            weight="tokens" if slo.weight is Weight.TOKENS else "requests",
         )
         for slo in slos
         if slo.signal in COUNTED

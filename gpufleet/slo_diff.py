@@ -68,6 +68,8 @@ def _counted(old: Slo, new: Slo) -> Iterator[tuple[str, str, str]]:
         ("selector", _joined(old.selector), _joined(new.selector)),
         ("series", str(old.indicator or "the agents'"), str(new.indicator or "the agents'")),
         ("bounds", str(old.goodput or "none"), str(new.goodput or "none")),
+        ("per_1k_prompt_tokens", duration(old.per_1k_prompt_tokens), duration(new.per_1k_prompt_tokens)),
+        ("weight", old.weight.value, new.weight.value),
         ("method", old.method.value, new.method.value),
         ("group_by", _joined(old.group_by), _joined(new.group_by)),
         ("edge", old.edge.value, new.edge.value),

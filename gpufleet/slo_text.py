@@ -15,7 +15,7 @@ from typing import Any
 from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
-from slo.model import Edge, Goodput, Indicator, Method, Slo
+from slo.model import Edge, Goodput, Indicator, Method, Slo, Weight
 from slo.signals import availability, gpu_health, probe_availability, signal_of, unit_of
 from slo.signals.base import Bounds
 from slo.signals.counted import Counted
@@ -116,11 +116,9 @@ def _slo(slo: Slo) -> list[tuple[str, str]]:
     elif slo.goodput is not None:
         lines += _entry("counts", [_goodput(slo.goodput)])
     elif signal is gpu_health.SIGNAL:
-        lines += _entry(
-            "counts", ["a GPU's minute is bad when one of its checks, of those selected, found it ill"]
-        )
+        lines += _entry("counts", ["a GPU's minute is bad when one of its checks, of those selected, found it ill"])
     elif isinstance(signal, Counted):
-        lines += _entry("counts", ["each request that has a span, exactly: no bucket is read"])
+        lines += _entry("counts", [_counted(slo)])
     elif isinstance(signal, Latency):
         lines += _entry("buckets", _buckets(slo, signal))
     else:
@@ -144,6 +142,15 @@ def _selects(slo: Slo) -> list[str]:
     ours = {*llm.MODEL_LABELS, *(label for family in signal_of(slo).families for label in family.labels)}
     foreign = dict.fromkeys(m.label for m in slo.selector if m.label not in ours)
     return lines + [f"the agent sets no label {label}: it must come from your Prometheus" for label in foreign]
+
+
+def _counted(slo: Slo) -> str:
+    grows = f"; the bound grows by {duration(slo.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
+    weighed = "; it counts as many times as its prompt and answer have tokens"
+    return (
+        "each request that has a span, exactly: no bucket is read"
+        f"{grows if slo.per_1k_prompt_tokens else ''}{weighed if slo.weight is Weight.TOKENS else ''}"
+    )
 
 
 def _goodput(bounds: Goodput) -> str:

@@ -25,7 +25,7 @@ from functools import cache
 from math import ceil, comb
 
 from slo.budget import Counts
-from slo.model import Method, Slo
+from slo.model import Method, Slo, Weight
 from slo.names import MINUTE_SECONDS
 from slo.windows import MAX_FIRING_RATIO, AlertWindow
 
@@ -33,6 +33,8 @@ MIN_BAD_EVENTS: Mapping[str, int] = {"page": 10, "ticket": 5}
 """Evidence asked of requests: fewer bad ones than this in the long window never alert, however high the ratio."""
 MIN_BAD_MINUTES = 3
 """Evidence asked of time slices."""
+TOKENS_A_REQUEST = 1000
+"""Where tokens are counted, one long request must not pass for evidence: each event asked for is so many."""
 LEAST_LOW_TRAFFIC = 4
 """Evidence that the ticket for low traffic asks at least: more than three requests at night."""
 CHANCE = 1e-5
@@ -62,12 +64,18 @@ def burn_rate(slo: Slo, counts: Counts, *, optimistic: bool = False) -> float | 
 
 def evidence(slo: Slo, window: AlertWindow) -> int:
     """Bad events that the long window must hold before its alert may fire."""
-    return low_traffic_evidence(slo.budget_ratio) if window.low_traffic else evidence_of(slo, window.severity)
+    if not window.low_traffic:
+        return evidence_of(slo, window.severity)
+    return low_traffic_evidence(slo.budget_ratio) * _tokens(slo)
 
 
 def evidence_of(slo: Slo, severity: str) -> int:
     """What alerts of a severity ask for, but the ticket for low traffic."""
-    return MIN_BAD_MINUTES if slo.method is Method.TIMESLICES else MIN_BAD_EVENTS[severity]
+    return MIN_BAD_MINUTES if slo.method is Method.TIMESLICES else MIN_BAD_EVENTS[severity] * _tokens(slo)
+
+
+def _tokens(slo: Slo) -> int:
+    return TOKENS_A_REQUEST if slo.weight is Weight.TOKENS else 1
 
 
 @cache

@@ -23,7 +23,7 @@ from slo.ledger_blocks import Row, Spent
 from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
 from slo.ledger_reader import LedgerReader, dump
 from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, OPEN_MINUTES, TILE_MINUTES
-from slo.model import Group, Method, Slo
+from slo.model import Group, Method, Slo, Weight
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.observed import Slice
 
@@ -52,6 +52,8 @@ class Ledger(LedgerReader):
     def __init__(self, path: Path) -> None:
         self._kept: dict[str, int] = {}
         self._day = -1
+        self.thinning = True
+        """Whether old days are put together: not while somebody fills them in."""
         super().__init__(path)
 
     def register(self, slos: Sequence[Slo]) -> Mapping[str, int]:
@@ -223,7 +225,9 @@ class Ledger(LedgerReader):
         old = [
             grp
             for (slo_id, _, _), grp in self._groups.items()
-            if units.oldest.get(grp, newest) < newest - self._kept.get(slo_id, KEPT_MINUTES) - DAY_MINUTES
+            if self.thinning
+            and units.oldest.get(grp, newest) < newest - self._kept.get(slo_id, KEPT_MINUTES) - DAY_MINUTES
+            and units.oldest[grp] < units.last[grp] - 2 * DAY_MINUTES  # no day that is still being written
         ]
         for grp in old[: max(1, len(units.last) // THINNED_PART)]:
             units.thin(grp)
@@ -304,4 +308,6 @@ def definition(slo: Slo) -> str:
         parts.append(str(slo.indicator))
     if slo.goodput is not None:
         parts.append(str(slo.goodput))
+    if slo.weight is not Weight.REQUESTS or slo.per_1k_prompt_tokens:
+        parts += [slo.weight.value, f"{slo.per_1k_prompt_tokens.normalize():f}"]
     return dump(parts)

@@ -23,6 +23,13 @@ class Method(StrEnum):
     TIMESLICES = "timeslices"
 
 
+class Weight(StrEnum):
+    """What a request counts for where agents count single ones: itself, or the tokens of its prompt and its answer."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
 class Edge(StrEnum):
     """What to do with a threshold between two buckets: keep both bounds, or snap to one edge."""
 
@@ -195,7 +202,8 @@ class Slo:
 
     `objective` lies strictly between 0 and 1. `threshold_seconds` is None for signals that have none.
     `max_error_ratio` is for time slices, `start_grace_seconds` and `scale_to_zero` for those of availability alone;
-    `indicator` is for ratio and latency. `source` says where a preset's figures are from.
+    `indicator` is for ratio and latency. `per_1k_prompt_tokens` is what a threshold on the TTFT of single requests grows by
+    with their prompts, in seconds. `source` says where a preset's figures are from.
     """
 
     service: str
@@ -220,6 +228,8 @@ class Slo:
     indicator: Indicator | None = None
     source: str = ""
     goodput: Goodput | None = None
+    per_1k_prompt_tokens: Decimal = Decimal(0)
+    weight: Weight = Weight.REQUESTS
     location: Location = Location("", 0)
 
     @property

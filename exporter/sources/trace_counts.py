@@ -61,11 +61,13 @@ def request_of(span: RequestSpan) -> Request | None:
     if not span.id or tokens is None or prompt is None or e2e is None or ttft is None:
         return None
     if tokens < 1:
-        return Request(ok=False, ttft_seconds=None, tpot_seconds=None, prompt_tokens=prompt)
+        return Request(ok=False, ttft_seconds=None, tpot_seconds=None, prompt_tokens=prompt, tokens=prompt)
     if ttft > e2e:  # a clock that stepped in between
         return None
     tpot = (e2e - ttft) / (tokens - 1) if tokens > 1 else None
-    return Request(ok=not span.failed, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt)
+    return Request(
+        ok=not span.failed, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, tokens=prompt + tokens
+    )
 
 
 def _figure(span: RequestSpan, key: str) -> float | None:
@@ -150,9 +152,11 @@ class TraceCounts:
                 replica = Replica("", "")
             objectives = self._objectives.setdefault(replica, self._new(replica))
         if request.ttft_seconds is not None:
-            objectives.count(TTFT, request.ttft_seconds, ok=True, prompt_tokens=request.prompt_tokens)
+            objectives.count(
+                TTFT, request.ttft_seconds, ok=True, prompt_tokens=request.prompt_tokens, tokens=request.tokens
+            )
         if request.ok:
-            objectives.count(TPOT, request.tpot_seconds, ok=True)
+            objectives.count(TPOT, request.tpot_seconds, ok=True, tokens=request.tokens)
         objectives.count_goodput(request)
         return replica.target != ""
 

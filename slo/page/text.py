@@ -91,7 +91,9 @@ def promise(slo: Slo) -> str:
     part = f"{decimal_percent(slo.objective)} of {unit_of(slo)}"
     if slo.threshold_seconds is not None:
         title = signal_of(slo).title
-        words = f"{title[0].lower()}{title[1:]} within {threshold(slo)}"
+        grows = f" and {seconds(slo.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
+        grows = grows if slo.per_1k_prompt_tokens else ""
+        words = f"{title[0].lower()}{title[1:]} within {threshold(slo)}{grows}"
         if slo.method is Method.TIMESLICES and slo.signal != "availability":
             return f"{part}: {words} for {decimal_percent(1 - slo.max_error_ratio)} of what came"
         return f"{part}: {words}"

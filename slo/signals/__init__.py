@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slo.model import Method, Slo
+from slo.model import Method, Slo, Weight
 from slo.signals import (
     availability,
     e2e,
@@ -43,13 +43,19 @@ _MODULES = (
 )
 GENERIC = frozenset({ratio.SIGNAL.name, series_latency.SIGNAL.name})
 """Signals over series of the author's own: what they count stands in the SLO."""
+WEIGHED = (goodput.SIGNAL.name, trace_ttft.SIGNAL.name, trace_tpot.SIGNAL.name)
+"""Signals that agents count from spans, which know the tokens of a request."""
+GROWING = (trace_ttft.SIGNAL.name,)
+"""Signals whose threshold may grow with the prompt; goodput has bounds of its own."""
 SIGNALS: Mapping[str, Signal] = {module.SIGNAL.name: module.SIGNAL for module in _MODULES}
 """Every signal by the name that SLO files write."""
 
 
 def unit_of(slo: Slo) -> str:
     """What good, bad and total of an SLO are counts of."""
-    return "minutes" if slo.method is Method.TIMESLICES else signal_of(slo).unit
+    if slo.method is Method.TIMESLICES:
+        return "minutes"
+    return "tokens" if slo.weight is Weight.TOKENS else signal_of(slo).unit
 
 
 def signal_of(slo: Slo) -> Signal:

@@ -120,6 +120,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
     objective, window = check.objective(), check.window()
     threshold = check.threshold(signal)
     goodput = check.goodput(signal)
+    growth, weight = check.growth(signal), check.weight(signal)
     minutes = check.minutes(signal, method)
     group_by = check.group_by()
     labels, annotations = check.labels(raw.labels, "labels"), check.labels(raw.annotations, "annotations")
@@ -136,6 +137,8 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         method=method,
         threshold_seconds=threshold,
         goodput=goodput,
+        per_1k_prompt_tokens=growth,
+        weight=weight,
         selector=tuple(matcher for label in sorted(given) for matcher in given[label]),
         group_by=group_by,
         edge=edge,

@@ -28,7 +28,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from slo import periods
-from slo.model import Edge, Method
+from slo.model import Edge, Method, Weight
 from slo.signals import SIGNALS
 from slo.spec.presets import PRESETS
 
@@ -134,9 +134,17 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     per_1k_prompt_tokens: Annotated[
         str | UnsetType,
         _about(
-            "Goodput: what ttft grows by for every 1,000 tokens of the prompt; nothing unless given.",
+            "Goodput, trace_ttft: what the bound on TTFT grows by for every 1,000 tokens of the prompt; else nothing.",
             pattern=_DURATION,
             examples=["200ms"],
+        ),
+    ] = UNSET
+    weight: Annotated[
+        str | UnsetType,
+        _about(
+            "Goodput, trace_ttft, trace_tpot: what a request counts for: itself, unless tokens are given, those of its "
+            "prompt and its answer.",
+            enum=[w.value for w in Weight],
         ),
     ] = UNSET
     method: Annotated[

@@ -16,7 +16,8 @@ from msgspec import UNSET
 
 from exporter.metrics import llm
 from slo import names, periods, windows
-from slo.model import Alerting, Edge, Goodput, Method, Slo, Window
+from slo.model import Alerting, Edge, Goodput, Method, Slo, Weight, Window
+from slo.signals import GROWING, WEIGHED
 from slo.signals.base import Signal
 from slo.spec import native, selectors
 from slo.spec.decode import Problems, suggest
@@ -118,7 +119,10 @@ class Check:
         given = {key: text for key, text in given.items() if text is not UNSET}
         if signal.name != "goodput":
             for key in given:
-                self.fault(f"{key} is for signal goodput: remove it", key)
+                if key == "per_1k_prompt_tokens" and signal.name in GROWING:
+                    continue
+                whose = f"signals goodput and {GROWING[0]}" if key == "per_1k_prompt_tokens" else "signal goodput"
+                self.fault(f"{key} is for {whose}: remove it", key)
             return None
         for key in ("ttft", "tpot"):
             if key not in given:
@@ -128,6 +132,21 @@ class Check:
         if ttft is None or tpot is None:
             return None
         return Goodput(ttft, tpot, found.get("per_1k_prompt_tokens") or Decimal(0))
+
+    def growth(self, signal: Signal) -> Decimal:
+        """What a threshold on TTFT grows by with every 1,000 tokens of the prompt; goodput has its own."""
+        if self.raw.per_1k_prompt_tokens is UNSET or signal.name not in GROWING:
+            return Decimal(0)
+        return self.value("per_1k_prompt_tokens", windows.parse_threshold) or Decimal(0)
+
+    def weight(self, signal: Signal) -> Weight:
+        """What a request counts for."""
+        if self.raw.weight is UNSET:
+            return Weight.REQUESTS
+        if signal.name not in WEIGHED:
+            self.fault(f"weight is for signals that are counted from spans ({', '.join(WEIGHED)}): remove it", "weight")
+            return Weight.REQUESTS
+        return self.one_of("weight", Weight) or Weight.REQUESTS
 
     def edge(self, signal: Signal) -> Edge:
         """What to do between two buckets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model import InputError, Reading
-from exporter.objectives import Objective, Request
+from exporter.objectives import Objective, Objectives, Request
 from exporter.otlp_spans import INSTANCE_ID, RequestSpan
 from exporter.sources.trace_counts import TraceCounts
 from gpufleet.objectives import objectives_of
 from slo import spec
+from slo.burn import evidence
 from slo.counting import Scrape, Tally
 from slo.ledger import definition
-from slo.model import Goodput, Matcher, Method, Slo
+from slo.model import Goodput, Matcher, Method, Slo, Weight
 from slo.page.text import promise
-from slo.signals import signal_of
+from slo.signals import signal_of, unit_of
 from slo.signals.base import Selectors
-from slo.windows import parse_window
+from slo.windows import alert_windows, parse_window
 
 FILE = """\
 apiVersion: gpufleet/v1
@@ -71,7 +73,17 @@ def test_an_edited_bound_is_another_definition(tmp_path: Path, was: str, becomes
         ("tpot: 50ms", "tpot: 50x", "tpot: '50x' is not a duration"),
         ("ttft: 500ms", "ttft: 500ms, threshold: 1s", "signal 'goodput' has no threshold: remove it"),
         ("signal: goodput", "signal: ttft, threshold: 1s", "tpot is for signal goodput: remove it"),
-        ("tpot: 50ms", "tpot: 50ms, method: timeslices", "signal 'goodput' cannot be counted by timeslices"),
+        ("tpot: 50ms", "tpot: 50ms, method: timeslices", "minutes of signal 'goodput' need max_error_ratio"),
+        (
+            "signal: goodput, ttft: 500ms, tpot: 50ms",
+            "signal: trace_tpot, threshold: 50ms",
+            "per_1k_prompt_tokens is for signals goodput and trace_ttft: remove it",
+        ),
+        (
+            "signal: goodput, ttft: 500ms, tpot: 50ms, per_1k_prompt_tokens: 200ms",
+            "signal: ttft, threshold: 1s, weight: tokens",
+            "weight is for signals that are counted from spans (goodput, trace_ttft, trace_tpot): remove it",
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_line(tmp_path: Path, was: str, becomes: str, told: str):
@@ -136,3 +148,23 @@ def test_single_requests_are_held_against_any_threshold(
 
 def scrape(readings: list[Reading], time: float) -> Scrape:
     return Scrape("n", time, [r.series for r in readings], [r.value for r in readings], object())
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 4000), st.integers(1, 500)), max_size=20))
+def test_tokens_weigh_and_a_threshold_grows_with_the_prompt(requests: list[tuple[float, int, int]]):
+    one = Slo(
+        "chat", "t", "trace_ttft", Decimal("0.95"), parse_window("30d"), Method.OCCURRENCES, Decimal("0.5"),
+        per_1k_prompt_tokens=Decimal("0.5"), weight=Weight.TOKENS,
+    )  # fmt: skip
+    (objective,) = objectives_of([one])
+    counted = Objectives([objective], ["ttft"], {"target": "10.0.0.7:8000"})
+    for ttft, prompt, answer in requests:
+        counted.count("ttft", ttft, ok=True, prompt_tokens=prompt, tokens=prompt + answer)
+    found = {dict(reading.series.labels)["result"]: reading.value for reading in counted.readings()}
+    good = sum(prompt + answer for ttft, prompt, answer in requests if ttft <= 0.5 + 0.5 * prompt / 1000)
+    assert found == {"good": good, "bad": sum(prompt + answer for _, prompt, answer in requests) - good}
+    assert unit_of(one) == "tokens"
+    page = next(row for row in alert_windows(one) if row.severity == "page")
+    assert evidence(one, page) == 10_000  # one long request is no evidence
+    assert definition(one) != definition(replace(one, weight=Weight.REQUESTS))
+    assert definition(one) != definition(replace(one, per_1k_prompt_tokens=Decimal(0)))
