@@ -51,8 +51,10 @@ CLOCK_EVENTS: Mapping[str, int] = {
 GROWTH_SECONDS = 300.0
 PCIE_SLOW_SECONDS = 90.0
 FABRIC_GRACE_SECONDS = 300.0
-_LINK_STATE, _LINK_ERRORS = "nvlink_state/", "nvlink_errors/"
-_LINK_FAULTS = frozenset({"recovery", "recovery_failed", "malformed", "buffer_overrun"})
+_LINK_STATE = "nvlink_state/"
+_LINK_FAULTS = tuple(
+    f"nvlink_errors/{kind}/" for kind in ("recovery", "recovery_failed", "malformed", "buffer_overrun")
+)
 """Kinds of NVLink errors that a healthy link does not have. CRC errors, replays and symbol errors are corrected."""
 _FABRIC_STARTING, _FABRIC_DONE = (1, 2), 3
 _FABRIC_BAD_SHIFTS = (0, 4, 6)
@@ -139,17 +141,17 @@ class HealthWatch:
         return {check: healthy for check, healthy in decided.items() if healthy is not None}
 
     def _nvlink(self, figures: Mapping[str, float], now: float) -> bool | None:
-        states = {int(key[len(_LINK_STATE) :]): value for key, value in figures.items() if key.startswith(_LINK_STATE)}
-        self._links_up |= {link for link, active in states.items() if active}
-        down = any(not active for link, active in states.items() if link in self._links_up)
+        inactive: set[int] = set()
         for key, value in figures.items():
-            if key.startswith(_LINK_ERRORS) and key.split("/")[1] in _LINK_FAULTS:
+            if key.startswith(_LINK_STATE):
+                (self._links_up if value else inactive).add(int(key[len(_LINK_STATE) :]))
+            elif key.startswith(_LINK_FAULTS):
                 if value > self._faults.get(key, value):
                     self._faulty_at = now
                 self._faults[key] = value
         if not self._links_up:
             return None
-        return not down and (self._faulty_at is None or now - self._faulty_at > GROWTH_SECONDS)
+        return not inactive & self._links_up and (self._faulty_at is None or now - self._faulty_at > GROWTH_SECONDS)
 
     def _pcie(self, figures: Mapping[str, float], now: float) -> bool | None:
         width, widest = figures.get("pcie_link_width"), figures.get("pcie_max_link_width")

@@ -415,6 +415,10 @@ def test_signals_let_the_agent_go_of_the_driver_and_take_it_again(
                 text = await page(session, r'^gpufleet_source_up\{.*reason="released",source="nvml"\} 0$')
                 assert holding() == []
                 assert "DCGM_FI_DEV_GPU_TEMP{" not in text
+                config.write_text(config.read_text().replace("node: n1", "node: n2"))
+                process.send_signal(signal.SIGHUP)
+                await page(session, r'^gpufleet_source_up\{node="n2",reason="released",source="nvml"\} 0$')
+                assert holding() == []
                 process.send_signal(signal.SIGUSR2)
                 text = await page(session, r"^DCGM_FI_DEV_GPU_TEMP\{")
                 assert 'reason="released"' not in text
