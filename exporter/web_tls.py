@@ -163,7 +163,9 @@ def _load_chain(context: ssl.SSLContext, tls: TlsServerConfig, folder: Path, whe
         for key, text, name in (("cert_file", tls.cert, tls.cert_file), ("key_file", tls.key, tls.key_file)):
             paths.append(_readable(folder / name, where(key)) if name else stack.enter_context(_in_memory(text)))
         try:
-            context.load_cert_chain(*paths, password="")  # an encrypted key must fail, not ask on the terminal
+            context.load_cert_chain(
+                paths[0], paths[1], password=""
+            )  # an encrypted key must fail, not ask on the terminal
         except ssl.SSLError as error:
             place = where("key_file" if tls.key_file else "key")
             if "KEY_VALUES_MISMATCH" in str(error):
