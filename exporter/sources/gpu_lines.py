@@ -11,7 +11,8 @@ from itertools import chain
 
 from exporter.metrics import gpu, health, mig
 from exporter.model import Reading, Series, SeriesTable
-from exporter.sources.figures import COMPUTED, figures_of, missing_families
+from exporter.sources.figure_rules import COMPUTED, missing_families
+from exporter.sources.figures import figures_of
 from exporter.sources.nvml_process import Instance
 
 

@@ -10,7 +10,7 @@ from exporter.facts import Gpu, Part
 from exporter.gpu_book import GpuBook
 from exporter.metrics import gpu, health, nvlink
 from exporter.model import SIMULATED_LABEL, Family, Reading, Series, SeriesTable
-from exporter.sources.figures import FAMILIES, NvlinkRate
+from exporter.sources.figure_rules import FAMILIES, NvlinkRate
 from exporter.sources.gpu_lines import GpuInstance, Lines
 from exporter.sources.nvml_process import Frame, Instance
 from exporter.sources.xid_readings import XidReadings
