@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from slo import objects, openapi
 from slo.attribution import BY
 from slo.exposition import Exposition
+from slo.ledger_file import LedgerError
 from slo.model import Slo, Window
 from slo.names import TILE_SECONDS
 from slo.page.views import Page
@@ -60,6 +61,7 @@ def make_app(
     app.router.add_get("/api/v1/slos/{id}", api.slo)
     app.router.add_get("/api/v1/slos/{id}/history", api.history)
     app.router.add_get("/api/v1/slos/{id}/attribution", api.attribution)
+    app.router.add_get("/api/v1/exclusions", api.exclusions)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/readyz", api.readyz)
     app.router.add_get("/metrics", api.metrics)
@@ -80,6 +82,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = request.app[_PAGE].refused(told.status, told.message, told.near)
         else:
             response = _json(objects.ErrorObject(told), told.status)
+    except LedgerError as error:  # named where it is kept, too: /healthz, the page, the log
+        response = _json(objects.ErrorObject(objects.ErrorDetail(503, f"the ledger cannot be read: {error}")), 503)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -186,6 +190,11 @@ class _Api:
             )
         who = await self._service.attribution(status, by, elapsed(window, status.until))
         return _json(objects.attribution_object(status, window.text, who), request=request)
+
+    async def exclusions(self, request: web.Request) -> web.StreamResponse:
+        self._known(request, set())
+        found = self._service.ledger.exclusions()
+        return _json(objects.ExclusionList([objects.exclusion_object(one) for one in found]), request=request)
 
     async def healthz(self, request: web.Request) -> web.StreamResponse:
         return self._health(bool(self._service.problem))

@@ -18,7 +18,7 @@ from pathlib import Path
 from slo.ledger_blocks import Spent
 from slo.ledger_file import LedgerError, existing
 from slo.ledger_open import open_store
-from slo.ledger_units import BLOCK_MINUTES, HOUR_MINUTES, TILE_MINUTES, Units
+from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, TILE_MINUTES, Units
 from slo.names import MINUTE_SECONDS
 
 _BLOCK_TILES = BLOCK_MINUTES // TILE_MINUTES
@@ -120,7 +120,7 @@ class _Restore:
         last, first = self._from.last.get(mine), self._from.first(mine)
         if last is None or first is None:
             return
-        start = first // BLOCK_MINUTES * BLOCK_MINUTES
+        start = first // DAY_MINUTES * DAY_MINUTES
         while start <= last:
             held = self._from.unit(mine, start)
             length, spent = held if held else (BLOCK_MINUTES, self._open_spent(mine, start))

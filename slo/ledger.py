@@ -310,4 +310,5 @@ def definition(slo: Slo) -> str:
         parts.append(str(slo.goodput))
     if slo.weight is not Weight.REQUESTS or slo.per_1k_prompt_tokens:
         parts += [slo.weight.value, f"{slo.per_1k_prompt_tokens.normalize():f}"]
+    parts += [[definition(part.slo), f"{part.weight.normalize():f}"] for part in slo.parts if part.slo is not None]
     return dump(parts)

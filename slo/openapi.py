@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from slo.attribution import BY
-from slo.objects import AttributionObject, ErrorObject, Health, History, SloList, SloObject
+from slo.objects import AttributionObject, ErrorObject, ExclusionList, Health, History, SloList, SloObject
 
 Json = dict[str, Any]
 
@@ -60,7 +60,7 @@ def document() -> Json:
     by = _param("by", "query", "What spenders are told apart by.", {"type": "string", "enum": list(BY)}, required=True)
     one = ("400", "404")
     _, schemas = msgspec.json.schema_components(
-        [SloList, SloObject, History, AttributionObject, Health, ErrorObject], ref_template=_REF
+        [SloList, SloObject, History, ExclusionList, AttributionObject, Health, ErrorObject], ref_template=_REF
     )
     return {
         "openapi": "3.1.0",
@@ -76,6 +76,7 @@ def document() -> Json:
             "/api/v1/slos/{id}/attribution": _get(
                 "Who spent the budget", AttributionObject, (_ID, _GROUP, by, _WINDOW), one
             ),
+            "/api/v1/exclusions": _get("What was left out of budgets, and why", ExclusionList),
             "/healthz": _get("Whether the service works", Health, (), ("503",)),
             "/readyz": _get("Whether budgets have been computed", Health, (), ("503",)),
             "/metrics": _text("Budgets and burn rates for Prometheus", "text/plain"),

@@ -27,7 +27,7 @@ from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attrib
 from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.facts import REPLICA, Fact, FactWatch
-from slo.ledger import Ledger, LedgerError
+from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.sliding import HOUR, in_window, step_for
@@ -206,6 +206,8 @@ class Service:
             state = self._tally.state()
             try:
                 await self._in_thread(lambda: self.ledger.append(slices, state, facts))
+            except LedgerDamagedError as error:
+                await self._in_thread(lambda why=str(error): self._renew(why))  # type: ignore[misc]  # bound now
             except (LedgerError, sqlite3.Error) as error:
                 if str(error) != self.problem:
                     log.error("the ledger could not be written, counts are kept in memory: %s", error)
@@ -215,6 +217,8 @@ class Service:
         if appended or now - self._minute >= 2 * MINUTE_SECONDS:
             try:
                 await self.refresh()
+            except LedgerDamagedError as error:
+                await self._in_thread(lambda why=str(error): self._renew(why))  # type: ignore[misc]  # bound now
             except LedgerError as error:  # what stands in memory is older, and dated
                 self.problem = str(error)
 
@@ -236,7 +240,18 @@ class Service:
 
     # In the ledger's thread
 
+    def _renew(self, why: str) -> None:
+        """Go on in a fresh ledger: what is counted now is kept, what was is in the file that was set aside."""
+        self.notices.append(Notice(self.clock(), self.ledger.renew(why)))
+        self._revisions = dict(self.ledger.register(list(self.slos.values())))
+        self._tally.revisions = dict(self._revisions)
+        self._slices = [one._replace(revision=self._revisions[one.slo_id]) for one in self._slices]
+        self._watch = FactWatch()  # tells anew where replicas run
+        self._by_key = {}
+
     def _assess_all(self, now: float) -> list[SloStatus]:
+        if self.ledger.reread():  # something was excluded: nothing that was known of "since" holds
+            self._by_key = {}
         found = []
         for slo in self.slos.values():
             for group in self.ledger.groups(slo.id) or ([] if slo.group_by else [()]):

@@ -64,7 +64,7 @@ def test_one_slo_is_the_designs_example_to_the_field(example: Any, serve: Any) -
         "error_budget_remaining_bounds": [0.2, 0.2], "exhausted_at": "2026-11-26T12:00:00Z",
         "burn_rates": {"5m": 0.0, "30m": 0.2, "1h": 0.3, "2h": 0.3, "6h": 1.1, "1d": 1.0, "3d": 1.02, "30d": 0.8},
         "simulated": False, "state": "ticket", "burning_since": None,
-        "window_start": "2026-10-21T12:00:00Z", "window_end": None,
+        "window_start": "2026-10-21T12:00:00Z", "window_end": None, "excluded_seconds": 0.0,
     }  # fmt: skip
 
 
