@@ -142,19 +142,21 @@ class Shown(NamedTuple):
 
 
 class Profile:
-    """One profile. Looks each family up once and keeps what it found."""
+    """One profile. Looks each family that it renames up once and keeps what it found."""
 
     def __init__(self, name: ProfileName = "legacy") -> None:
         self.name = name
         self._label_names = {"hostname": "Hostname"} if name == "hostname-upper" else {}
         self._renamed = RENAMED if name == "dcgm-4.9" else {}
-        self._shown: dict[str, Shown] = {}
+        self._shown: dict[Family, Shown] = {}
 
     def family(self, family: Family) -> Shown:
         """How a family is shown."""
-        found = self._shown.get(family.name)
+        if family.name not in self._renamed:
+            return Shown(family, None)
+        found = self._shown.get(family)
         if found is None:
-            found = self._shown[family.name] = self._look_up(family)
+            found = self._shown[family] = self._look_up(family)
         return found
 
     def labels(self, family: Family, labels: Labels) -> Labels:
@@ -168,9 +170,7 @@ class Profile:
         return labels
 
     def _look_up(self, family: Family) -> Shown:
-        name = self._renamed.get(family.name)
-        if name is None:
-            return Shown(family, None)
+        name = self._renamed[family.name]
         if family.name not in _BASE_UNITS and family.name not in _CONVERTED:
             return Shown(replace(family, name=name), None)
         unit, words, convert = _UNITS[family.unit]

@@ -164,7 +164,7 @@ def serving(body: Callable[[str, aiohttp.ClientSession], Any]) -> None:
                 node="n1",
                 listen="127.0.0.1:0",
                 gpu="simulated",
-                interval_seconds=600.0,
+                interval_seconds=60.0,
                 engines=(EngineSettings(url=url),),
             )
             one = Agent(settings)
