@@ -243,6 +243,15 @@ def test_a_hostengine_that_hangs_is_given_up_and_no_process_is_left(hostengine: 
     assert hostengine.source.abandoned == 0
 
 
+def test_a_library_that_crashes_ends_its_own_process_alone(hostengine: Hostengine) -> None:
+    value = "value 1 0 1005 d 0.25 0 1"
+    hostengine.say(value, "crash dcgmGetLatestValues_v2")
+    assert hostengine.ask().health.reason == "the DCGM process ended unexpectedly"
+    hostengine.say(value)
+    hostengine.now = RETRY_SECONDS
+    assert hostengine.figures() == {("DRAM_ACTIVE", A, ""): 0.25}
+
+
 def test_without_the_library_it_is_said(hostengine: Hostengine) -> None:
     got = hostengine.ask(library="/nonexistent/libdcgm.so.4")
     assert (got.health.up, got.health.reason) == (False, "libdcgm is not there, or not one that can be used")

@@ -1,7 +1,7 @@
 /* A libdcgm.so.4 for tests: it says what the file named by FAKE_DCGM says, and writes its calls to that file's name
    with .calls behind it. Structures are laid out here a second time, by dcgm_structs.h's own sizes.
 
-   Lines of the file: return FUNCTION CODE | hang FUNCTION | version HEX | instance ENTITY GPU-UUID ID
+   Lines of the file: return FUNCTION CODE | hang FUNCTION | crash FUNCTION | version HEX | instance ENTITY GPU-UUID ID
    | value GROUP ENTITY FIELD TYPE TEXT STATUS AGE-SECONDS */
 #include <stdint.h>
 #include <stdio.h>
@@ -39,6 +39,7 @@ static int called(const char *name, const char *about) {
         if (sscanf(line, "%63s %63s %63s", what, of, rest) >= 2 && !strcmp(of, name)) {
             if (!strcmp(what, "return")) code = atoi(rest);
             if (!strcmp(what, "hang")) hang = 1;
+            if (!strcmp(what, "crash")) _exit(3);
         }
     fclose(file);
     while (hang) pause();
