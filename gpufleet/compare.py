@@ -184,7 +184,7 @@ def _values(there: GpuPage, here: GpuPage, tolerance: float) -> Iterator[Differe
             apart = [(key, old, new) for key, old, new in pairs if _apart(old, new) > tolerance]
             if apart:
                 key, old, new = max(apart, key=lambda one: _apart(one[1], one[2]))
-                hint = f"{len(apart)} of {len(pairs)} GPUs; read a moment apart, so noisy"
+                hint = f"{len(apart)} of {len(pairs)} series; read a moment apart, so noisy"
                 yield Difference(Weight.DIFFERS, f"{name}, {_named(key)}", _number(old), _number(new), hint)
 
 

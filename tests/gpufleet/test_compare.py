@@ -94,7 +94,7 @@ def test_another_unit_is_told_from_noise(page: bytes):
     noisy = re.sub(rb"(?m)^(DCGM_FI_DEV_GPU_TEMP\{.*\} )(\S+)$", lambda m: m[1] + b"7", page, count=1)
     (name, told) = next(iter(compared(page, noisy).items()))
     assert name.startswith("DCGM_FI_DEV_GPU_TEMP, GPU-")
-    assert (told.weight, told.here, told.hint) == (Weight.DIFFERS, "7", "1 of 8 GPUs; read a moment apart, so noisy")
+    assert (told.weight, told.here, told.hint) == (Weight.DIFFERS, "7", "1 of 8 series; read a moment apart, so noisy")
 
 
 def test_blank_numbers_of_dcgm_are_no_figures(page: bytes):
@@ -102,6 +102,28 @@ def test_blank_numbers_of_dcgm_are_no_figures(page: bytes):
     found = compared(there, without(page, "MEMORY_TEMP"))
     assert found["DCGM_FI_DEV_MEMORY_TEMP"].weight is Weight.NOTE
     assert not [name for name in found if name.startswith("DCGM_FI_DEV_MEMORY_TEMP:")]
+
+
+MIG = """\
+# TYPE DCGM_FI_DEV_FB_USED gauge
+DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-1",modelName="H200"} 900
+DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-1",modelName="H200",GPU_I_PROFILE="1g.18gb",GPU_I_ID="7"} 100
+DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-1",modelName="H200",GPU_I_PROFILE="1g.18gb",GPU_I_ID="8"} 200
+# TYPE DCGM_EXP_CLOCK_EVENTS_TOTAL counter
+DCGM_EXP_CLOCK_EVENTS_TOTAL{gpu="0",UUID="GPU-1",modelName="H200",clock_event="gpu_idle"} 3
+DCGM_EXP_CLOCK_EVENTS_TOTAL{gpu="0",UUID="GPU-1",modelName="H200",clock_event="power_cap"} 4
+"""
+
+
+def test_instances_and_series_of_one_gpu_are_joined_each_to_its_own():
+    turned = "".join(reversed(MIG.splitlines(keepends=True)))
+    renamed = compared(MIG.encode(), turned.replace("H200", "H200 141GB").encode())
+    assert {name: one.here for name, one in renamed.items()} == {"GPU-1: modelName": "H200 141GB"}
+    gone = without(MIG.encode(), 'GPU_I_ID="8"')
+    assert list(broken(MIG.encode(), gone)) == ["GPU-1, GPU_I_ID 8"]
+    swapped = MIG.replace('"7"} 100', '"7"} 200').replace('"8"} 200', '"8"} 100').encode()
+    (told,) = compared(MIG.encode(), swapped).values()
+    assert (told.weight, told.hint) == (Weight.DIFFERS, "2 of 3 series; read a moment apart, so noisy")
 
 
 def test_an_exporters_own_families_are_nobodys_panel(page: bytes):
