@@ -20,7 +20,15 @@ from slo import names
 from slo.budget import bad_minutes_allowed
 from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
-from slo.signals.base import GpuSelectors, MinuteSelectors, MinuteShare, NativeSelectors, Selected, Selectors
+from slo.signals.base import (
+    GpuSelectors,
+    MinuteSelectors,
+    MinuteShare,
+    NativeSelectors,
+    Selected,
+    Selectors,
+    Unrecorded,
+)
 from slo.windows import burn_windows
 
 RAW_WINDOW_SECONDS = 600
@@ -190,6 +198,8 @@ class Counts:
                 return self._renamed(histogram)
             case Selectors(total=total, good=good, whole=whole):
                 return self._renamed(" or ".join(good if whole else total))
+            case Unrecorded(reason=reason):
+                raise AssertionError(f"{self.slo.id}: {reason}")
 
     def _increase(self, selectors: tuple[str, ...], seconds: int) -> str:
         assert isinstance(self.selectors, Selectors)

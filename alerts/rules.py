@@ -48,7 +48,8 @@ def groups(
 ) -> list[dict[str, object]]:
     """The same as plain data: Prometheus' own form of rule groups."""
     to, words = links or Links(), settings or Settings()
-    found = [group for slo in slos for group in _groups_of(Counts(slo, scrape_interval_seconds), to)]
+    recorded = [slo for slo in slos if not slo.parts]  # slo.signals.composite says why
+    found = [group for slo in recorded for group in _groups_of(Counts(slo, scrape_interval_seconds), to)]
     found += _of_health(health.alert_rules(to))
     return [{**group, "rules": [_worded(rule, words) for rule in rules]} for group, rules in found]
 

@@ -35,7 +35,7 @@ _FIRING = 'alertstate="firing"'
 def files(slos: Sequence[Slo]) -> dict[str, str]:
     """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape of these SLOs, and for health."""
     found: dict[str, str] = {}
-    for shape in sorted({shape_of(slo) for slo in slos}, key=str):
+    for shape in sorted({shape_of(slo) for slo in slos if not slo.parts}, key=str):
         name = shape.slo.name
         found[f"{name}.rules.yaml"] = render([shape.slo])
         tests = [_test(shape, scenario) for scenario in scenarios(shape)]

@@ -134,6 +134,11 @@ def if_chosen(slo: Slo, expr: str) -> str:
     return f"({expr}) and on () {constant(OBJECTIVE, str(Matcher(LABEL_ID, '=', slo.id)))}"
 
 
+def counts_requests(slo: Slo) -> bool:
+    """Whether agents' series say whose its bad requests were; not so of others' series, of GPUs and of composites."""
+    return slo.indicator is None and isinstance(_selectors(slo), Selectors | MinuteSelectors)
+
+
 def bad_requests(slo: Slo, label: str) -> str:
     """Bad requests a second of one SLO by a label of the replicas, on the pessimistic side, never below 0.
 

@@ -23,7 +23,7 @@ LIMIT = 24
 
 def spenders(slos: Sequence[Slo]) -> list[Cell]:
     """The panels for these SLOs, or a note where they are too many, or where all count series that are no agent's."""
-    slos = [slo for slo in slos if slo.indicator is None]
+    slos = [slo for slo in slos if q.counts_requests(slo)]
     if not slos:
         return [Cell(_not_ours(), 24, 4)]
     if len(slos) > LIMIT:

@@ -69,6 +69,7 @@ def _counted(old: Slo, new: Slo) -> Iterator[tuple[str, str, str]]:
         ("series", str(old.indicator or "the agents'"), str(new.indicator or "the agents'")),
         ("bounds", str(old.goodput or "none"), str(new.goodput or "none")),
         ("per_1k_prompt_tokens", duration(old.per_1k_prompt_tokens), duration(new.per_1k_prompt_tokens)),
+        ("parts", _parts(old), _parts(new)),
         ("weight", old.weight.value, new.weight.value),
         ("method", old.method.value, new.method.value),
         ("group_by", _joined(old.group_by), _joined(new.group_by)),
@@ -83,6 +84,10 @@ def _counted(old: Slo, new: Slo) -> Iterator[tuple[str, str, str]]:
 
 def _threshold(seconds: Decimal | None) -> str:
     return "none" if seconds is None else duration(seconds)
+
+
+def _parts(slo: Slo) -> str:
+    return _joined([f"{part.slo.id} {part.weight}" for part in slo.parts if part.slo is not None])
 
 
 def _joined(parts: Sequence[object]) -> str:

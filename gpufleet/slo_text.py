@@ -26,6 +26,7 @@ WIDTH = 100
 LEAST_WIDTH = 80
 _INDENT = " " * 13
 _TENTH = Decimal("0.1")
+_COMPOSITE = "a minute is as good as its parts were in it, by their weights; parts without events are left out"
 _LEGEND = (
     "Alerts fire while both windows, long and short, burn faster than so many times the sustainable rate (burn), which "
     "is a share of bad events (errors), and the long one holds the evidence (needs: bad events at least). All bad, 1 "
@@ -102,6 +103,10 @@ def _slo(slo: Slo) -> list[tuple[str, str]]:
     within = f" within {duration(slo.threshold_seconds)}" if slo.threshold_seconds is not None else ""
     what = f"{signal.title}{within}: {percent_exact(slo.objective)} of {unit_of(slo)} over {slo.window.words}"
     lines = _entry("objective", [what])
+    if slo.parts:
+        lines += _entry("parts", [f"{part.slo.id}, weight {part.weight}" for part in slo.parts if part.slo is not None])
+        lines += _entry("counts", [_COMPOSITE])
+        return lines + _entry("alerts", [*_alerts(slo), "by the service alone: no rules, its parts have theirs"])
     if slo.indicator is None or slo.selector:
         lines += _entry("selects", _selects(slo))
     if slo.group_by:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from slo.deltas import FORGET_SECONDS, Step, Track, down_of, first_sight
-from slo.minutes import Gathered, Known, SourceMinute, gather, slice_of
+from slo.minutes import Gathered, Known, SourceMinute, composed, gather, slice_of
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.observed import Missed, Scrape, Slice
@@ -164,6 +164,9 @@ class Tally:
                 )
                 if made is not None:
                     slices.append(made)
+        for slo in self.slos:
+            if slo.parts:
+                slices += composed(slo, self.revisions.get(slo.id, 1), start, slices)
         return slices
 
     def _carriers(self, start: int) -> dict[tuple[int, Group], dict[str, int]]:

@@ -7,7 +7,7 @@ bad when no replica answered or too many requests failed, unknown when nobody wa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -25,9 +25,10 @@ _COLUMN = {Role.GOOD: 0, Role.GOOD_UPPER: 1, Role.TOTAL: 2, Role.BAD: 3}
 class Part:
     """What one source gave to one minute while its page had one shape.
 
-    `gained` goes with the plan's positions, `up` has those of the up gauges that were 1 at least once, `starting` the
-    replicas that have not answered yet since they appeared, with the time they did. `seen`: a scrape fell into it.
-    `down` has those of the health gauges that were 0 at least once. `without`: ids of SLOs that began later, for which it counts nothing.
+    `gained` goes with the plan's positions, `up` has those of the up gauges that were 1 at least once, `down` those of
+    the health gauges that were 0 at least once, `starting` the replicas that have not answered yet since they appeared,
+    with the time they did. `seen`: a scrape fell into it. `without`: ids of SLOs that began later, for which it counts
+    nothing.
     """
 
     plan: Plan
@@ -70,8 +71,8 @@ class Known:
 class Gathered:
     """One group's minute over all sources. `by_replica`: good, good_upper, total, bad, whether good is what is counted.
 
-    `answered`: replica → whether it was up in the minute; `starting` as in Part. `ill`: GPU → whether any check found it
-    unhealthy.
+    `answered`: replica → whether it was up in the minute; `starting` as in Part. `ill`: GPU → whether any check found
+    it unhealthy.
     """
 
     by_replica: dict[str, list[float]] = field(default_factory=dict)
@@ -183,6 +184,34 @@ def sliced(slo: Slo, one: Gathered) -> tuple[float, float, dict[str, tuple[float
         return good, possible, {replica: (0.0, 1 / len(one.by_replica)) for replica in one.by_replica}
     whole = sum(t for _, t in spent.values())
     return good, possible, {r: (b / bad if bad else 0.0, t / whole) for r, (b, t) in spent.items()}
+
+
+def composed(slo: Slo, revision: int, start: int, made: Sequence[Slice]) -> list[Slice]:
+    """The minute of a composite from all slices of that minute, by group: see slo.signals.composite."""
+    weights = {part.slo.id: float(part.weight) for part in slo.parts if part.slo is not None}
+    whole = sum(weights.values())
+    by_group: dict[Group, list[Slice]] = {}
+    for one in made:
+        if one.slo_id in weights:
+            by_group.setdefault(one.group, []).append(one)
+    found = []
+    for group, parts in by_group.items():
+        observed = sum(weights[one.slo_id] * one.observed_seconds for one in parts) / whole
+        counted = sum(weights[one.slo_id] for one in parts if one.total)
+        good = upper = 0.0 if counted else 1.0
+        spenders: dict[str, tuple[float, float]] = {}
+        for one in parts:
+            if not one.total:
+                continue
+            share = weights[one.slo_id] / counted / one.total
+            good, upper = good + one.good * share, upper + one.good_upper * share
+            for replica, (bad, total) in one.spenders.items():
+                have = spenders.get(replica, (0.0, 0.0))
+                spenders[replica] = (have[0] + bad * share, have[1] + total * share)
+        good, upper = min(good, 1.0), min(upper, 1.0)
+        simulated = any(one.simulated for one in parts)
+        found.append(Slice(slo.id, revision, group, start, good, upper, 1.0, observed, spenders, simulated))
+    return found
 
 
 def slice_of(

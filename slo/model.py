@@ -197,13 +197,25 @@ class Goodput:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """An SLO within a composite one, and how much it weighs beside the others. `name` is how the file writes it.
+
+    `slo` is None only until all files have been read.
+    """
+
+    name: str
+    weight: Decimal
+    slo: Slo | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
     """One objective. `id` is "<service>-<name>", unique over all files.
 
     `objective` lies strictly between 0 and 1. `threshold_seconds` is None for signals that have none.
     `max_error_ratio` is for time slices, `start_grace_seconds` and `scale_to_zero` for those of availability alone;
-    `indicator` is for ratio and latency. `per_1k_prompt_tokens` is what a threshold on the TTFT of single requests grows by
-    with their prompts, in seconds. `source` says where a preset's figures are from.
+    `indicator` is for ratio and latency. `per_1k_prompt_tokens` is what a threshold on the TTFT of single requests
+    grows by with their prompts, in seconds. `parts` are those of a composite. `source` says where a preset's figures are from.
     """
 
     service: str
@@ -230,6 +242,7 @@ class Slo:
     goodput: Goodput | None = None
     per_1k_prompt_tokens: Decimal = Decimal(0)
     weight: Weight = Weight.REQUESTS
+    parts: tuple[Part, ...] = ()
     location: Location = Location("", 0)
 
     @property

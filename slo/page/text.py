@@ -101,6 +101,8 @@ def promise(slo: Slo) -> str:
         longer = f" and {seconds(slo.goodput.per_1k_prompt_tokens)} for every 1,000 tokens of the prompt"
         first = f"first token within {seconds(slo.goodput.ttft)}{longer if slo.goodput.per_1k_prompt_tokens else ''}"
         return f"{part}: {first}, then at most {seconds(slo.goodput.tpot)} a token"
+    if slo.parts:
+        return f"{part} of {listed(part.slo.id for part in slo.parts if part.slo is not None)}"
     if slo.indicator is not None:
         return f"{part} good"
     return f"{part} {'available' if slo.method is Method.TIMESLICES else 'answered'}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from slo.model import Method, Slo, Weight
 from slo.signals import (
     availability,
+    composite,
     e2e,
     goodput,
     gpu_health,
@@ -38,6 +39,7 @@ _MODULES = (
     probe_tpot,
     probe_availability,
     gpu_health,
+    composite,
     ratio,
     series_latency,
 )

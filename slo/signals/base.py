@@ -108,7 +108,7 @@ class GpuSelectors:
 
 @dataclass(frozen=True, slots=True)
 class MinuteSelectors:
-    """PromQL selectors of availability in minutes: a minute is bad when no `up` was 1 or bad ÷ total passed the ratio."""
+    """PromQL selectors of availability: a minute is bad when no `up` was 1, or bad ÷ total passed the ratio."""
 
     up: str
     bad: str
@@ -116,7 +116,14 @@ class MinuteSelectors:
     max_error_ratio: Decimal
 
 
-Selected = Selectors | MinuteSelectors | NativeSelectors | MinuteShare | GpuSelectors
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """Nothing that rules could read, and why."""
+
+    reason: str
+
+
+Selected = Selectors | MinuteSelectors | NativeSelectors | MinuteShare | GpuSelectors | Unrecorded
 """Everything that rules can be made of."""
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from exporter.model import InputError
 from slo.model import Slo
-from slo.spec import check, native, openslo, pyrra, sloth
+from slo.spec import check, native, openslo, parts, pyrra, sloth
 from slo.spec.foreign import Cursor, RefusedError, Told
+from slo.spec.report import FileReport
 from slo.spec.yaml_lines import MAX_BYTES, Node, YamlFormatError, read
 
 _LOG = logging.getLogger(__name__)
@@ -23,21 +24,6 @@ EXAMPLE = (
 )
 """A whole file on one line, for messages that are one line."""
 _WRITE = f"write one like {EXAMPLE}"
-
-
-@dataclass(frozen=True, slots=True)
-class FileReport:
-    """What one file gave: its usable SLOs, and its problems as `file:line: what is wrong, what to do`.
-
-    `unsupported` are SLOs without fault that cannot be counted, with the reason; `notes` say what in a file of another
-    format changes nothing here. Both as `file:line: …`.
-    """
-
-    path: Path
-    slos: tuple[Slo, ...]
-    problems: tuple[str, ...]
-    unsupported: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def load(paths: Sequence[Path]) -> list[Slo]:
@@ -74,7 +60,7 @@ def reports_of(paths: Sequence[Path]) -> list[FileReport]:
             else:
                 problems.append(f"{slo.location}: id {slo.id!r} is taken by {other.location}: change service or name")
         checked.append(replace(report, slos=tuple(usable), problems=tuple(problems)))
-    return checked
+    return [parts.resolved(report, first) for report in checked]
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

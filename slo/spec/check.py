@@ -11,7 +11,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from slo.model import Location, Slo
-from slo.signals import GENERIC, SIGNALS
+from slo.signals import GENERIC, SIGNALS, composite
 from slo.spec import native, selectors
 from slo.spec.decode import MISSING, Problems, decode, suggest
 from slo.spec.objective import Check
@@ -113,6 +113,9 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
     if signal is None:
         problems.add(node.at("signal").line, f"signal {raw.signal!r} is not supported: {suggest(raw.signal, SIGNALS)}")
         return None
+    parts = check.parts(signal)
+    if signal is composite.SIGNAL:
+        given = {}
     if raw.signal not in GENERIC:
         check.labels_exist(signal, given)
     indicator = Series(raw, check.fault).indicator(raw.signal)
@@ -139,6 +142,7 @@ def _slo(file: str, service: str, shared: selectors.ByLabel, node: Node, problem
         goodput=goodput,
         per_1k_prompt_tokens=growth,
         weight=weight,
+        parts=parts,
         selector=tuple(matcher for label in sorted(given) for matcher in given[label]),
         group_by=group_by,
         edge=edge,

@@ -102,6 +102,13 @@ class Alerts(msgspec.Struct, forbid_unknown_fields=True):
     ticket: Annotated[Severity, _about("Alerts for working hours.")] = msgspec.field(default_factory=Severity)
 
 
+class Part(msgspec.Struct, forbid_unknown_fields=True):
+    """One of the SLOs that a composite is made of."""
+
+    slo: Annotated[str, _about("Its id, or its name where it is of the same service.", examples=["ttft"])]
+    weight: Annotated[str | float, _about("How much it weighs beside the others.", pattern=r"^\d+(\.\d+)?$")] = "1"
+
+
 class Objective(msgspec.Struct, forbid_unknown_fields=True):
     """One SLO."""
 
@@ -147,6 +154,7 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
             enum=[w.value for w in Weight],
         ),
     ] = UNSET
+    of: Annotated[list[Part] | UnsetType, _about("Signal composite: the SLOs that it is made of.", minItems=2)] = UNSET
     method: Annotated[
         str | UnsetType, _about("What is counted; the signal's usual one unless given.", enum=[m.value for m in Method])
     ] = UNSET

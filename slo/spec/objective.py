@@ -16,8 +16,8 @@ from msgspec import UNSET
 
 from exporter.metrics import llm
 from slo import names, periods, windows
-from slo.model import Alerting, Edge, Goodput, Method, Slo, Weight, Window
-from slo.signals import GROWING, WEIGHED
+from slo.model import Alerting, Edge, Goodput, Method, Part, Slo, Weight, Window
+from slo.signals import GROWING, WEIGHED, composite
 from slo.signals.base import Signal
 from slo.spec import native, selectors
 from slo.spec.decode import Problems, suggest
@@ -148,6 +148,32 @@ class Check:
             return Weight.REQUESTS
         return self.one_of("weight", Weight) or Weight.REQUESTS
 
+    def parts(self, signal: Signal) -> tuple[Part, ...]:
+        """What a composite is made of; the SLOs themselves are looked for when all files have been read."""
+        raw = self.raw
+        if signal.name != composite.SIGNAL.name:
+            if raw.of is not UNSET:
+                self.fault("of is for signal composite: remove it", "of")
+            return ()
+        for key, given in (("selector", raw.selector), ("group_by", raw.group_by)):
+            if given:
+                self.fault(f"{key} is for the parts of a composite, which has theirs: remove it", key)
+        if raw.of is UNSET or len(raw.of) < 2:
+            self.fault(
+                "signal 'composite' needs of, with two SLOs or more: add it, like of: [{slo: ttft}, {slo: tpot}]"
+            )
+            return ()
+        found = []
+        for at, part in enumerate(raw.of):
+            weight = re.fullmatch(r"\d{1,9}(\.\d{1,9})?", str(part.weight))
+            if weight is None or not Decimal(weight[0]):
+                self.fault(f"of: weight {part.weight} is not a positive number: write one like 2", "of", at, "weight")
+            else:
+                found.append(Part(part.slo, Decimal(weight[0])))
+            if part.slo in [one.slo for one in raw.of[:at]]:
+                self.fault(f"of: {part.slo!r} stands twice: write it once, with a weight", "of", at)
+        return tuple(found)
+
     def edge(self, signal: Signal) -> Edge:
         """What to do between two buckets."""
         if self.raw.edge is UNSET:
@@ -161,6 +187,8 @@ class Check:
         raw, found = self.raw, dict[str, Any]()
         given = [k for k in ("max_error_ratio", "scale_to_zero", "start_grace") if getattr(raw, k) is not UNSET]
         available, sliced = signal.name == "availability", method is Method.TIMESLICES
+        if signal.name == composite.SIGNAL.name:
+            sliced = False
         for key in given:
             if method is not None and not (sliced and (available or key == "max_error_ratio")):
                 whose = (

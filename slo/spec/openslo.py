@@ -7,16 +7,17 @@ policies are noted, not used: which windows watch an SLO follows from its object
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from slo.model import Location, Slo, Window
+from slo.model import Location, Method, Part, Slo, Window
 from slo.periods import calendar_window
 from slo.spec.foreign import Cursor, RefusedError, Told, UnsupportedError
 from slo.spec.making import (
     MONTH,
+    RULES_ONLY,
     Measured,
     finished,
     labels,
@@ -80,6 +81,27 @@ def slos_of(file: str, document: Cursor, objects: Objects) -> list[Slo]:
     objectives = spec.list("objectives")
     if not objectives:
         raise spec.refuse("spec.objectives must be a list with at least one: add it", "objectives")
+    found = _parts(file, (service, name), (metadata, spec), objectives, objects)
+    if not any("indicator" in one or "indicatorRef" in one for one in objectives):
+        return found
+    try:
+        if len(objectives) == 1:
+            raise UnsupportedError("a composite of one objective")
+        if len(found) < len(objectives):
+            raise UnsupportedError("not all of its objectives can be counted")
+        return [*found, _composite(file, (service, name), (metadata, spec, document), found, objectives)]
+    except UnsupportedError as reason:
+        document.told.unsupported.append((document.line, f"{service}-{name} is unsupported: {reason}"))
+    except RefusedError:
+        pass
+    return found
+
+
+def _parts(
+    file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor], objectives: Sequence[Cursor], objects: Objects
+) -> list[Slo]:
+    """One SLO for each objective that can be counted."""
+    (service, name), (metadata, spec) = identity, parts
     found = []
     for number, objective in enumerate(objectives, 1):
         own = name
@@ -90,20 +112,65 @@ def slos_of(file: str, document: Cursor, objects: Objects) -> list[Slo]:
         try:
             found.append(_slo(file, (service, own), (metadata, spec, objective), objects))
         except UnsupportedError as reason:
-            document.told.unsupported.append((objective.line, f"{service}-{own} is unsupported: {reason}"))
+            spec.told.unsupported.append((objective.line, f"{service}-{own} is unsupported: {reason}"))
         except RefusedError:
             continue
     return found
+
+
+def _composite(
+    file: str,
+    identity: tuple[str, str],
+    parts: tuple[Cursor, Cursor, Cursor],
+    slos: Sequence[Slo],
+    objectives: Sequence[Cursor],
+) -> Slo:
+    """The objectives as one: what it allows is the mean of what they allow, by their weights.
+
+    OpenSLO says what a composite is made of, not how it is counted: slo.signals.composite says how it is here.
+    """
+    metadata, spec, document = parts
+    alone = next((slo for slo in slos if slo.indicator is not None and slo.indicator.rules_only), None)
+    if alone is not None:
+        raise UnsupportedError(f"{alone.id} is watched {RULES_ONLY}")
+    if len({slo.group_by for slo in slos}) > 1:
+        raise UnsupportedError("its objectives are kept apart by different labels")
+    weights = [_weight(objective) for objective in objectives]
+    allowed = sum((w * slo.budget_ratio for w, slo in zip(weights, slos, strict=True)), Decimal(0)) / sum(weights)
+    service, name = identity
+    document.told.note(document.line, f"{service}-{name} is counted in minutes, by the service alone")
+    return Slo(
+        service=service,
+        name=name,
+        signal="composite",
+        objective=1 - allowed.quantize(Decimal("1e-9")).normalize(),
+        window=slos[0].window,
+        method=Method.TIMESLICES,
+        group_by=slos[0].group_by,
+        description=spec.text("description") or metadata.text("displayName"),
+        labels=slos[0].labels,
+        annotations=slos[0].annotations,
+        parts=tuple(Part(slo.id, weight, slo) for slo, weight in zip(slos, weights, strict=True)),
+        location=Location(file, document.line),
+    )
+
+
+def _weight(objective: Cursor) -> Decimal:
+    text = objective.text("compositeWeight") or "1"
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not Decimal(text):
+        raise objective.refuse(
+            f"compositeWeight {text!r} is not a positive number: write one like 2", "compositeWeight"
+        )
+    return Decimal(text)
 
 
 def _slo(file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor, Cursor], objects: Objects) -> Slo:
     metadata, spec, objective = parts
     spec.ignore("alertPolicies", _OTHERS["AlertPolicy"])
     share = ratio(objective, "targetPercent", 100) if "targetPercent" in objective else ratio(objective, "target", 1)
-    if "indicator" in objective or "indicatorRef" in objective:
-        raise UnsupportedError("a composite of several indicators")
+    own = "indicator" in objective or "indicatorRef" in objective
     over, title = _window(spec), metadata.text("displayName")
-    measured = _measured(_indicator(spec, objects), spec, objective, objects)
+    measured = _measured(_indicator(objective if own else spec, objects), spec, objective, objects)
     service, name = identity
     slo = Slo(
         service=service,
@@ -169,7 +236,9 @@ def _indicator(spec: Cursor, objects: Objects) -> Cursor:
         return inline.one("spec")
     name = spec.text("indicatorRef")
     if not name:
-        raise spec.refuse("spec has no indicator: add indicator, or indicatorRef with the name of an SLI", "indicator")
+        raise spec.refuse(
+            f"{spec.path} has no indicator: add indicator, or indicatorRef with the name of an SLI", "indicator"
+        )
     node = objects.get("SLI", name)
     if node is None:
         raise spec.refuse(

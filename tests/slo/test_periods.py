@@ -1,4 +1,4 @@
-"""Calendar windows: periods that follow each other without a gap, on the wall clock of a time zone, and their budgets."""
+"""Calendar windows: periods without a gap between them, on the wall clock of a time zone, and their budgets."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -33,7 +33,7 @@ ONE_SLO = [
     (slo(name="TTFT"), 4, "name 'TTFT' must be 1 to 63 of a-z, 0-9 and -, with a letter or digit first and last"),
     (slo(name="yes"), 4, 'name must be text, not yes: write "yes" in quotes'),
     (slo(signal="tftt"), 5, "signal 'tftt' is not supported: did you mean 'ttft'?"),
-    (slo(signal="cost"), 5, f"signal 'cost' is not supported: known are {', '.join(sorted(SIGNALS))}"),
+    (slo(signal="price"), 5, f"signal 'price' is not supported: known are {', '.join(sorted(SIGNALS))}"),
     (slo(threshold="500"), 6, 'threshold must be text, not 500: write "500" in quotes'),
     (slo(threshold="0.5 s"), 6,
      "threshold: '0.5 s' is not a duration: write a positive number and a unit, like 500ms or 2s"),

@@ -110,6 +110,24 @@ def test_a_gauge_is_compared_minute_by_minute(tmp_path, op, sign):
     assert slo.indicator.minute == f"(max(lag)) {sign} bool 200.5"
 
 
+def test_objectives_with_indicators_of_their_own_are_slos_and_a_composite(tmp_path):
+    own = yaml.safe_load(FILE)["spec"]["indicator"]
+    goals = [{"displayName": "A", "target": 0.99, "indicator": own, "compositeWeight": 3},
+             {"displayName": "B", "target": 0.95, "indicator": own}]  # fmt: skip
+    found = write(tmp_path, objectives=goals)
+    a, b, both = found.slos
+    assert (found.problems, found.unsupported) == ((), ())
+    assert [(part.slo, part.weight) for part in both.parts] == [(a, 3), (b, 1)]
+    assert (both.id, both.objective) == ("web-answers", Decimal("0.98"))  # 1 - (3 * 0.01 + 0.05) / 4
+    gauge = threshold("max(lag)")
+    found = write(tmp_path, objectives=[goals[0], {"target": 0.9, "op": "lt", "value": 1, "indicator": gauge}])
+    assert len(found.slos) == 2
+    assert "web-answers-2 is watched by rules alone" in found.unsupported[0]
+    assert "a composite of one objective" in write(tmp_path, objectives=goals[:1]).unsupported[0]
+    goals[0]["compositeWeight"] = -1
+    assert "compositeWeight '-1' is not a positive number" in write(tmp_path, objectives=goals).problems[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -119,7 +137,6 @@ def test_a_gauge_is_compared_minute_by_minute(tmp_path, op, sign):
         ({"indicator": threshold("sum(")}, "not PromQL"),
         ({"indicator": threshold("lag[5m]")}, "not PromQL"),
         ({"indicator": threshold("5")}, "not PromQL"),
-        ({"objectives": [{"target": 0.9, "indicatorRef": "x"}]}, "a composite"),
         ({"indicator": threshold("a", "Datadog")}, "its source is Datadog"),
         ({"objectives": [{"target": 0.1}]}, "no alert could ever fire at 10% over 28d"),
     ],
