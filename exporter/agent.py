@@ -55,7 +55,7 @@ class Agent:
         self._page: Page | None = None
         self._probes: list[ProbeSource] = []
         self._otlp: OtlpSource | None = None
-        self._gate = WebGate(Path(settings.web_config)) if settings.web_config else None
+        self._gate = _gate(settings.web_config)
         self._server = Server(
             settings.listen, self._latest, interval_seconds=settings.interval_seconds, gate=self._gate
         )
@@ -198,6 +198,7 @@ class Agent:
                     objectives=settings.objectives,
                     targets=settings.traces.targets,
                     model_of=Models(lambda: self._collector.snapshot).of,
+                    gate=_gate(settings.traces.web_config),
                 )
             )
         return sources
@@ -215,6 +216,10 @@ def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configur
         configured=configured,
         deadline_seconds=deadline_seconds,
     )
+
+
+def _gate(file: str) -> WebGate | None:
+    return WebGate(Path(file)) if file else None
 
 
 def _counters(file: str) -> Counters | None:

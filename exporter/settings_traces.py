@@ -16,10 +16,14 @@ DEFAULT_LISTEN = "127.0.0.1:4318"
 
 
 class TracesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where spans are received, and whose they are: service.instance.id or service.name → host:port of the engine."""
+    """Where spans are received, and whose they are: service.instance.id or service.name → host:port of the engine.
+
+    `web_config` is as that of the page: TLS and passwords before the receiver; empty means none.
+    """
 
     listen: str = DEFAULT_LISTEN
     targets: dict[str, str] = {}
+    web_config: str = ""
 
 
 def problems(traces: TracesSettings | None, page_listen: str) -> Iterator[tuple[str, str]]:

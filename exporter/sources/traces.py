@@ -1,6 +1,7 @@
 """Receives spans over OTLP/HTTP and counts the requests among them against objectives. A source that listens.
 
-Imports exporter.otlp_spans, exporter.sources.trace_counts, exporter.objectives, the catalogue and exporter.model.
+Imports exporter.otlp_spans, exporter.sources.trace_counts, exporter.objectives, exporter.listen, exporter.web_gate, the
+catalogue and exporter.model.
 The listener is its own, on an address of its own, so that whoever may send spans cannot thereby read the page.
 
 Follows OTLP 1.x: POST /v1/traces, binary and JSON, gzip or plain; a body that cannot be read is 400, one over the limit
@@ -28,11 +29,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from exporter.listen import Address, bind
 from exporter.metrics import agent
-from exporter.model import Collected, Health, Reading, SeriesTable
+from exporter.model import Collected, Health, InputError, Reading, SeriesTable
 from exporter.objectives import Objective
 from exporter.otlp_spans import INSTANCE_ID, SERVICE_NAME, RequestSpan, SpanError, read_binary, read_json
 from exporter.sources.trace_counts import MAX_REPLICAS, Seen, TraceCounts, request_of
+from exporter.web_gate import WebGate
 
 PATH = "/v1/traces"
 BINARY, JSON = "application/x-protobuf", "application/json"
@@ -66,7 +69,8 @@ class TracesSource:
     """Listens on `host` and `port` (0: any free one; `port` says which) for request spans.
 
     `targets` maps a service.instance.id or service.name to the host:port of its engine. `model_of` gives the model of a
-    target, "" where that is not known. `clock` gives seconds that never go back.
+    target, "" where that is not known. `clock` gives seconds that never go back. `gate` stands before it all; what is
+    wrong with it is told as this source's health.
     """
 
     name = "traces"
@@ -81,8 +85,10 @@ class TracesSource:
         targets: Mapping[str, str] | None = None,
         model_of: Callable[[str], str] = lambda _target: "",
         clock: Callable[[], float] = time.monotonic,
+        gate: WebGate | None = None,
     ) -> None:
         self._host, self.port = host, port
+        self._gate = gate
         self._runner: web.AppRunner | None = None
         self._counts = TraceCounts(objectives, node=node, targets=targets or {}, model_of=model_of)
         self._seen = Seen(clock)
@@ -97,6 +103,8 @@ class TracesSource:
         """Listen if that is not done yet; what was counted so far."""
         started = time.perf_counter()
         reason = await self._listen() if self._runner is None else ""
+        if self._gate is not None and not reason:
+            reason = (await self._gate.collect()).health.reason
         readings = self._counts.readings()
         for family, counts in ((agent.TRACE_SPANS, self._spans), (agent.TRACE_BODIES, self._bodies)):
             readings += [Reading(self._table.get(family, {"result": r}), float(n)) for r, n in counts.items()]
@@ -104,23 +112,30 @@ class TracesSource:
 
     async def close(self) -> None:
         """Stop listening."""
+        if self._gate is not None:
+            await self._gate.close()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
     async def _listen(self) -> str:
         """Empty when it listens, else why it cannot, in a few words."""
+        try:
+            sock = bind(Address(self._host, self.port))
+        except InputError as error:
+            in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            return "the port is in use" if in_use else "cannot listen on its address"
         app = web.Application()
         app.router.add_post(PATH, self._receive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self.port).start()
-        except OSError as error:
-            await runner.cleanup()
-            return "the port is in use" if error.errno == errno.EADDRINUSE else "cannot listen on its address"
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        if self._gate is not None:
+            self._gate.protect(app)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+        await self._runner.setup()
+        if self._gate is None:
+            await web.SockSite(self._runner, sock).start()
+        else:
+            await self._gate.serve(self._runner, sock)
+        self.port = sock.getsockname()[1]
         return ""
 
     async def _receive(self, request: web.Request) -> web.Response:

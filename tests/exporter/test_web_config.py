@@ -18,6 +18,7 @@ from exporter import web_config, web_gate, web_passwords
 from exporter.exposition import Page
 from exporter.model import InputError
 from exporter.server import Server
+from exporter.sources.traces import TracesSource
 from exporter.web_gate import WebGate
 from exporter.web_passwords import BusyError, Passwords
 from tests.certificates import Authority
@@ -436,6 +437,28 @@ def test_no_secret_is_told(tmp_path: Path):
     with pytest.raises(InputError) as caught:
         WebGate(site.path)
     assert "sesame" not in str(caught.value)
+
+
+def test_the_receiver_of_spans_stands_behind_a_file_of_its_own(tmp_path: Path):
+    site = Site(tmp_path, TLS + USERS)
+
+    async def whole() -> None:
+        source = TracesSource("127.0.0.1", 0, node="n1", gate=WebGate(site.path))
+        assert (await source.collect()).health.up
+        site.url = f"https://127.0.0.1:{source.port}"
+        assert (await site.get("/v1/traces"))[0] == 401
+        assert (await site.get("/v1/traces", auth=("ann", PASSWORD)))[0] == 405  # it is for POST
+        site.write("nonsense: 1\n")
+        async with asyncio.timeout(30):
+            while True:
+                health = (await source.collect()).health
+                if not health.up:
+                    break
+                await asyncio.sleep(0.01)
+        assert health.reason.startswith(f"{site.path}:1: unknown key `nonsense`")
+        await source.close()
+
+    asyncio.run(whole())
 
 
 @pytest.mark.real
