@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exporter.dcgm_figures import DcgmJoin
 from exporter.facts import DcgmFigure, Device, EngineAt, EngineUses, Gpu, Holding, Jobs, Measured, PodFacts, UseOfGpu
-from exporter.holders import ESTIMATED, SHARED, Held, Holders, Resolver
+from exporter.holders import ESTIMATED, SHARED, Held, Holders, Key, Resolver
 from exporter.metrics import gpu, llm, pod
 from exporter.model import SIMULATED_LABEL, Collected, Family, Labels, Reading, Series, labels_of
 
@@ -36,6 +36,7 @@ class Attribution:
         self._gpus: dict[str, Gpu] = {}
         self._pods: dict[tuple[str, str], PodFacts] = {}
         self._holders = Holders()
+        self._extras: dict[Key, Labels] = {}
         self._own: tuple[Reading, ...] = ()
         self._own_series: dict[tuple[str, Labels], Series] = {}
         self._labelled: dict[tuple[Series, Labels], Series] = {}
@@ -77,8 +78,10 @@ class Attribution:
         jobs = [fact for fact in facts if isinstance(fact, Jobs)]
         devices = [fact for fact in facts if isinstance(fact, Device)]
         self._holders = self._resolver.resolve(self._gpus, holdings, jobs, devices)
-        current = {self._extra(labels) for labels in self._holders.labels.values()}
-        current |= {fact.labels for fact in self._pods.values()}
+        self._extras = {
+            key: labels_of({**labels, **self._labels_of_pod(labels)}) for key, labels in self._holders.labels.items()
+        }
+        current = {*self._extras.values(), *(fact.labels for fact in self._pods.values())}
         self._labelled = {key: series for key, series in self._labelled.items() if key[1] in current}
         before, self._own_series = self._own_series, {}
         for family, labels in (*self._pod_info(), *self._job_info(), *self._engine_info(facts)):
@@ -91,19 +94,15 @@ class Attribution:
         known = self._pods.get((labels.get("namespace", ""), labels.get("pod", "")))
         return dict(known.labels) if known is not None else {}
 
-    def _extra(self, holder: Mapping[str, str]) -> Labels:
-        return labels_of({**holder, **self._labels_of_pod(holder)})
-
     def _with_pod(self, series: Series) -> Series:
         """The series with the labels of its GPU's holder, or of the pod its source has named; else itself."""
         labels = dict(series.labels)
+        extra: Labels = ()
         if "pod" in labels:
-            extra = labels_of(self._labels_of_pod(labels))
+            known = self._pods.get((labels.get("namespace", ""), labels["pod"]))
+            extra = known.labels if known is not None else ()
         elif gpu.SHARING_LABEL in series.family.labels:
-            holder = self._holders.labels.get((labels.get("UUID", ""), labels.get(gpu.INSTANCE_LABEL, "")))
-            extra = self._extra(holder) if holder is not None else ()
-        else:
-            extra = ()
+            extra = self._extras.get((labels.get("UUID", ""), labels.get(gpu.INSTANCE_LABEL, "")), ())
         if not extra:
             return series
         key = series, extra
