@@ -104,8 +104,8 @@ class NvmlSource:
         self._released_until = self._clock() + seconds
         async with self._asking:
             await self._process.close()
-        stuck = f"; {self.abandoned} stuck in the driver could not be ended" if self.abandoned else ""
-        _log.info("the driver is let go for %g s or until SIGUSR2: no process reads it%s", seconds, stuck)
+        stuck = f"; stuck processes still hold it: {self.abandoned}" if self.abandoned else ""
+        _log.info("the driver is let go for %g s or until SIGUSR2%s", seconds, stuck)
 
     def take(self) -> None:
         """Read the driver again from the next collection on, even one that failed a moment ago."""
@@ -127,7 +127,7 @@ class NvmlSource:
         standing = self._trouble.standing(now)
         self._usage = {} if self.released or standing is not None else self._usage
         if self.released:
-            stuck = f"; {self.abandoned} processes are stuck in it" if self.abandoned else ""
+            stuck = f"; stuck processes still hold it: {self.abandoned}" if self.abandoned else ""
             return Answer("released", [], f"released{stuck}")
         if self._released_until is not None:
             self.take()

@@ -376,6 +376,29 @@ def test_letting_go_in_the_middle_of_a_hang_ends_the_stuck_process(stub_driver: 
     ran(source, body)
 
 
+def test_a_process_that_cannot_be_ended_is_said_to_hold_the_driver_that_is_let_go(
+    stub_driver: StubDriver, until: Any, monkeypatch: pytest.MonkeyPatch
+):
+    pids: list[int] = []
+    monkeypatch.setattr(  # as if it sat in a driver call that not even SIGKILL ends
+        "asyncio.subprocess.Process.send_signal", lambda process, _signal: pids.append(process.pid)
+    )
+    source = stub_driver.source(deadline_seconds=1.0)
+
+    async def body() -> None:
+        await until(source, up)
+        stub_driver.hang("nvmlDeviceGetFieldValues")
+        await until(source, down)
+        await source.release(600)
+        await until(source, lambda _, found: found.health.reason == "released; stuck processes still hold it: 1")
+        monkeypatch.undo()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        await until(source, lambda _, found: found.health.reason == "released")
+
+    ran(source, body)
+
+
 def test_signals_let_the_agent_go_of_the_driver_and_take_it_again(
     stub_driver: StubDriver, tmp_path: Path, free_port: Callable[[], int]
 ):
