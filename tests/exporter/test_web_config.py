@@ -305,6 +305,32 @@ def test_a_new_certificate_and_a_new_ca_are_taken_without_losing_a_request(tmp_p
     run(tmp_path, MUTUAL, body)
 
 
+def test_no_request_is_lost_while_the_file_changes_again_and_again(tmp_path: Path):
+    def text(turn: int) -> str:
+        return f"{TLS}http_server_config:\n  headers: {{X-XSS-Protection: {turn}}}\n"
+
+    async def body(site: Site, _gate: WebGate) -> None:
+        ended = asyncio.Event()
+
+        async def scrape() -> list[int]:
+            found = []
+            while not ended.is_set():
+                found.append((await site.get())[0])
+            return found
+
+        scrapers = [asyncio.create_task(scrape()) for _ in range(4)]
+        async with asyncio.timeout(60):
+            for turn in range(1, 16):
+                site.write(text(turn))
+                while (await site.get())[2]["X-XSS-Protection"] != str(turn):
+                    pass
+        ended.set()
+        answers = await asyncio.gather(*scrapers)
+        assert {status for found in answers for status in found} == {200}
+
+    run(tmp_path, text(0), body)
+
+
 def test_a_bad_file_leaves_the_old_one_standing_and_says_why_until_it_is_mended(tmp_path: Path):
     async def body(site: Site, gate: WebGate) -> None:
         for text, told in (
