@@ -19,7 +19,7 @@ MOST_GPUS = 1024
 def problems(
     page: str, interval_seconds: float, state: str, gpus_expected: int | None, *, simulated_log: bool
 ) -> Iterator[tuple[str, str]]:
-    """(where, what is wrong and what to do); where is as `.interval`. `simulated_log`: simulated GPUs shall have a log."""
+    """(where, what is wrong and what to do); where is as `.interval`. `simulated_log`: of simulated GPUs."""
     try:
         listen.parse(page)
     except InputError as error:

@@ -12,11 +12,17 @@ HEALTH = Family(
     ("check", *GPU_LABELS),
 )
 EXPECTED = Family("gpu_expected", MetricType.GAUGE, "GPUs this node should have.", ("node", SIMULATED_LABEL))
-SEEN = Family("gpu_seen", MetricType.GAUGE, "GPUs that answered in the last collection.", ("node", SIMULATED_LABEL))
+SEEN = Family(
+    "gpu_seen",
+    MetricType.GAUGE,
+    "GPUs that answered in the last collection; absent while the agent has let go of the driver.",
+    ("node", SIMULATED_LABEL),
+)
 READING_MISSING = Family(
     "gpu_reading_missing",
     MetricType.GAUGE,
-    "1 for each figure a GPU did not give, with the reason: unsupported, no_permission, lost, timeout, released, error.",
+    "1 for each figure a GPU did not give, with the reason: unsupported, no_permission, lost, timeout, error, or "
+    "released while the agent has let go of the driver.",
     ("family", "reason", *GPU_LABELS),
 )
 XID_ERRORS = Family(
@@ -30,8 +36,8 @@ XID_ERRORS = Family(
 XID_INFO = Family(
     "gpu_xid_info",
     MetricType.GAUGE,
-    "Always 1; class and recommended action of each XID that is counted here. What the driver asks for stands above it: "
-    "gpu_recovery_action. Join on `node` and `xid`.",
+    "Always 1; class and recommended action of each XID that is counted here. What the driver asks for stands above "
+    "it: gpu_recovery_action. Join on `node` and `xid`.",
     ("xid", "class", "action", "node", SIMULATED_LABEL),
 )
 DCGM_XID_TOTAL = Family(
