@@ -130,6 +130,16 @@ def places(facts: Iterable[Fact]) -> dict[str, Place]:
     return found
 
 
+def gpu_places(facts: Iterable[Fact]) -> dict[str, Place]:
+    """The place of each GPU that hardware events name, for SLOs whose spenders are GPUs."""
+    found: dict[str, Place] = {}
+    for fact in facts:
+        uuid, node = fact.labels.get("UUID", ""), fact.labels.get("node", "")
+        if uuid:
+            found[uuid] = Place(uuid, node, gpus=(Gpu(uuid, fact.labels.get("gpu", ""), node),))
+    return found
+
+
 def attribute(
     by: str, spenders: Spenders, where: Mapping[str, Place], slots: Sequence[Slot] = (), events: Iterable[Fact] = ()
 ) -> list[Spender]:

@@ -215,7 +215,8 @@ class Slo:
     `objective` lies strictly between 0 and 1. `threshold_seconds` is None for signals that have none.
     `max_error_ratio` is for time slices, `start_grace_seconds` and `scale_to_zero` for those of availability alone;
     `indicator` is for ratio and latency. `per_1k_prompt_tokens` is what a threshold on the TTFT of single requests
-    grows by with their prompts, in seconds. `parts` are those of a composite. `source` says where a preset's figures are from.
+    grows by with their prompts, in seconds. `parts` are those of a composite. `source` says where a preset's figures
+    are from.
     """
 
     service: str

@@ -23,13 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attribute, places
+from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attribute, gpu_places, places
 from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.facts import REPLICA, Fact, FactWatch
 from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
+from slo.signals import gpu_health
 from slo.sliding import HOUR, in_window, step_for
 from slo.sources.base import Source
 from slo.status import Culprit, SloStatus, assess
@@ -293,8 +294,8 @@ class Service:
             step = -(-int(until - since) // (ATTRIBUTION_SLOTS * HOUR)) * HOUR
         first = int(since // step) * step
         slots = [Slot(at, step, self.ledger.spenders(*key, at, at + step)) for at in range(first, int(until), step)]
-        where = self._places(until)
         events = [fact for kind in sorted(HARDWARE) for fact in self.ledger.facts(since, until, kind)]
+        where = gpu_places(events) if status.slo.signal == gpu_health.SIGNAL.name else self._places(until)
         who = attribute(by, spenders, where, slots, events)
         bad, total = sum(b for b, _ in spenders.values()), sum(t for _, t in spenders.values())
         return Attribution(by, since, until, bad, total, tuple(who))

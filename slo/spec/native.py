@@ -11,7 +11,7 @@ Selectors, by label:
 
 Series of your own, as PromQL: selectors of counters, or sums of their rates.
     signal: ratio       with total, and good or bad
-    signal: latency     with metric, the name and matchers of a histogram, and threshold
+    signal: latency     with metric, the name and matchers of a histogram, and threshold; native: true for a native one
 
 Windows:
     window: 30d                                              rolling
@@ -124,6 +124,10 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     metric: Annotated[
         str | UnsetType,
         _about("Signal latency: the histogram, named without _bucket.", examples=['http_request_seconds{job="api"}']),
+    ] = UNSET
+    native: Annotated[
+        bool | UnsetType,
+        _about("Signal latency: true where metric is a native histogram; rules alone count it, by estimate."),
     ] = UNSET
     threshold: Annotated[
         str | UnsetType,

@@ -15,7 +15,7 @@ from slo.model import Indicator
 from slo.spec import native
 from slo.spec.expressions import NotCountersError, NotPromqlError, Terms, counters, events, selector
 
-_SERIES = {"ratio": ("total", "good", "bad"), "latency": ("metric",)}
+_SERIES = {"ratio": ("total", "good", "bad"), "latency": ("metric", "native")}
 """Keys with series of the author's own, by the generic signal that reads them."""
 _EXAMPLE = 'http_requests_total{code=~"5.."}'
 _T = TypeVar("_T")
@@ -54,7 +54,7 @@ class Series:
                 what = f"write {found.name.removesuffix(suffix)}" if suffix else "leave le out, the threshold sets it"
                 self.fault(f"metric {found.name} must name the whole histogram: {what}", "metric")
             return None
-        return Indicator(histogram=found)
+        return Indicator(histogram=found, native=self.raw.native is True)
 
     def _ratio(self, given: Sequence[str]) -> Indicator | None:
         good_or_bad = [key for key in ("good", "bad") if key in given]

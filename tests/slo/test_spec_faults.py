@@ -68,6 +68,7 @@ ONE_SLO = [
      "signal 'gpu_health' cannot be counted by timeslices: write method: occurrences"),
     (slo(method="timeslices", max_error_ratio="5%", scale_to_zero="true"), 11,
      "scale_to_zero is for signal availability with method timeslices: remove it"),
+    (slo(native="true"), 9, "native is for signal latency: remove it, or write signal: latency"),
     (slo(method="minutes"), 9, "method 'minutes' is not known: known are occurrences, timeslices"),
     (slo(edge="uper"), 9, "edge 'uper' is not known: did you mean 'upper'?"),
     (slo(max_error_ratio="1%"), 9, "max_error_ratio is for method timeslices: remove it"),
