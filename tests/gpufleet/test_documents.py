@@ -34,7 +34,6 @@ _METRIC = re.compile(r"\b(?:DCGM_FI_|gpu_|llm_|gpufleet_)[A-Za-z0-9_:]*")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 _NO_METRICS = {
     "gpu_uuid": "a label",
-    "gpu_readings": "a module",
     "llm_request": "a span",
     "gpu_hour": "a key of a file",
 }
