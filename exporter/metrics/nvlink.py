@@ -17,7 +17,7 @@ NVLINK_BANDWIDTH = gauge(
 )
 LINK_UP = gauge("gpu_nvlink_up", "1 while the link is active, 0 while it is not.", labels=(LINK_LABEL,))
 LINK_SPEED = gauge(
-    "gpu_nvlink_speed_bytes_per_second", "What the link can carry in one direction.", "By/s", labels=(LINK_LABEL,)
+    "gpu_nvlink_speed_bytes_per_second", "What each of the active links can carry in one direction.", "By/s"
 )
 LINK_SENT = counter("gpu_nvlink_transmit_bytes_total", "Payload sent over the link.", "bytes", labels=(LINK_LABEL,))
 LINK_RECEIVED = counter(

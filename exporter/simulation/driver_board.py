@@ -28,6 +28,7 @@ FIELDS: dict[int, int] = {
     **dict.fromkeys(range(173, 184), 0),
     **dict.fromkeys((270, 271), 0),
     1: 1,
+    90: LINK_MBPS,
     91: LINKS,
     187: LOWEST_POWER_LIMIT_MW,
     188: POWER_LIMIT_MW,
@@ -36,7 +37,7 @@ FIELDS: dict[int, int] = {
     192: POWER_LIMIT_MW,
 }
 """NVML field id → a value that does not move: no errors, nothing remapped, no cap but the board's."""
-LINK_FIELDS: dict[int, int] = {161: 0, 162: 0, 163: 0, 164: LINK_MBPS, 165: 1}
+LINK_FIELDS: dict[int, int] = {161: 0, 162: 0, 163: 0, 165: 1}
 """The same of each link."""
 
 

@@ -199,6 +199,7 @@ FIGURES: Mapping[str, tuple[Figure, ...]] = {
         *(Figure(health.CLOCK_EVENT_ACTIVE, _bit(mask), (("cause", cause),)) for cause, mask in CLOCK_EVENTS.items()),
         Figure(gpu.CLOCK_EVENT_REASONS, _same),
     ),
+    "nvlink_speed_mbps": (Figure(nvlink.LINK_SPEED, lambda value: value * 1e6),),
     "held_ns_power_cap": _held("power_cap", gpu.POWER_VIOLATION),
     "held_ns_thermal": _held("thermal", gpu.THERMAL_VIOLATION),
     "held_ns_sync_boost": _held("sync_boost", gpu.SYNC_BOOST_VIOLATION),
@@ -215,7 +216,6 @@ FIGURES: Mapping[str, tuple[Figure, ...]] = {
 
 OF_LINKS: Mapping[str, Figure] = {
     "nvlink_state": Figure(nvlink.LINK_UP, _same),
-    "nvlink_speed_mbps": Figure(nvlink.LINK_SPEED, lambda value: value * 1e6),
     "nvlink_tx_kib": Figure(nvlink.LINK_SENT, _from_kib),
     "nvlink_rx_kib": Figure(nvlink.LINK_RECEIVED, _from_kib),
     **{

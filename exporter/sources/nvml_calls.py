@@ -26,12 +26,12 @@ class Call(NamedTuple):
 
 
 CALLS: tuple[Call, ...] = (
-    Call(("sm_clock",), "nvmlDeviceGetClockInfo", (1,)),  # NVML_CLOCK_SM
     Call(("gpu_temp",), "nvmlDeviceGetTemperature", (0,)),  # NVML_TEMPERATURE_GPU
     Call(("power_mw",), "nvmlDeviceGetPowerUsage"),  # where field 185, the same figure from Ampere on, is not given
-    Call(("gpu_util", "mem_util"), "nvmlDeviceGetUtilizationRates", members=("gpu", "memory")),
-    Call(tuple(MEMORY), "nvmlDeviceGetMemoryInfo", (MEMORY_V2,), BRISK_SECONDS, tuple(MEMORY.values())),
     Call(("clock_events",), "nvmlDeviceGetCurrentClocksEventReasons"),
+    Call(("sm_clock",), "nvmlDeviceGetClockInfo", (1,), BRISK_SECONDS),  # NVML_CLOCK_SM
+    Call(("gpu_util", "mem_util"), "nvmlDeviceGetUtilizationRates", (), BRISK_SECONDS, ("gpu", "memory")),
+    Call(tuple(MEMORY), "nvmlDeviceGetMemoryInfo", (MEMORY_V2,), BRISK_SECONDS, tuple(MEMORY.values())),
     Call(("mem_clock",), "nvmlDeviceGetClockInfo", (2,), MEDIUM_SECONDS),  # NVML_CLOCK_MEM
     Call(("enc_util",), "nvmlDeviceGetEncoderUtilization", every=MEDIUM_SECONDS),
     Call(("dec_util",), "nvmlDeviceGetDecoderUtilization", every=MEDIUM_SECONDS),

@@ -88,6 +88,7 @@ MEDIUM: Mapping[str, tuple[int, int]] = {
 }
 SLOW: Mapping[str, tuple[int, int]] = {
     "ecc_mode": (1, 0),
+    "nvlink_speed_mbps": (90, 0),
     "nvlink_links": (91, 0),
     "power_limit_min_mw": (187, 0),
     "power_limit_max_mw": (188, 0),
@@ -118,7 +119,6 @@ LINK_MEDIUM = {
     "nvlink_rx_kib": 139,
     **{f"nvlink_errors/{kind}": field for kind, field in LINK_ERRORS.items()},
 }
-LINK_SLOW = {"nvlink_speed_mbps": 164}
 
 
 def of_links(fields: Mapping[str, int], links: int) -> Fields:

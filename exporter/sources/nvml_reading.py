@@ -3,12 +3,12 @@
 Part of the worker process: imports the standard library and its neighbours alone, and is given the driver module.
 
 Status: stands. Context: a call may cost 0.2 ms of a core, and a GPU has some 60 calls' worth of figures. Decision:
-fields are asked for in one call a batch; what moves is read in each collection, memory and profiling figures (means)
-every BRISK_SECONDS, what moves seldom every MEDIUM_SECONDS (dcgm-exporter's own interval), limits and the like every
-SLOW_SECONDS; GPUs take turns, so that no collection is long; what a GPU refuses is not asked again for
-RECHECK_SECONDS. Only what was read this time is sent: the parent keeps the rest. Consequences: 5 calls a GPU in each
-collection, 8 on average at 5 s; a fresh worker, and a GPU that was lost and is back, is read whole. Times are the
-parent's seconds, which come with the request.
+fields are asked for in one call a batch; what tells of trouble is read in each collection, load (clock, utilisation,
+memory, profiling) every BRISK_SECONDS, what moves seldom every MEDIUM_SECONDS (dcgm-exporter's own interval), limits
+and the like every SLOW_SECONDS; GPUs take turns, so that no collection is long; what a GPU refuses is not asked again
+for RECHECK_SECONDS. Only what was read this time is sent: the parent keeps the rest. Consequences: 3 calls a GPU in
+each collection, 7.3 on average at 5 s; a fresh worker, and a GPU that was lost and is back, is read whole. Times are
+the parent's seconds, which come with the request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from exporter.sources.nvml_calls import (
     FabricInfo,
     plain,
 )
-from exporter.sources.nvml_fields import FAST, LINK_MEDIUM, LINK_SLOW, MEDIUM, SLOW, held_fields, of_links
+from exporter.sources.nvml_fields import FAST, LINK_MEDIUM, MEDIUM, SLOW, held_fields, of_links
 from exporter.sources.nvml_gpm import METRICS, Samples
 from exporter.sources.nvml_mig import Instances
 from exporter.sources.nvml_usage import ProcessUse
@@ -146,11 +146,8 @@ class Gpu:
             self._read_batch(self.batches[1], now, figures)
             self._due(f"batch {SLOW_SECONDS}", SLOW_SECONDS, now)
             links = int(figures.values.get("nvlink_links", 0))
-            for key in () if links else (*LINK_MEDIUM, *LINK_SLOW):
+            for key in () if links else LINK_MEDIUM:
                 figures.missing[key] = "unsupported"
-            speeds = of_links(LINK_SLOW, links)
-            self._read_batch(Batch(SLOW_SECONDS, speeds), now, figures)
-            self.batches[1] = Batch(SLOW_SECONDS, {**SLOW, **speeds})
             self.batches.append(Batch(MEDIUM_SECONDS, {**MEDIUM, **of_links(LINK_MEDIUM, links)}))
         for batch in self.batches:
             if self._due(f"batch {batch.every}", batch.every, now):

@@ -142,7 +142,7 @@ ROWS: list[Row] = [
     (mig.MIG_MODE, {}, 0),
     (nvlink.LINK_UP, {"nvlink": "3"}, 1),
     (nvlink.LINK_UP, {"nvlink": "5"}, 0),
-    (nvlink.LINK_SPEED, {"nvlink": "17"}, 26_562e6),
+    (nvlink.LINK_SPEED, {}, 26_562e6),
     (nvlink.LINK_SENT, {"nvlink": "3"}, 501 * 1024),
     (nvlink.LINK_RECEIVED, {"nvlink": "3"}, 1_001 * 1024),
     *((nvlink.LINK_ERRORS, {"nvlink": "3", "kind": kind}, 7 * field) for kind, field in LINK_ERRORS.items()),
@@ -346,7 +346,7 @@ def test_a_card_without_nvlink_says_so_once_a_family(stub_driver: StubDriver, un
 
     async def body() -> None:
         page = await until(source, up)
-        families = (nvlink.LINK_UP, nvlink.LINK_SENT, nvlink.LINK_ERRORS, nvlink.LINK_SPEED, nvlink.NVLINK_BANDWIDTH)
+        families = (nvlink.LINK_UP, nvlink.LINK_SENT, nvlink.LINK_ERRORS, nvlink.NVLINK_BANDWIDTH)
         assert {missing(page, gpu="1")[family.name] for family in families} == {"unsupported"}
         assert [page.all(family.name) for family in families] == [[]] * len(families)
 
