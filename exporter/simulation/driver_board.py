@@ -129,3 +129,8 @@ def nvmlDeviceGetGpuFabricInfoV(handle: int, info: Any) -> int:
 def nvmlDeviceGetMigMode(handle: int) -> list[int]:
     """Now and after a reset: not cut."""
     return [0, 0]
+
+
+def nvmlDeviceGetGridLicensableFeatures(handle: int) -> Any:
+    """None: it is no virtual GPU."""
+    return pynvml.c_nvmlGridLicensableFeatures_t()

@@ -42,7 +42,7 @@ def test_it_has_every_name_that_the_driver_process_uses() -> None:
     used = set(re.findall(r"(?:nvml\.|self\.nvml\.|\")((?:nvml|NVML|c_nvml)\w+)", source))
     assert len(used) > 20
     assert {name for name in used if not hasattr(driver, name)} == {
-        *("nvmlDeviceGetGridLicensableFeatures", "nvmlDeviceGetFanSpeed"),  # no vGPUs, no fans
+        "nvmlDeviceGetFanSpeed",  # no fans
         *("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetProcessUtilization"),  # nobody asks who uses its GPUs
         *("nvmlDeviceGetMaxMigDeviceCount", "nvmlDeviceGetMigDeviceHandleByIndex", "nvmlDeviceGetGpuInstanceId"),
         *("nvmlDeviceGetAttributes", "nvmlGpmMigSampleGet"),  # its GPUs are whole
@@ -124,9 +124,8 @@ async def _collect() -> dict[tuple[str, str], float]:
     assert all(("simulated", "true") in reading.series.labels for reading in collected.readings)
     lacking = {dict(r.series.labels)["family"] for r in collected.readings if r.series.family is health.READING_MISSING}
     retired, before = {"RETIRED_SBE", "RETIRED_DBE", "RETIRED_PENDING"}, {"CRC_FLIT", "CRC_DATA", "REPLAY", "RECOVERY"}
-    fans_and_vgpus = {"DCGM_FI_DEV_FAN_SPEED", "DCGM_FI_DEV_VGPU_LICENSE_STATUS"}
     links = {f"DCGM_FI_DEV_NVLINK_{kind}_ERROR_COUNT_TOTAL" for kind in before}
-    others = lacking - fans_and_vgpus - links - {f"DCGM_FI_DEV_{name}" for name in retired}
+    others = lacking - {"DCGM_FI_DEV_FAN_SPEED"} - links - {f"DCGM_FI_DEV_{name}" for name in retired}
     assert all(name.startswith("DCGM_FI_DEV_NVLINK_COUNT_") for name in others), "an H100 has every other figure"
     labelled = [(dict(r.series.labels), r) for r in collected.readings if r.series.family is health.HEALTH]
     return {(said["gpu"], said["check"]): reading.value for said, reading in labelled}
