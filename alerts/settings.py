@@ -30,7 +30,8 @@ from slo.spec.decode import MISSING, Problems, decode, suggest
 from slo.spec.yaml_lines import Node, YamlFormatError, read
 
 SEVERITIES = ("page", "ticket", "info")
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+"""A week as Alertmanager has it: a range must not go over its end."""
 WATCHDOG = "watchdog"
 """The receiver of the alert that always fires: whoever misses it knows that alerting is broken."""
 
@@ -269,6 +270,8 @@ def _hour_faults(settings: Settings, line: Line) -> Faults:
     for at, day in enumerate(hours.weekdays):
         if not all(one in DAYS for one in day.split(":")) or day.count(":") > 1:
             yield line("office_hours", "weekdays", at), f"{day!r} is no weekday: write monday or monday:friday"
+        elif [DAYS.index(one) for one in day.split(":")] != sorted(DAYS.index(one) for one in day.split(":")):
+            yield line("office_hours", "weekdays", at), f"{day!r}: a week begins on Sunday here: write two entries"
     for at, times in enumerate(hours.times):
         if not _TIMES.fullmatch(times) or times.split("-")[0] >= times.split("-")[1]:
             yield line("office_hours", "times", at), f"{times!r} is no span of a day: write 09:00-17:00"

@@ -2,13 +2,14 @@
 
 Imports alerts.notify's values and aiohttp. Alertmanager holds an alert until its `endsAt`, so that nothing need be kept
 on disk: what was lost on the way is said again within a minute, and of a service that is gone alerts end by themselves
-after END_SECONDS. Routes, grouping and inhibition are Alertmanager's.
+after END_SECONDS. Routes, grouping and inhibition are Alertmanager's. It tells at once of an alert that began longer
+ago than it gathers, before it has seen what inhibits it: so what inhibits others goes first, in a request of its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from alerts.notify.model import FIRING, Alert, Key
+from alerts.health import NODE_DOWN
+from alerts.notify.model import FIRING, Alert, Condition, Key
 from alerts.settings import WATCHDOG, Settings
 from slo import names
 
@@ -73,9 +75,8 @@ class Alertmanager:
         now = self.clock()
         if now < self._next:
             return
-        told = self._all(now)
-        for start in range(0, len(told), BATCH):
-            problem = await self._post(session, told[start : start + BATCH])
+        for told in self._batches(now):
+            problem = await self._post(session, told)
             if problem:
                 self._failed(problem, now)
                 return
@@ -84,9 +85,17 @@ class Alertmanager:
             log.warning("%s takes alerts again", self.url)
         self.problem = ""
 
-    def _all(self, now: float) -> list[dict[str, Any]]:
-        found = [self._one(alert.condition, alert.fired_at, now + END_SECONDS) for alert in self._firing.values()]
-        found += [self._one(one.alert.condition, one.alert.fired_at, one.at) for one in self._ended.values()]
+    def _batches(self, now: float) -> Iterator[list[dict[str, Any]]]:
+        firing = list(self._firing.values())
+        for of in ([one for one in firing if _inhibits(one)], [one for one in firing if not _inhibits(one)]):
+            told = [self._one(alert.condition, alert.fired_at, now + END_SECONDS) for alert in of]
+            yield from (told[start : start + BATCH] for start in range(0, len(told), BATCH))
+        rest = self._others(now)
+        yield from (rest[start : start + BATCH] for start in range(0, len(rest), BATCH))
+
+    def _others(self, now: float) -> list[dict[str, Any]]:
+        """What ended, and what always fires."""
+        found = [self._one(one.alert.condition, one.alert.fired_at, one.at) for one in self._ended.values()]
         if WATCHDOG in self.settings.receivers:
             place = {names.LABEL_CLUSTER: self.settings.cluster} if self.settings.cluster else {}
             labels = {"alertname": "Watchdog", names.LABEL_SEVERITY: "none", **place}
@@ -94,7 +103,7 @@ class Alertmanager:
             found.append({"labels": labels, "annotations": summary, "endsAt": _time(now + END_SECONDS)})
         return found
 
-    def _one(self, condition: Any, starts: float, ends: float) -> dict[str, Any]:
+    def _one(self, condition: Condition, starts: float, ends: float) -> dict[str, Any]:
         annotations: Mapping[str, str] = condition.annotations
         return {
             "labels": dict(condition.labels),
@@ -128,6 +137,10 @@ class Alertmanager:
         if problem != self.problem:
             log.error("%s; trying again every %.0f s", problem, RETRY_SECONDS)
         self.problem = problem
+
+
+def _inhibits(alert: Alert) -> bool:
+    return alert.condition.severity == "page" or alert.condition.name in NODE_DOWN
 
 
 def _time(seconds: float) -> str:

@@ -29,11 +29,13 @@ slos:
 
 
 @contextmanager
-def serving(directory: Path, listen: str = "127.0.0.1:0", agent: str = "http://127.0.0.1:9"):
+def serving(
+    directory: Path, listen: str = "127.0.0.1:0", agent: str = "http://127.0.0.1:9", more: tuple[str, ...] = ()
+):
     """The process and the URL it says it listens on; ended by SIGTERM, and then it must have ended well."""
     command = [sys.executable, "-m", "gpufleet", "slo", "serve", "--slos", str(directory), "--agent", agent]
     process = subprocess.Popen(
-        [*command, "--data", str(directory / "data"), "--listen", listen], stdout=subprocess.PIPE, text=True
+        [*command, "--data", str(directory / "data"), "--listen", listen, *more], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
