@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from exporter.metrics import llm, probe
-from exporter.metrics.buckets import DEFAULT_EDGES, VLLM_BUCKET_KEYS
+from exporter.metrics.buckets import DEFAULT_EDGES, SGLANG_BUCKET_FLAGS, VLLM_BUCKET_KEYS
 from slo.burn import detection_seconds, evidence
 from slo.model import Edge, Goodput, Indicator, Method, Slo, Weight
 from slo.signals import availability, gpu_health, probe_availability, signal_of, unit_of
@@ -216,6 +216,11 @@ def _buckets(slo: Slo, signal: Latency) -> list[str]:
             "vLLM 0.32 and later count it exactly when started with",
             f"--custom-histogram-buckets '{json.dumps({key: edges})}'",
         ]
+    flag = SGLANG_BUCKET_FLAGS.get(signal.family.name)
+    if "sglang" in around and flag is not None and not _on_edge(slo, around["sglang"]):
+        assert slo.threshold_seconds is not None
+        edges = sorted({*DEFAULT_EDGES["sglang"][signal.family.name], float(slo.threshold_seconds)})
+        lines += ["SGLang counts it exactly when started with", f"{flag} {' '.join(f'{edge:g}' for edge in edges)}"]
     return lines
 
 

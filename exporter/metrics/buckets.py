@@ -118,3 +118,13 @@ VLLM_BUCKET_KEYS: Mapping[str, str] = {
 
 The flag takes a JSON object; a list given replaces the default one for every histogram of the key.
 """
+
+SGLANG_BUCKET_FLAGS: Mapping[str, str] = {
+    llm.TIME_TO_FIRST_TOKEN.name: "--bucket-time-to-first-token",
+    llm.INTER_TOKEN_LATENCY.name: "--bucket-inter-token-latency",
+    llm.REQUEST_DURATION.name: "--bucket-e2e-request-latency",
+}
+"""family name → SGLang's flag (srt/server_args.py), which takes the whole list of edges, separated by spaces.
+
+Its time per output token and its queue time have no flag.
+"""
