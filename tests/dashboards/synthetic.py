@@ -79,8 +79,6 @@ def _label_sets(family: Family, suffix: str, node: str) -> Iterator[Mapping[str,
     labels |= {"cluster": FIXED["cluster"], "node": node}
     if "target" in labels:
         labels["target"] = f"{node}:8000"
-    if family is llm.ENGINE_GPU_INFO:
-        del labels["model_name"]  # an agent knows the GPUs of a target, whatever it serves
     if family is health.HEALTH and node == "node-bad":
         # As Prometheus keeps a page's labels where its own win: without honorLabels.
         labels |= {"pod": "agent", "exported_pod": "workload"}
