@@ -21,7 +21,7 @@ from pathlib import Path
 from slo.facts import REPLICA, Fact
 from slo.ledger_blocks import Row, Spent
 from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
-from slo.ledger_reader import LedgerReader, dump
+from slo.ledger_reader import MARK, LedgerReader, dump
 from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, OPEN_MINUTES, TILE_MINUTES
 from slo.model import Group, Method, Slo, Weight
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -87,9 +87,16 @@ class Ledger(LedgerReader):
         return message
 
     def append(
-        self, slices: Iterable[Slice], state: Mapping[str, bytes] | None = None, facts: Iterable[Fact] = ()
+        self,
+        slices: Iterable[Slice],
+        state: Mapping[str, bytes] | None = None,
+        facts: Iterable[Fact] = (),
+        *,
+        mark: bytes | None = None,
     ) -> None:
         """Add slices, the tally's state and facts in one transaction. A slice that is there already is not added.
+
+        `mark` is kept for who fills in the past (slo.backfill).
 
         Raises LedgerError, with nothing written, for a full disk, an unknown revision, and where simulated and real
         counts of one SLO would mix.
@@ -101,6 +108,8 @@ class Ledger(LedgerReader):
                     "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)",
                     [(f.time, f.kind, dump(sorted(f.labels.items())), f.value, f.text) for f in facts],
                 )
+                if mark is not None:
+                    self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (MARK, mark))
                 changed = self._write_state(state) if state is not None else self._state
         except BaseException:
             with self._guard():

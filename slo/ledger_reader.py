@@ -28,6 +28,8 @@ from slo.rolling import Rolling
 HOUR = 3600
 RECENT_SECONDS = 26 * HOUR
 """How far back all events by replica are kept per five minutes; before that per hour."""
+MARK = "backfill"
+"""The part of the state that is not the tally's."""
 _SPEND = "SELECT replica, total(bad), total(total) FROM spend WHERE tile IN ({}) AND grp = ? GROUP BY replica"
 
 
@@ -220,6 +222,11 @@ class LedgerReader:
         """The tally's state as last committed; empty at first."""
         return dict(self._state)
 
+    def mark(self) -> bytes:
+        """What was last kept for who fills in the past; empty at first."""
+        rows = self._all("SELECT body FROM state WHERE part = ?", (MARK,))
+        return bytes(rows[0][0]) if rows else b""
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
@@ -265,7 +272,8 @@ class LedgerReader:
             self._groups_of.setdefault((slo_id, revision), []).append(group)
         self._units.load()
         self._replicas = dict(self._db.execute("SELECT name, key FROM replicas").fetchall())
-        self._state = dict(self._db.execute("SELECT part, body FROM state").fetchall())
+        sql = "SELECT part, body FROM state WHERE part != ?"
+        self._state = dict(self._db.execute(sql, (MARK,)).fetchall())
         self._newest = max(self._units.last.values(), default=0) * MINUTE_SECONDS
         self._spend_from = self._spend_start()
         self._version = int(self._db.execute("PRAGMA data_version").fetchone()[0])

@@ -34,7 +34,6 @@ class Units:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._cache: OrderedDict[tuple[int, int], tuple[int, int, Block] | None] = OrderedDict()
-        self._cache_size = _CACHE_LEAST
         self.open: dict[int, int] = {}
         """The first open minute of each group that has some."""
         self.last: dict[int, int] = {}
@@ -56,7 +55,6 @@ class Units:
         least = "SELECT min(start) FROM units WHERE grp = key AND length = ?"
         oldest = f"SELECT key, ({least}) AS s FROM groups WHERE s NOT NULL"  # noqa: S608 (constants)
         self.oldest = dict(self._db.execute(oldest, (BLOCK_MINUTES,)).fetchall())
-        self._cache_size = max(_CACHE_LEAST, CACHE_PER_GROUP * len(self.last))
 
     # Reading
 
@@ -294,7 +292,7 @@ class Units:
 
     def _keep(self, key: tuple[int, int], place: tuple[int, int, Block] | None) -> None:
         self._cache[key] = place
-        if len(self._cache) > self._cache_size:
+        if len(self._cache) > max(_CACHE_LEAST, CACHE_PER_GROUP * len(self.last)):
             self._cache.popitem(last=False)
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attribute, gpu_places, places
+from slo.backfill import Backfill, KeepsPast
 from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.facts import REPLICA, Fact, FactWatch
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+BEHIND_SECONDS = 600.0
+"""A source that keeps a past and was read no further is asked again without a pause."""
 HISTORY_POINTS = 360
 ATTRIBUTION_SLOTS = 72
 """At most this many slots are laid over each other for a lift: five-minute ones up to six hours, longer ones beyond."""
@@ -129,6 +132,7 @@ class Service:
         self._slices: list[Slice] = []
         self._facts: list[Fact] = []
         self._minute = 0.0
+        self._filling: asyncio.Task[None] | None = None
         self._notice()
 
     # What others read
@@ -166,11 +170,17 @@ class Service:
             self.source.resume(self._tally.heard())
             await self.refresh()
             while True:
-                started = time.monotonic()
+                started, past = time.monotonic(), self.source if isinstance(self.source, KeepsPast) else None
+                before = past.through if past else 0.0
                 await self.poll()
                 await self.close_minutes()
-                await asyncio.sleep(max(0.0, self.source.interval_seconds - (time.monotonic() - started)))
+                self._fill_the_past()
+                behind = past is not None and before < past.through < self.clock() - BEHIND_SECONDS
+                pause = 0.0 if behind else self.source.interval_seconds
+                await asyncio.sleep(max(0.0, pause - (time.monotonic() - started)))
         finally:
+            if self._filling is not None:
+                self._filling.cancel()
             await self.stop()
 
     async def poll(self) -> None:
@@ -190,6 +200,26 @@ class Service:
                 self._facts.extend(self._watch.feed(one))
         self._notice()
 
+    def _fill_the_past(self) -> None:
+        """Once, and again in a fresh ledger: read what the source has and the ledger lacks."""
+        if not isinstance(self.source, KeepsPast):
+            return
+        if self._filling is None:
+            fill = Backfill(
+                list(self.slos.values()), self._revisions, self.ledger, self.source,
+                in_thread=self._in_thread, tell=self._tell,
+            )  # fmt: skip
+            self._filling = asyncio.create_task(fill.run(self.clock()))
+        elif self._filling.done() and not self._filling.cancelled() and (error := self._filling.exception()):
+            if not isinstance(error, LedgerError):
+                raise error
+            log.error("back-filling ended: %s", error)  # begins again where it was, with the next minute
+            self._filling = None
+
+    def _tell(self, text: str) -> None:
+        log.warning("%s", text)
+        self.notices.append(Notice(self.clock(), text))
+
     def _notice(self) -> None:
         """Hand on what the tally has to say to people."""
         for text in self._tally.notices:
@@ -208,7 +238,7 @@ class Service:
             try:
                 await self._in_thread(lambda: self.ledger.append(slices, state, facts))
             except LedgerDamagedError as error:
-                await self._in_thread(lambda why=str(error): self._renew(why))  # type: ignore[misc]  # bound now
+                await self._lost(str(error))
             except (LedgerError, sqlite3.Error) as error:
                 if str(error) != self.problem:
                     log.error("the ledger could not be written, counts are kept in memory: %s", error)
@@ -219,7 +249,7 @@ class Service:
             try:
                 await self.refresh()
             except LedgerDamagedError as error:
-                await self._in_thread(lambda why=str(error): self._renew(why))  # type: ignore[misc]  # bound now
+                await self._lost(str(error))
             except LedgerError as error:  # what stands in memory is older, and dated
                 self.problem = str(error)
 
@@ -238,6 +268,13 @@ class Service:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _lost(self, why: str) -> None:
+        """The ledger is damaged: go on in a fresh one, and read the past again where there is a source of it."""
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
+        await self._in_thread(lambda: self._renew(why))
 
     # In the ledger's thread
 

@@ -76,6 +76,7 @@ class PrometheusSource:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.interval_seconds = interval_seconds
+        self._address = url, headers
         self._query = QueryApi(url, headers or {})
         self._settle = settle_seconds
         self._clock = clock
@@ -98,6 +99,27 @@ class PrometheusSource:
         if heard:
             newest = max(heard.values())
             self._begin = self._watermark = min(at for at in heard.values() if newest - at < SILENT_SECONDS)
+
+    @property
+    def through(self) -> float:
+        """Up to when it was read."""
+        return self._watermark or 0.0
+
+    async def earliest(self, since: float, until: float) -> float | None:
+        """When what it has of [since, until) begins, to the hour; None where it has nothing, `since` if silent."""
+        try:
+            found = await self._query.ask(f"count(up)[{int(until - since)}s:1h]", until)
+        except QueryError:
+            return since
+        times = [at for result in found for at, _ in result.values]
+        return min(times, default=since) if found else None
+
+    def past(self, slos: Sequence[Slo], since: float, until: float) -> PrometheusSource:
+        """A source of the same address that reads [since, until) alone."""
+        url, headers = self._address
+        source = PrometheusSource(url, slos, headers, clock=lambda: until)
+        source.resume({"": since})
+        return source
 
     async def poll(self) -> list[Scrape | Missed]:
         """All scrapes that became visible since the last poll, at most an hour of them, in order of time."""

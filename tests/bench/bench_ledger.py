@@ -1,6 +1,10 @@
-"""What the ledger costs: a minute's ingest, all budgets and burn rates, 30 days on disk, a start.
+"""What the ledger costs: a minute's ingest, all budgets and statuses, 30 and 400 days on disk, memory, a start, kills.
 
-Run: python tests/bench/bench_ledger.py [--slos 100] [--replicas 16] [--days 30] [--json FILE]
+Run: python tests/bench/bench_ledger.py [--slos 100] [--replicas 16] [--groups 1] [--days 30] [--kills 200]
+
+The past is written through the ledger's `append`, as a back-fill does: traffic by the day's shape with Poisson-like
+noise, bad events of some replicas now and then, 5 % churn of replicas a day. With --groups 4, each SLO has four groups
+that share its replicas. For more days than 30, the past is made of one month again and again.
 """
 
 from __future__ import annotations
@@ -8,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,15 +27,16 @@ from exporter.model import labels_of
 from exporter.page import PageSample
 from slo.counting import Scrape, Tally
 from slo.ledger import Ledger
-from slo.model import Method, Slo, Window
+from slo.model import Group, Method, Slo, Window
 from slo.observed import Slice
-from slo.windows import burn_windows
+from slo.status import SloStatus, assess
 
-START = 1_000_000_020
+START = 1_000_000_020 // 60 * 60
 PER_AGENT = 4
+KILLS = Path(__file__).parents[1] / "slo" / "counting" / "kills.py"
 
 
-def slos_of(count: int) -> list[Slo]:
+def slos_of(count: int, *, grouped: bool = False) -> list[Slo]:
     """TTFT at several thresholds, TPOT and availability, in turn."""
     month = Window("30d", 30 * 86400)
     made: list[Slo] = []
@@ -37,17 +44,24 @@ def slos_of(count: int) -> list[Slo]:
         signal = ("ttft", "tpot", "availability")[i % 3]
         method = Method.TIMESLICES if signal == "availability" else Method.OCCURRENCES
         threshold = None if signal == "availability" else Decimal(("0.5", "0.25", "0.75")[i // 3 % 3])
-        made.append(Slo(f"service{i}", signal, signal, Decimal("0.99"), month, method, threshold))
+        by = ("model_name",) if grouped else ()
+        made.append(Slo(f"service{i}", signal, signal, Decimal("0.99"), month, method, threshold, group_by=by))
     return made
 
 
-def layouts(replicas: int) -> list[tuple[PageSample, ...]]:
+def groups_of(count: int) -> list[Group]:
+    """One without labels, or that many models."""
+    return [()] if count == 1 else [(("model_name", f"m{n}"),) for n in range(count)]
+
+
+def layouts(replicas: int, groups: int) -> list[tuple[PageSample, ...]]:
     """Pages of agents with a few vLLM engines each."""
     pages = []
     for first in range(0, replicas, PER_AGENT):
         rows = []
         for n in range(first, min(first + PER_AGENT, replicas)):
-            common = {"target": f"10.0.0.{n}:8000", "model_name": "m", "engine": "vllm", "node": f"n{first}"}
+            model = f"m{n % groups}"
+            common = {"target": f"10.0.0.{n}:8000", "model_name": model, "engine": "vllm", "node": f"n{first}"}
             for family in (llm.TIME_TO_FIRST_TOKEN, llm.TIME_PER_OUTPUT_TOKEN):
                 for edge in (*map(repr, DEFAULT_EDGES["vllm"][family.name]), "+Inf"):
                     rows.append(PageSample(family.bucket, labels_of({**common, "le": edge})))
@@ -66,11 +80,11 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def ingest(slos: list[Slo], replicas: int, path: Path) -> dict[str, float]:
+def ingest(slos: list[Slo], replicas: int, groups: int, path: Path) -> dict[str, float]:
     """Mean over some minutes of 12 scrapes of each agent: count, close, commit with the tally's state."""
     ledger = Ledger(path)
     tally = Tally(slos, revisions=ledger.register(slos))
-    pages = layouts(replicas)
+    pages = layouts(replicas, groups)
     learn = timed(lambda: [tally.feed(Scrape(f"a{i}", START, p, [0.0] * len(p), p)) for i, p in enumerate(pages)])
     minutes, counted, committed = 5, 0.0, 0.0
     for second in range(5, 60 * minutes + 5, 5):
@@ -90,23 +104,79 @@ def ingest(slos: list[Slo], replicas: int, path: Path) -> dict[str, float]:
     }
 
 
-def history(slos: list[Slo], replicas: int, days: int) -> Iterator[list[Slice]]:
-    """Hour by hour: traffic by the day's shape, bad events of a few replicas now and then, 5 % churn a day."""
+def day_of(dice: random.Random, number: int, day: int, replicas: list[int], slices: bool) -> list[Slice]:
+    """One group's day, for an SLO that the caller puts its name on."""
+    made = []
+    targets = [f"10.0.{r // 200}.{r % 200}:8000" for r in replicas]
+    for m in range(1440):
+        mean = 30 + 20 * (m // 60 > 7)
+        spenders: dict[str, tuple[float, float]] = {}
+        bads = total = 0.0
+        down = slices and dice.random() < 0.0005
+        for target in targets:
+            events = 1 / len(targets) if slices else float(max(0, int(dice.gauss(mean, mean**0.5))))
+            bad = events * down if slices else float(dice.randrange(3)) if dice.random() < 0.02 else 0.0
+            spenders[target] = (bad, events)
+            bads, total = bads + bad, total + events
+        good = float(not down) if slices else total - bads
+        whole = 1.0 if slices else total
+        made.append(Slice("", 1, (), START + day * 86400 + 60 * m, good, good, whole, 60.0, spenders))
+    return made
+
+
+def history(slos: list[Slo], groups: int, replicas: int, days: int) -> Iterator[list[Slice]]:
+    """A group's day at a time. Some days are drawn; each SLO has them in an order of its own."""
     dice = random.Random(1)
-    for hour in range(days * 24):
-        churned = hour // 24 * replicas // 20
-        made = []
+    each = groups_of(groups)
+    share = replicas // groups
+    for day in range(days):
+        churned = day * replicas // 20
+        own = [list(range(churned + g * share, churned + (g + 1) * share)) for g in range(groups)]
+        drawn = {
+            (kind, g, variant): day_of(dice, variant, day, own[g], kind)
+            for kind in (False, True)
+            for g in range(groups)
+            for variant in range(3)
+        }
         for number, slo in enumerate(slos):
-            for m in range(60):
-                start = START // 60 * 60 + hour * 3600 + 60 * m
-                spenders, bads, total = {}, 0.0, 0.0
-                for r in range(churned, churned + replicas):
-                    events = float(30 + 20 * (hour % 24 > 7) + (m * r + number) % 7)
-                    bad = float(dice.randrange(3)) if dice.random() < 0.02 else 0.0
-                    spenders[f"10.0.0.{r}:8000"] = (bad, events)
-                    bads, total = bads + bad, total + events
-                made.append(Slice(slo.id, 1, (), start, total - bads, total - bads, total, 60.0, spenders))
-        yield made
+            for g, group in enumerate(each):
+                some = drawn[slo.method is Method.TIMESLICES, g, (number + day) % 3]
+                yield [one._replace(slo_id=slo.id, group=group) for one in some]
+
+
+def past(slos: list[Slo], groups: int, replicas: int, days: int, path: Path) -> tuple[Ledger, float]:
+    """A ledger with that past, and the seconds that writing took."""
+    ledger, spent = Ledger(path), 0.0
+    ledger.register(slos)
+    for made in history(slos, groups, replicas, days):
+        spent += timed(lambda made=made: ledger.append(made))  # type: ignore[misc]  # bound now
+    return ledger, spent
+
+
+def statuses(ledger: Ledger, slos: list[Slo], groups: int, days: int) -> dict[str, float]:
+    """All of the first time, and as the minutes go on: what the service does."""
+    now = float(START + days * 86400)
+    last: dict[tuple[str, Group], SloStatus] = {}
+
+    def all_of(at: float) -> None:
+        for slo in slos:
+            for group in groups_of(groups):
+                key = (slo.id, group)
+                last[key] = assess(slo, group, ledger, revision=1, now=at, last=last.get(key))
+
+    first = timed(lambda: all_of(now))
+    later = []
+    for minute in range(1, 11):
+        made = [
+            Slice(
+                slo.id, 1, group, int(now) + 60 * (minute - 1), 95.0, 95.0, 96.0, 60.0, {"10.0.0.1:8000": (1.0, 96.0)}
+            )
+            for slo in slos
+            for group in groups_of(groups)
+        ]
+        ledger.append(made)
+        later.append(timed(lambda at=now + 60 * minute: all_of(at)))  # type: ignore[misc]  # bound now
+    return {"all statuses, at first, s": first, "all statuses, a minute later, s": sorted(later)[len(later) // 2]}
 
 
 def main() -> int:
@@ -114,37 +184,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slos", type=int, default=100)
     parser.add_argument("--replicas", type=int, default=16)
+    parser.add_argument("--groups", type=int, default=1)
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    slos = slos_of(args.slos)
+    slos = slos_of(args.slos, grouped=args.groups > 1)
     with tempfile.TemporaryDirectory() as folder:
-        found = ingest(slos, args.replicas, Path(folder) / "ingest.db")
-        path = Path(folder) / "month.db"
-        ledger = Ledger(path)
-        ledger.register(slos)
-        found["back-fill of all days, s"] = sum(
-            timed(lambda made=made: ledger.append(made))  # type: ignore[misc]  # bound now
-            for made in history(slos, args.replicas, args.days)
-        )
+        found = ingest(slos, args.replicas, args.groups, Path(folder) / "ingest.db")
+        path = Path(folder) / "past.db"
+        ledger, found["back-fill of all days, s"] = past(slos, args.groups, args.replicas, args.days, path)
         ledger.close()
         found["on disk, MB"] = path.stat().st_size / 1e6
-        found["open, s"] = timed(lambda: Ledger(path).close())
-        ledger = Ledger(path)
-        now = START // 60 * 60 + args.days * 86400 - 17 * 60
-        spans = {s.id: [seconds for _, seconds in burn_windows(s)] for s in slos}
-        for name, at in (("all windows of all SLOs, at first, s", now), ("the same a minute later, s", now + 60)):
-            found[name] = timed(lambda at=at: [ledger.windows(s.id, (), spans[s.id], at) for s in slos])  # type: ignore[misc]  # bound now
-        found["spenders of 30 d, one SLO, s"] = timed(lambda: ledger.spenders(slos[0].id, (), now - 30 * 86400, now))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        opened: list[Ledger] = []
+        found["open, s"] = timed(lambda: opened.append(Ledger(path)))
+        ledger = opened[0]
+        found["register, s"] = timed(lambda: ledger.register(slos))
+        found |= statuses(ledger, slos, args.groups, args.days)
+        one, now = (slos[0].id, groups_of(args.groups)[0]), START + args.days * 86400
+        found["spenders of 30 d, one SLO, s"] = timed(lambda: ledger.spenders(*one, now - 30 * 86400, now))
         found["history of 30 d in 720 steps, one SLO, s"] = timed(
-            lambda: ledger.history(slos[0].id, (), now - 30 * 86400, now, 3600)
+            lambda: ledger.history(*one, now - 30 * 86400, now, 3600)
         )
         ledger.close()
-    sys.stdout.write(f"{args.slos} SLOs, {args.replicas} replicas each, {args.days} d\n")
+        found["memory by then, MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        found["memory before the file was opened, MiB"] = before
+        if args.kills:
+            command = [sys.executable, KILLS, Path(folder) / "kills.db", str(args.kills), "1"]
+            found[f"{args.kills} kills, s"] = timed(lambda: subprocess.run(command, check=True))
+    shape = {"slos": args.slos, "replicas": args.replicas, "groups": args.groups, "days": args.days}
+    print(", ".join(f"{value} {name}" for name, value in shape.items()))
     for name, value in found.items():
-        sys.stdout.write(f"  {name:45} {value:10.4f}\n")
+        print(f"  {name:45} {value:10.4f}")
     if args.json:
-        args.json.write_text(json.dumps({"slos": args.slos, "replicas": args.replicas, "days": args.days, **found}))
+        args.json.write_text(json.dumps({**shape, **found}))
     return 0
 
 
