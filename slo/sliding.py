@@ -1,7 +1,7 @@
 """Windows read from a ledger: what a window held at every step of a span, and since when a condition holds.
 
-Imports slo.budget, slo.model and slo.periods. A window that slides needs what enters it and what leaves it, not all that
-it holds: one hour of a 30 d budget costs two hours of rows. A calendar's period only grows.
+Imports slo.budget, slo.model and slo.periods. A window that slides needs what enters it and what leaves it, not all
+that it holds: one hour of a 30 d budget costs two hours of rows. A calendar's period only grows.
 """
 
 from __future__ import annotations

@@ -1,66 +1,34 @@
-"""OpenSLO v1: SLOs with indicators in place or by reference, over sources that speak PromQL.
+"""OpenSLO v1: SLOs, their windows, and objectives with indicators of their own.
 
-Imports slo.model and slo.spec's tools for others' formats. References are looked for in all files that are read. Alert
-policies are noted, not used: which windows watch an SLO follows from its objective and window here.
+Imports slo.model, slo.periods, slo.spec.openslo_indicator and slo.spec's tools for others' formats. References are
+looked for in all files that are read. Alert policies are noted, not used: which windows watch an SLO follows from its
+objective and window here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from slo.model import Location, Method, Part, Slo, Window
 from slo.periods import calendar_window
-from slo.spec.foreign import Cursor, RefusedError, Told, UnsupportedError
-from slo.spec.making import (
-    MONTH,
-    RULES_ONLY,
-    Measured,
-    finished,
-    labels,
-    of_events,
-    of_minutes,
-    of_ratio,
-    ratio,
-    sliced,
-    slug,
-    window,
-)
-from slo.spec.yaml_lines import Node
+from slo.spec.foreign import Cursor, RefusedError, UnsupportedError
+from slo.spec.making import MONTH, RULES_ONLY, finished, labels, ratio, slug, window
+from slo.spec.openslo_indicator import API_VERSION, SERVER, Objects, indicator_of, measured_of
 
-API_VERSION = "openslo/v1"
+__all__ = ["API_VERSION", "Objects", "slos_of"]
+
 KINDS = ("SLO", "SLI", "Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
-_PROMQL = frozenset({"prometheus", "thanos", "mimir", "cortex", "victoriametrics"})
-_OPERATORS = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
 _CALENDARS = {"d": "day", "w": "week", "M": "month", "Q": "quarter", "Y": "year"}
-_SLICE = "1m"
 _OTHERS = {
+    "DataSource": SERVER,
     "Service": "SLOs name it",
     "AlertPolicy": "alerts follow from objective and window",
     "AlertCondition": "alerts follow from objective and window",
     "AlertNotificationTarget": "Alertmanager knows whom to tell",
-    "DataSource": "which server to ask is an option of the command",
 }
-
-
-@dataclass(slots=True)
-class Objects:
-    """The objects of all files that references may mean, by kind and name."""
-
-    found: dict[tuple[str, str], Node] = field(default_factory=dict)
-
-    def learn(self, documents: Iterable[Node]) -> None:
-        """Add those among some documents that are OpenSLO's; the first of a name stands."""
-        for node in documents:
-            if node.at("apiVersion").text == API_VERSION:
-                self.found.setdefault((node.at("kind").text, node.at("metadata", "name").text), node)
-
-    def get(self, kind: str, name: str) -> Node | None:
-        """One object, None where no file has it."""
-        return self.found.get((kind, name))
 
 
 def slos_of(file: str, document: Cursor, objects: Objects) -> list[Slo]:
@@ -170,7 +138,7 @@ def _slo(file: str, identity: tuple[str, str], parts: tuple[Cursor, Cursor, Curs
     share = ratio(objective, "targetPercent", 100) if "targetPercent" in objective else ratio(objective, "target", 1)
     own = "indicator" in objective or "indicatorRef" in objective
     over, title = _window(spec), metadata.text("displayName")
-    measured = _measured(_indicator(objective if own else spec, objects), spec, objective, objects)
+    measured = measured_of(indicator_of(objective if own else spec, objects), spec, objective, objects)
     service, name = identity
     slo = Slo(
         service=service,
@@ -225,105 +193,3 @@ def _calendar(one: Cursor, text: str, calendar: Cursor | None) -> Window:
         return calendar_window(_CALENDARS[match[2]], zone, anchor, int(match[1]))
     except ValueError as error:
         raise (calendar or one).refuse(f"timeZone: {error}", "timeZone") from error
-
-
-def _indicator(spec: Cursor, objects: Objects) -> Cursor:
-    """The spec of the indicator, in place or referred to."""
-    if (inline := spec.child("indicator")) is not None:
-        if (about := inline.child("metadata")) is not None:
-            for key in ("name", "displayName"):
-                about.skip(key)
-        return inline.one("spec")
-    name = spec.text("indicatorRef")
-    if not name:
-        raise spec.refuse(
-            f"{spec.path} has no indicator: add indicator, or indicatorRef with the name of an SLI", "indicator"
-        )
-    node = objects.get("SLI", name)
-    if node is None:
-        raise spec.refuse(
-            f"indicatorRef {name!r} is in none of the files: give the file with this SLI too", "indicatorRef"
-        )
-    return Cursor(node.at("spec"), f"SLI {name}", Told())
-
-
-def _measured(sli: Cursor, spec: Cursor, objective: Cursor, objects: Objects) -> Measured:
-    method = spec.needed("budgetingMethod")
-    if method not in ("Occurrences", "Timeslices", "RatioTimeslices"):
-        raise spec.refuse(f"budgetingMethod {method!r} is none: write Occurrences, Timeslices or RatioTimeslices",
-                    "budgetingMethod")  # fmt: skip
-    sli.skip("description")
-    if (threshold := sli.child("thresholdMetric")) is not None:
-        _slices(objective, method)
-        objective.skip("timeSliceTarget")  # the share of points in a slice, which has one here
-        return of_minutes(_compared(_query(threshold, objects), objective), "it compares a gauge")
-    of = sli.child("ratioMetric")
-    if of is None:
-        raise sli.refuse("the indicator needs one of ratioMetric and thresholdMetric: add it")
-    found = _ratio(of, objects)
-    if method == "Occurrences":
-        return found
-    _slices(objective, method)
-    at_least = str(ratio_of_slice(objective)) if method == "Timeslices" else ""
-    return sliced(found, at_least, f"its method is {method}")
-
-
-def ratio_of_slice(objective: Cursor) -> Decimal:
-    """The share of good events that makes a slice good; all of them is allowed."""
-    text = objective.needed("timeSliceTarget")
-    return Decimal(1) if re.fullmatch(r"1(\.0*)?", text) else ratio(objective, "timeSliceTarget", 1)
-
-
-def _ratio(of: Cursor, objects: Objects) -> Measured:
-    counter = of.flag("counter", False)
-    if (raw := of.child("raw")) is not None:
-        kind = of.needed("rawType")
-        if kind not in ("success", "failure"):
-            raise of.refuse(f"rawType {kind!r} is none: write success or failure", "rawType")
-        return of_ratio(_query(raw, objects), bad=kind == "failure")
-    total = _query(of.one("total"), objects)
-    for word in ("good", "bad"):
-        if (one := of.child(word)) is not None:
-            query = _query(one, objects)
-            return (
-                of_events(total, good=query, bare=counter)
-                if word == "good"
-                else of_events(total, bad=query, bare=counter)
-            )
-    raise of.refuse("ratioMetric needs one of good and bad beside total: add it", "total")
-
-
-def _slices(objective: Cursor, method: str) -> None:
-    text = objective.text("timeSliceWindow")
-    if not text and method != "Occurrences":
-        objective.told.note(objective.line, f"the objective has no timeSliceWindow: it is {_SLICE} here")
-    text = text or _SLICE
-    if text != _SLICE and method != "Occurrences":
-        raise UnsupportedError(f"slices of {text}: they are of {_SLICE} here")
-
-
-def _compared(query: str, objective: Cursor) -> str:
-    operator, value = objective.needed("op"), objective.needed("value")
-    if operator not in _OPERATORS:
-        raise objective.refuse(f"op {operator!r} is none: write one of {', '.join(_OPERATORS)}", "op")
-    if not re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", value):
-        raise objective.refuse(f"value {value!r} is not a number: write one", "value")
-    return f"({query}) {_OPERATORS[operator]} bool {value}"
-
-
-def _query(metric: Cursor, objects: Objects) -> str:
-    source = metric.one("metricSource")
-    kind, reference = source.text("type"), source.text("metricSourceRef")
-    if not kind and reference:
-        node = objects.get("DataSource", reference)
-        if node is None:
-            raise UnsupportedError(f"its source is not known: DataSource {reference!r} is in none of the files")
-        kind = node.at("spec", "type").text
-    elif reference:
-        source.ignore("metricSourceRef", _OTHERS["DataSource"])
-    spec = source.one("spec")
-    if kind.lower() not in _PROMQL:
-        for key in spec.node.mapping or {}:
-            spec.skip(key)
-        raise UnsupportedError(f"its source is {kind or 'not named'}: Prometheus and its kin are supported")
-    return spec.needed("query")
