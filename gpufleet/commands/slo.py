@@ -15,6 +15,7 @@ from gpufleet.commands import slo_ledger
 from gpufleet.listen import Address, address, http_url
 from slo import spec
 from slo.model import Slo
+from slo.sharding import Shard, parse_shard
 
 _EPILOG = """examples:
   gpufleet slo validate slos/                                     exit 1 where a file is at fault
@@ -64,12 +65,22 @@ def _configure_serve(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--data", type=Path, metavar="DIR", help="where the ledger lies (default: your state directory)")
     sub.add_argument(
+        "--shard", type=_shard, default=Shard(), metavar="K/N", help="keep the SLOs of shard K (from 0) of N alone"
+    )
+    sub.add_argument(
         "--listen", type=address, default=Address("127.0.0.1", 9490), metavar="HOST:PORT", help="default: %(default)s"
     )
     sub.add_argument(
         "--web-config", type=Path, metavar="FILE", help="TLS and passwords, as Prometheus' exporters take them"
     )
     paging.configure(sub)
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -98,7 +109,7 @@ def _show(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     from gpufleet.serving import open_and_serve  # noqa: PLC0415 (validate and show need no server and no database)
 
-    slos = spec.load([args.slos])
+    slos = args.shard.of(spec.load([args.slos]))
     _tell_what_cannot_be_counted(slos, agents=bool(args.agent))
     print(f"{_count(len(slos), 'SLO')} from {args.slos}", flush=True)
     asyncio.run(
