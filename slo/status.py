@@ -94,16 +94,16 @@ class SloStatus:
     def state(self) -> str:
         """One word: paging, ticket, exhausted, undecided, risk, nodata or ok; the worst that is true.
 
-        Undecided: no alert fires, but one would if what lies between two bucket edges was bad.
+        Undecided: no alert fires and some budget is left, but not so if what lies between two bucket edges was bad.
         """
-        firing, left = self.firing, self.budget.remaining
+        firing, left, bounds = self.firing, self.budget.remaining, self.budget.remaining_bounds
         if firing is not None:
             return "paging" if firing.window.severity == "page" else "ticket"
-        if left is not None and left <= 0:
+        if bounds is not None and bounds[1] <= 0:
             return "exhausted"
         if left is None or self.data_through is None or self.until - self.data_through > STALE_SECONDS:
             return "nodata"
-        if any(alert.state == "undecided" for alert in self.alerts):
+        if left <= 0 or any(alert.state == "undecided" for alert in self.alerts):
             return "undecided"
         return "risk" if left < AT_RISK else "ok"
 
