@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo.budget import Counts
-from slo.ledger import LedgerError
+from slo.ledger import LedgerDamagedError, LedgerError
 from slo.model import Group
 from slo.observed import Missed, Scrape
 from slo.sliding import sliding
@@ -154,6 +154,38 @@ def test_counts_wait_in_memory_while_the_ledger_cannot_be_written(world: Any, mo
     assert said == ["disk is full", ""]
     assert (status.counts.bad, status.counts.total) == _served(world, status.data_through)
     assert status.counts.total > 800
+
+
+def test_a_ledger_found_damaged_while_it_is_served_is_set_aside_said_and_counting_goes_on(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slo()
+    world.now = float(world.noon)
+
+    async def run() -> Any:
+        service = world.service()
+        world.script.next = [world.engine.scrape(world.now)]
+        await service.poll()
+        await _minutes(world, service, 5, fast=90, slow=10)
+        before = service.statuses()[0].counts.total
+        with monkeypatch.context() as patched:
+
+            def malformed(*_: object, **__: object) -> None:
+                raise LedgerDamagedError("database disk image is malformed")
+
+            patched.setattr(world.ledger, "append", malformed)
+            await _minutes(world, service, 1, fast=90, slow=10)
+        await _minutes(world, service, 5, fast=90, slow=10)
+        return service, before
+
+    service, before = asyncio.run(run())
+    assert before > 0
+    assert "damaged (database disk image is malformed); it was set aside as" in service.notices[-1].text
+    assert len(list(world.ledger.path.parent.glob("*.damaged-*"))) >= 1
+    status = service.statuses()[0]
+    served = _served(world, status.data_through)[1]
+    assert service.problem == ""
+    assert before + status.counts.total == pytest.approx(served, abs=100), "what was open then is in the fresh one"
 
 
 def test_since_is_the_same_whether_lived_through_or_read_from_the_ledger_after_a_restart(incident: Any) -> None:
