@@ -152,8 +152,10 @@ class Backfill:
             if past.through == before:
                 await asyncio.sleep(RETRY_SECONDS)  # it does not answer; why is told by the live source
                 continue
-            slices = [one for one in tally.close(past.through) if one.start < until]
             done = past.through >= until
+            for source in tally.heard() if done else ():  # who was silent before the end has nothing more to say
+                tally.missed(Missed(source, until, "the end"))
+            slices = [one for one in tally.close(past.through) if one.start < until]
             for slo in slos:
                 held = self._mark.through.get(slo.id)
                 revision = self._revisions[slo.id]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import time
 from decimal import Decimal
 
 import pytest
 
+from exporter.metrics.agent import SNAPSHOT_AGE
 from slo.backfill import Backfill
 from slo.counting import Missed
 from slo.ledger import Ledger
+from slo.service import Service
+from slo.sources.prometheus import PrometheusSource
 
 NOW = 1_000_000_800.0
 STEP = 60.0
@@ -127,3 +133,65 @@ def test_an_slo_that_is_new_or_edited_is_filled_in_beside_the_others(ledger, slo
     fill(ledger, [edited, later], source)
     assert ledger.counts(edited.id, (), NOW - 86400, NOW).total == COUNTED
     assert len(source.asked) == 3
+
+
+async def until(ask, wanted):
+    """Wait for an answer that must come."""
+    end = time.monotonic() + 60
+    while await ask() != wanted:
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.real
+def test_what_a_real_prometheus_holds_of_yesterday_is_counted_once(slo, agent, engine, tmp_path, binary):
+    """Six hours of an agent's pages, a minute apart, are there before the service begins; they end a while ago."""
+    begins, count = int(time.time()) // 3600 * 3600 - 8 * 3600, 360
+    one = agent("a", [engine("e:1", None, labels={"job": "gpufleet", "instance": "a:9400"})])
+    rows: dict[str, list[str]] = {}
+    for number in range(count):
+        one.engines[0].events = {(0, "2xx"): 3 * number, (3, "2xx"): number}
+        at = begins + 60 * number
+        for sample, value in one.engines[0].page():
+            labels = ",".join(f'{name}="{text}"' for name, text in sample.labels)
+            rows.setdefault(sample.name, []).append(f"{sample.name}{{{labels}}} {value} {at}")
+        for name, value in ((SNAPSHOT_AGE.name, 0), ("up", 1)):
+            rows.setdefault(name, []).append(f'{name}{{job="gpufleet",instance="a:9400"}} {value} {at}')
+    text = "".join(f"# TYPE {name} unknown\n" + "\n".join(lines) + "\n" for name, lines in rows.items())
+    (tmp_path / "past.txt").write_text(text + "# EOF\n")
+    blocks = [binary("promtool"), "tsdb", "create-blocks-from", "openmetrics", tmp_path / "past.txt", tmp_path / "tsdb"]
+    subprocess.run(blocks, check=True, capture_output=True)
+    (tmp_path / "p.yml").write_text("{}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [binary("prometheus"), f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
+               f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]  # fmt: skip
+    server = subprocess.Popen(command)
+    ledger, ttft = Ledger(tmp_path / "l.db"), slo("ttft", threshold="0.5")
+
+    async def serve():
+        source = PrometheusSource(f"http://127.0.0.1:{port}", [ttft], interval_seconds=0.2)
+        async with asyncio.timeout(60):
+            await until(lambda: source.earliest(begins - 86400, time.time()), begins)
+            service = Service([ttft], source, ledger)
+            running = asyncio.create_task(service.run())
+
+            async def ended():
+                assert not running.done()
+                last = [notice.text for notice in service.notices][-1:]
+                return any(text.startswith("back-filled to") and text.endswith("Z") for text in last)
+
+            await until(ended, True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    try:
+        asyncio.run(serve())
+    finally:
+        server.terminate()
+        server.wait(20)
+    held = ledger.counts(ttft.id, (), begins, begins + 60 * count)
+    assert (held.total, held.bad) == (4 * (count - 1), count - 1)
+    assert held.coverage >= 0.99
+    ledger.close()
