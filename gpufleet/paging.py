@@ -17,6 +17,7 @@ from pathlib import Path
 from prometheus_client.registry import Collector
 
 from alerts import settings as alert_settings
+from alerts import settings_file
 from alerts.notify.alertmanager import Alertmanager
 from alerts.notify.hardware import Hardware, Watched
 from alerts.notify.metrics import NotifierMetrics
@@ -82,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def paging_of(args: argparse.Namespace) -> Paging:
     """What was said. Raises InputError where it cannot be followed."""
-    settings = alert_settings.load(args.alert_settings) if args.alert_settings else alert_settings.Settings()
+    settings = settings_file.load(args.alert_settings) if args.alert_settings else alert_settings.Settings()
     found = Paging(tuple(args.alertmanager), args.pagerduty_key_file, args.pagerduty_url, args.notify, settings)
     if found.key_file is not None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from alerts.health import NODE_DOWN
 from alerts.notify.model import FIRING, Alert, Condition, Key
 from alerts.settings import WATCHDOG, Settings
 from slo import names
+from slo.sources.http import login, reason, without_login
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +43,27 @@ class _Ended:
 
 @dataclass(slots=True)
 class Alertmanager:
-    """One Alertmanager; name every member of a cluster."""
+    """One Alertmanager; name every member of a cluster. A login in `url` goes there alone."""
 
-    url: str
+    url: InitVar[str]
     page_url: str
     settings: Settings
     clock: Callable[[], float]
     sent: dict[str, int] = field(default_factory=lambda: {"ok": 0, "refused": 0, "failed": 0})
     problem: str = ""
+    base: str = field(init=False)
+    _login: Mapping[str, str] = field(init=False)
     _firing: dict[Key, Alert] = field(default_factory=dict)
     _ended: dict[Key, _Ended] = field(default_factory=dict)
     _next: float = 0.0
 
+    def __post_init__(self, url: str) -> None:
+        self.base, self._login = without_login(url), login(url)
+
     @property
     def name(self) -> str:
         """For people."""
-        return f"Alertmanager ({self.url})"
+        return f"Alertmanager ({self.base})"
 
     def update(self, alerts: Iterable[Alert]) -> None:
         """What fires now; a change is told at once."""
@@ -82,7 +88,7 @@ class Alertmanager:
                 return
         self._next = now + AGAIN_SECONDS
         if self.problem:
-            log.warning("%s takes alerts again", self.url)
+            log.warning("%s takes alerts again", self.base)
         self.problem = ""
 
     def _batches(self, now: float) -> Iterator[list[dict[str, Any]]]:
@@ -116,8 +122,8 @@ class Alertmanager:
     async def _post(self, session: aiohttp.ClientSession, told: list[dict[str, Any]]) -> str:
         """What went wrong; empty where nothing did."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        headers = {"Content-Type": "application/json"}
-        url = f"{self.url}/api/v2/alerts"
+        headers = {"Content-Type": "application/json", **self._login}
+        url = f"{self.base}/api/v2/alerts"
         try:
             async with session.post(url, data=msgspec.json.encode(told), headers=headers, timeout=timeout) as answer:
                 if 200 <= answer.status < 300:
@@ -126,9 +132,12 @@ class Alertmanager:
                 text = (await answer.content.read(4096)).decode("utf-8", "replace")
                 self.sent["refused" if answer.status < 500 else "failed"] += len(told)
                 return f"{url}: answered {answer.status}: {text[:200]}"
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError:
             self.sent["failed"] += len(told)
-            return f"{url}: no answer: {error or type(error).__name__}"
+            return f"{url}: no answer within {ANSWER_SECONDS:.0f} s"
+        except aiohttp.ClientError as error:
+            self.sent["failed"] += len(told)
+            return f"{url}: {reason(error)}"
 
     def _failed(self, problem: str, now: float) -> None:
         self._next = now + RETRY_SECONDS

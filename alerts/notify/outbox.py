@@ -20,6 +20,7 @@ from typing import Any
 
 from alerts.notify.incidents import Incident
 from alerts.notify.model import Key
+from exporter.model import InputError
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,18 @@ class Letter:
 
 
 class Outbox:
-    """One file, one process; any thread. A file that cannot be read is set aside, and said."""
+    """One file, one process; any thread. A file that is damaged is set aside, and said.
+
+    Raises InputError where there can be none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
         try:
             self._db = _open(path)
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{path}: cannot be opened ({error}): choose another with --data") from error
         except sqlite3.DatabaseError as error:
             aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
             path.rename(aside)
@@ -129,7 +135,8 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(SCHEMA)
-        connection.execute("PRAGMA quick_check").fetchall()
+        if (found := connection.execute("PRAGMA quick_check").fetchall()) != [("ok",)]:
+            raise sqlite3.DatabaseError(found[0][0])
     except sqlite3.DatabaseError:
         connection.close()
         raise

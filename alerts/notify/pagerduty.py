@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from alerts.settings import Settings
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.objects import rfc3339
+from slo.sources.http import reason
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +115,12 @@ class PagerDuty:
         """Send all that is due, until the receiver is in trouble."""
         if self.clock() < self._paused_until:
             return
-        for letter in self.outbox.due(self.clock()):
-            if not await self._send(session, letter):
-                return
+        try:
+            for letter in self.outbox.due(self.clock()):
+                if not await self._send(session, letter):
+                    return
+        except sqlite3.Error as error:  # what was received and could not be struck out is sent again, with its key
+            self._pause(None, f"{self.outbox.path}: {error}")
 
     async def _send(self, session: aiohttp.ClientSession, letter: Letter) -> bool:
         """Whether to go on with the next."""
@@ -126,8 +131,11 @@ class PagerDuty:
             return True
         try:
             status, asked, text = await self._post(session, {**letter.body, "routing_key": key})
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._pause(None, f"{self.url}: no answer: {error or type(error).__name__}")
+        except TimeoutError:
+            self._pause(None, f"{self.url}: no answer within {ANSWER_SECONDS:.0f} s")
+            return False
+        except aiohttp.ClientError as error:
+            self._pause(None, f"{self.url}: {reason(error)}")
             return False
         if 200 <= status < 300:
             self.outbox.received(letter)

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from alerts import alertmanager, alertmanager_operator, check, formats, rules, selftest
+from alerts import alertmanager, alertmanager_operator, check, formats, rules, selftest, settings_file
 from alerts import settings as alert_settings
 from alerts.links import Links
 from exporter.model import InputError
@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _write(args: argparse.Namespace) -> int:
     slos = load([args.slos])
-    settings = alert_settings.load(args.settings) if args.settings else alert_settings.Settings()
+    settings = settings_file.load(args.settings) if args.settings else alert_settings.Settings()
     links = settings.links_to(runbooks=args.runbooks, board=args.board, page=args.page)
     found = rules.groups(slos, scrape_interval_seconds=args.scrape_interval, links=links, settings=settings)
     if args.pack:

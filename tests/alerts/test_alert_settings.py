@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.settings import Settings, load
+from alerts.settings import Settings
+from alerts.settings_file import load
 from exporter.model import InputError
 
 

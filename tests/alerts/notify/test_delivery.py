@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import itertools
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
-from alerts.notify.outbox import FILE
+from alerts.notify.outbox import FILE, Outbox
 from alerts.settings import PagerDuty, Receiver, Settings, Team
+from exporter.model import InputError
 from slo import names
+from tests.real.serving import listening
 
 CLEAN, FAILED = (0.0, 100.0), (100.0, 100.0)
 KEY = "gpufleet SloErrorBudgetBurn slo_id=chat-ttft"
@@ -233,6 +239,31 @@ def test_a_damaged_file_is_set_aside_and_said(world: Any, caplog: pytest.LogCapt
     assert len(list(world.folder.glob(f"{FILE}.damaged-*"))) == 1
 
 
+def test_a_file_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be opened"):
+        Outbox(tmp_path / "none" / FILE)
+
+
+def test_a_disk_that_takes_nothing_any_more_has_an_event_sent_again_under_its_key(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    slo = burning(world)
+    world.receiver.orders = [None]
+
+    async def run() -> None:
+        async with world.running() as session:
+            await world.step(session, 1)
+            world.notifier.outbox._db.execute("PRAGMA query_only = 1")
+            await world.minutes(session, slo, [FAILED])
+            assert "readonly" in caplog.text
+            world.notifier.outbox._db.execute("PRAGMA query_only = 0")
+            await world.minutes(session, slo, [FAILED] * 3)
+            assert world.notifier.outbox.waiting() == (0, None)
+
+    asyncio.run(run())
+    assert [(e["event_action"], e["dedup_key"]) for e in world.receiver.events] == [("trigger", KEY)] * 2
+
+
 def test_a_disk_that_refuses_is_said_and_tried_again(world: Any, caplog: pytest.LogCaptureFixture) -> None:
     burning(world)
 
@@ -298,3 +329,26 @@ def test_the_services_page_says_what_is_pending_fires_and_waits(world: Any) -> N
     asyncio.run(run())
     assert [s.value for s in page(None)[names.NOTIFIER_ACTIVE]] == [0]
     assert set(page(None)) == {names.NOTIFIER_ACTIVE}
+
+
+def test_a_login_in_an_address_goes_to_the_server_alone(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    burning(world)
+    seen: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization", ""))
+        return web.Response(status=500 if len(seen) == 1 else 200)
+
+    async def run() -> None:
+        async with listening("POST", "/api/v2/alerts", take) as base, aiohttp.ClientSession() as session:
+            world.alertmanagers = [base.replace("http://", "http://ada:secret@")]
+            world.start()
+            await world.step(session, 1)
+            await world.step(session, 10)
+            assert "secret" not in world.notifier.targets[0].name
+            world.kill()
+
+    asyncio.run(run())
+    assert seen == [f"Basic {base64.b64encode(b'ada:secret').decode()}"] * 2
+    assert "answered 500" in caplog.text
+    assert "secret" not in caplog.text
