@@ -1,44 +1,65 @@
-"""Dated facts from the same pages that the counts come from: where a replica runs, and what its hardware did.
+"""Dated facts beside the counts: where a replica runs, what its hardware did, how its engine stood. Kinds and words.
 
-Pure: imports slo.observed, slo.names and the agent's catalogue.
+Pure: imports nothing of the house. slo.fact_watch makes them from scrapes, slo.evidence weighs them, the ledger keeps
+them. Every fact has a sentence for people, so that whoever does not know a kind can still show it.
+
+To add a sort of fact: its kind and category here, its making in slo.fact_watch (or one of its two helpers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from exporter.metrics import health, llm
-from exporter.model import Family, Labels
-from slo.names import TILE_SECONDS
-from slo.observed import Scrape
-from slo.signals.base import PageSeries
 
 REPLICA = "replica"
 """A replica and where it runs: target, model_name, engine, node, namespace, pod, gpus (UUIDs joined by a comma), and
 gpu_indices (beside them, each what its node calls it; empty where the page does not tell)."""
 XID = "xid"
 """XID errors: value is how many, labels xid, class and the GPU's."""
+SXID = "sxid"
+"""NVSwitch errors: value is how many, labels sxid, severity, nvswitch and node. They concern every GPU of the node."""
 UNHEALTHY = "unhealthy"
 """A check that found a GPU unhealthy in the five minutes from `time`: labels check and the GPU's."""
 CLOCK_EVENT = "clock_event"
 """A cause that held a GPU's clocks down in the five minutes from `time`: labels cause and the GPU's. Causes that are
 no fault make no fact."""
+SLOWER = "slower"
+"""A GPU at work that ran slower than its peers in the five minutes from `time`: labels figure and the GPU's; value is
+its figure over that of its peers."""
+
+QUEUE = "queue"
+"""Requests waited, out of the ordinary, in the five minutes from `time`; value is how many on average. This and the
+following four carry the replica's labels (target, model_name, node, namespace, pod)."""
+KV_CACHE = "kv_cache"
+"""The KV cache was full, out of the ordinary; value is the share in use."""
+PREEMPTIONS = "preemptions"
+"""Requests were put back for want of KV cache, out of the ordinary; value is how many."""
+LOAD = "load"
+"""More requests arrived than usual; value is requests per second."""
+PROMPTS = "prompts"
+"""Prompts were longer than usual; value is input tokens per request."""
+RESTART = "restart"
+"""An engine began anew: labels how (started, counters, new) and the replica's."""
+VERSION = "version"
+"""An engine runs another version, or serves another model, than before: labels version, before and the replica's."""
 
 POWER_CAP = "power_cap"
 """The cause that a GPU under full load is meant to have: told, and worded so."""
 
-FAMILIES: tuple[Family, ...] = (
-    llm.ENGINE_UP,
-    llm.ENGINE_GPU_INFO,
-    health.XID_ERRORS,
-    health.HEALTH,
-    health.CLOCK_EVENT_ACTIVE,
-)
-"""The families that facts are made of."""
-_REPLICA_LABELS = ("target", "model_name", "engine", "node", "namespace", "pod", "simulated")
-_GPU_LABELS = ("gpu", "UUID", "pci_bus_id", "device", "modelName", "hostname", "node", "simulated")
-_FORGET_TILES = 2
+HARDWARE = frozenset({XID, SXID, UNHEALTHY, CLOCK_EVENT, SLOWER})
+ENGINE = frozenset({QUEUE, KV_CACHE, PREEMPTIONS, LOAD, PROMPTS})
+CHANGE = frozenset({RESTART, VERSION})
+
+NAME_LABEL: Mapping[str, str] = {
+    XID: "xid",
+    SXID: "sxid",
+    UNHEALTHY: "check",
+    CLOCK_EVENT: "cause",
+    SLOWER: "figure",
+    RESTART: "how",
+    VERSION: "version",
+}
+"""The label that tells sorts of one kind apart: code, check, cause. Kinds without one are of one sort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,124 +73,22 @@ class Fact:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Where the series of interest stand on a page, with their labels."""
-
-    xids: tuple[tuple[int, Labels], ...]
-    checks: tuple[tuple[int, Labels], ...]
-    causes: tuple[tuple[int, Labels], ...]
-    replicas: tuple[Mapping[str, str], ...]
-
-
-class FactWatch:
-    """Turns successive scrapes into facts. Replicas are told when they change, hardware events as they happen.
-
-    XID counters are compared with those of the source's scrape before; the first scrape is where it starts.
-    """
-
-    def __init__(self) -> None:
-        self._shapes: dict[str, tuple[object, _Shape]] = {}
-        self._xids: dict[str, dict[Labels, float]] = {}
-        self._replicas: dict[str, Mapping[str, str]] = {}
-        self._told: dict[tuple[str, Labels], int] = {}
-
-    def feed(self, scrape: Scrape) -> list[Fact]:
-        """The facts that this scrape adds."""
-        layout, shape = self._shapes.get(scrape.source, (None, None))
-        if shape is None or layout is not scrape.layout:
-            shape = _shape(scrape.series)
-            self._shapes[scrape.source] = scrape.layout, shape
-        facts = [
-            Fact(scrape.time, REPLICA, labels, 1.0, replica_text(labels))
-            for labels in shape.replicas
-            if self._replicas.get(labels["target"]) != labels
-        ]
-        self._replicas.update((fact.labels["target"], fact.labels) for fact in facts)
-        facts += self._xid_steps(scrape, shape)
-        tile = int(scrape.time // TILE_SECONDS)
-        for at, labels in shape.checks:
-            if scrape.values[at] == 0 and self._first_in(tile, UNHEALTHY, labels):
-                said = dict(labels)
-                text = f"GPU {_gpu(said)}: check {said.get('check')} failed"
-                facts.append(Fact(float(tile * TILE_SECONDS), UNHEALTHY, said, 1.0, text))
-        for at, labels in shape.causes:
-            if scrape.values[at] == 1 and self._first_in(tile, CLOCK_EVENT, labels):
-                said = dict(labels)
-                facts.append(Fact(float(tile * TILE_SECONDS), CLOCK_EVENT, said, 1.0, clock_event_text(said)))
-        return facts
-
-    def _xid_steps(self, scrape: Scrape, shape: _Shape) -> list[Fact]:
-        facts: list[Fact] = []
-        before = self._xids.get(scrape.source)
-        now = {labels: scrape.values[at] for at, labels in shape.xids}
-        for labels, value in now.items():
-            old = 0.0 if before is None else before.get(labels, 0.0)
-            steps = value - old if value >= old else value
-            if before is not None and steps > 0:
-                said = dict(labels)
-                text = f"GPU {_gpu(said)}: XID {said.get('xid')}, {steps:g} times"
-                facts.append(Fact(scrape.time, XID, said, steps, text))
-        # A GPU that is away for a while is not new when it is back.
-        self._xids[scrape.source] = {**(before or {}), **now}
-        return facts
-
-    def _first_in(self, tile: int, kind: str, labels: Labels) -> bool:
-        if self._told.get((kind, labels)) == tile:
-            return False
-        if tile not in self._told.values():
-            self._told = {key: at for key, at in self._told.items() if tile - at < _FORGET_TILES}
-        self._told[(kind, labels)] = tile
-        return True
-
-
-def _shape(series: Sequence[PageSeries]) -> _Shape:
-    found: dict[str, list[tuple[int, Labels]]] = {family.name: [] for family in FAMILIES}
-    for at, one in enumerate(series):
-        if one.name in found:
-            found[one.name].append((at, one.labels))
-
-    def of_gpu(family: Family, *more: str) -> tuple[tuple[int, Labels], ...]:
-        wanted = {*more, *_GPU_LABELS}
-        return tuple((at, tuple(p for p in labels if p[0] in wanted)) for at, labels in found[family.name])
-
-    # An engine tells its GPUs by UUID; what the node calls them stands on the GPUs' own series.
-    indices = {
-        said.get("UUID", ""): said.get("gpu", "")
-        for family in (health.HEALTH, health.CLOCK_EVENT_ACTIVE)
-        for said in (dict(labels) for _, labels in found[family.name])
-    }
-    gpus: dict[str, set[str]] = {}
-    for _, labels in found[llm.ENGINE_GPU_INFO.name]:
-        said = dict(labels)
-        gpus.setdefault(said.get("target", ""), set()).add(said.get("UUID", ""))
-    replicas = []
-    for _, labels in found[llm.ENGINE_UP.name]:
-        said = {name: value for name, value in labels if name in _REPLICA_LABELS}
-        if "target" in said:
-            uuids = sorted(gpus.get(said["target"], ()))
-            told = {"gpus": ",".join(uuids), "gpu_indices": ",".join(indices.get(uuid, "") for uuid in uuids)}
-            replicas.append({**said, **told})
-    return _Shape(
-        of_gpu(health.XID_ERRORS, "xid", "class"),
-        of_gpu(health.HEALTH, "check"),
-        tuple(
-            (at, labels)
-            for at, labels in of_gpu(health.CLOCK_EVENT_ACTIVE, "cause")
-            if dict(labels).get("cause") not in health.ORDINARY_CLOCK_CAUSES
-        ),
-        tuple(replicas),
-    )
+def category_of(kind: str) -> str:
+    """What a kind is about: hardware, engine (how it stood), change (of the engine), place."""
+    if kind in HARDWARE:
+        return "hardware"
+    return "engine" if kind in ENGINE else "change" if kind in CHANGE else "place"
 
 
 def clock_event_text(labels: Mapping[str, str]) -> str:
     """A clock event in words; a power cap with what is to be thought of it."""
     cause = labels.get("cause", "")
-    return f"GPU {_gpu(labels)}: clocks held down by {cause}{', normal under load' if cause == POWER_CAP else ''}"
+    return f"{gpu_text(labels)}: clocks held down by {cause}{', normal under load' if cause == POWER_CAP else ''}"
 
 
-def _gpu(labels: Mapping[str, str]) -> str:
-    return f"{labels.get('gpu') or labels.get('UUID', '?')} on {labels.get('node') or labels.get('hostname', '?')}"
+def gpu_text(labels: Mapping[str, str]) -> str:
+    """A GPU as its node calls it, and the node."""
+    return f"GPU {labels.get('gpu') or labels.get('UUID', '?')} on {labels.get('node') or labels.get('hostname', '?')}"
 
 
 def replica_text(labels: Mapping[str, str]) -> str:

@@ -27,7 +27,9 @@ from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attrib
 from slo.backfill import Backfill, KeepsPast
 from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
-from slo.facts import REPLICA, Fact, FactWatch
+from slo.fact_watch import FactWatch
+from slo.facts import REPLICA, Fact
+from slo.inventory import Inventory
 from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
@@ -115,6 +117,7 @@ class Service:
         self.source = source
         self.ledger = ledger
         self.simulated = simulated
+        self.inventory = Inventory()
         self.sources: dict[str, SourceState] = {}
         self.problem = ""
         """Why the ledger could not be written, while it cannot."""
@@ -162,6 +165,10 @@ class Service:
         """Who spent in the last `seconds`."""
         return await self._in_thread(lambda: self._attribution(status, by, seconds))
 
+    async def read(self, work: Callable[[Ledger], T]) -> T:
+        """What `work` finds in the ledger, in the ledger's thread. A long reading is best done in several short ones."""
+        return await self._in_thread(lambda: work(self.ledger))
+
     # The loop
 
     async def run(self) -> None:
@@ -198,6 +205,7 @@ class Service:
             else:
                 self._tally.feed(one)
                 self._facts.extend(self._watch.feed(one))
+                self.inventory.feed(one)
         self._notice()
 
     def _fill_the_past(self) -> None:

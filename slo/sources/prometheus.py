@@ -23,7 +23,7 @@ from exporter.metrics import llm
 from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.model import Family, labels_of
 from exporter.page import PageSample
-from slo.facts import FAMILIES
+from slo.fact_watch import FAMILIES
 from slo.model import Matcher, Slo
 from slo.observed import Missed, Scrape
 from slo.plan import PLACE_LABELS

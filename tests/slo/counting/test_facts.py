@@ -6,7 +6,8 @@ from exporter.health import CLOCK_EVENTS
 from exporter.metrics import health, llm
 from exporter.model import labels_of
 from exporter.page import PageSample
-from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID, FactWatch
+from slo.fact_watch import FactWatch
+from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID
 from slo.observed import Scrape
 
 START = 1_000_000_200.0  # on five minutes
