@@ -17,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = "tests/golden/slo/slos.yaml"
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+
+
 @pytest.fixture
 def shown(monkeypatch, capsys) -> str:
     monkeypatch.chdir(ROOT)
@@ -29,8 +34,12 @@ def test_show_is_up_to_date(shown):
     assert shown == written, "out of date: run make generate"
 
 
-def test_show_fits_a_terminal(shown):
-    assert max(len(line) for line in shown.splitlines()) <= WIDTH
+@pytest.mark.parametrize(("columns", "widest"), [("200", WIDTH), ("100", 100), ("80", 80), ("20", 80)])
+def test_show_fits_a_terminal(monkeypatch, capsys, columns, widest):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["slo", "show", GOLDEN]) == 0
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= widest
 
 
 def test_the_flag_that_show_prints_puts_the_threshold_on_an_edge(shown):
