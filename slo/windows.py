@@ -102,6 +102,7 @@ def parse_threshold(text: str) -> Decimal:
     return _plain(Decimal(match[1]) * _SECONDS[match[2]])
 
 
+@cache
 def format_window(seconds: int) -> str:
     """The shortest text of a whole number of minutes: 5m, 1h, 36h, 3d."""
     if seconds % 86400 == 0:
