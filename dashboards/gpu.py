@@ -1,6 +1,6 @@
 """The node and GPU board: what is wrong with this hardware, whom does it hurt, and since when?
 
-Imports the catalogue and the tools beside it. Its panels of figures are in figures.py.
+Imports the catalogue and the tools beside it. Its panels are in xids.py, holders.py, figures.py, memory.py, wires.py.
 
 Decision (accepted). Context: a fleet's GPUs are thousands of lines. Decision: the board opens with one node; links from
 other boards name theirs, and more can be chosen. Consequences: what compares nodes is on the fleet board.
@@ -12,35 +12,18 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards import variables
-from dashboards.figures import heat_panels, link_panels, memory_panels, work_panels
+from dashboards.figures import heat_panels, work_panels
 from dashboards.framing import framed
 from dashboards.hardware import clock_events, hardware_annotations, health_timeline
+from dashboards.holders import holder_panels, mig_panels
 from dashboards.layout import Cell, Section
-from dashboards.links import GPU_UID, MODEL_BOARD_OF_ROW
-from dashboards.panels import (
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    YELLOW,
-    Look,
-    Query,
-    link,
-    state_timeline,
-    table,
-    value_mapping,
-)
-from exporter import xid
+from dashboards.links import GPU_UID
+from dashboards.memory import memory_panels
+from dashboards.panels import GREEN, GREY, Look, table
+from dashboards.per_gpu import GPU
+from dashboards.wires import nvlink_panels, pcie_panels
+from dashboards.xids import recovery, xid_panels
 from exporter.metrics import gpu, health
-
-RUNBOOK = link("Runbook", "${page:raw}/runbooks/GpuXidFatal.md")
-"""Served by the SLO service beside the rules."""
-XID_CATALOGUE = link("NVIDIA's XID catalogue", "https://docs.nvidia.com/deploy/xid-errors/")
-ACTIONS = {"1": "GPU reset", "2": "reboot", "3": "drain P2P", "4": "drain and reset"}
-"""What the driver can ask for, as the catalogue's family says it."""
-
-_GPU = "cluster, node, gpu"
-_XID_COLORS = {"fatal": RED, "hardware": RED, "warn": ORANGE, "app": YELLOW}
 
 
 def gpu_board(*, page_url: str) -> grafana.Dashboard:
@@ -66,103 +49,38 @@ def gpu_board(*, page_url: str) -> grafana.Dashboard:
                 [
                     Cell(health_timeline(here), 24, 7),
                     Cell(clock_events(here), 14, 7),
-                    Cell(_recovery(), 10, 7),
-                    Cell(_xids(), 12, 8),
-                    Cell(_last_xids(), 12, 8),
+                    Cell(recovery(), 10, 7),
+                    *xid_panels(),
                 ],
             ),
-            Section("Who uses it?", [Cell(_pods(), 12, 8), Cell(_engines(), 12, 8)]),
+            Section("Who uses it?", holder_panels()),
             Section("Is it hot, is it slow?", heat_panels()),
             Section("What is it doing?", work_panels()),
             Section("Is its memory sound?", memory_panels()),
-            Section("Are its links sound?", link_panels()),
-            Section("What do we not see?", [Cell(_missing(), 24, 8)]),
+            Section("Is its way to the host sound?", pcie_panels()),
+            Section("Is its way to other GPUs sound?", nvlink_panels()),
+            Section("How is it cut?", mig_panels()),
+            Section("What is it, and what do we not see?", [Cell(_driver(), 8, 8), Cell(_missing(), 16, 8)]),
         ],
     )
 
 
-def _recovery() -> grafana.Panel:
-    asked = f"max by ({_GPU}) ({q.select(health.RECOVERY_ACTION, *q.GPUS)}) > 0"
-    colors = {"1": ORANGE, "2": RED, "3": ORANGE, "4": RED}
-    return state_timeline(
-        title="Recovery that the driver asks for",
-        unit="none",
-        description="A row for each GPU whose driver asks for a reset, a reboot or a drain. It will not get well "
-        "before: drain its workload and do what is asked, at the next quiet hour if the GPU still serves.",
-        queries=[Query(asked, "{{cluster}} {{node}} GPU {{gpu}}")],
-        look=Look(
-            ((None, ORANGE),),
-            mappings=[value_mapping({code: (text, colors[code]) for code, text in ACTIONS.items()})],
-            no_value="Nothing asked for",
-        ),
-    )
-
-
-def _xids() -> grafana.Panel:
-    # A code is told from a count by its word, since Grafana maps values of all columns alike.
-    new = f"sum by ({_GPU}, xid, class) ({q.increase(q.select(health.XID_ERRORS, *q.GPUS))}) > 0"
-    texts = {f"XID {x.code}": (f"{x.code} {x.text}", _XID_COLORS.get(x.kind, GREY)) for x in xid.CATALOGUE.values()}
+def _driver() -> grafana.Panel:
+    by = "cluster, node, driver_version, nvml_version, cuda_version"
     return table(
-        title="XID errors in this time",
-        unit="short",
-        description="New XID errors by GPU, code and class. fatal and hardware: drain the GPU and follow the "
-        "runbook; app: the workload's own bug, give it to its owner; sympathetic: look at the other code of the "
-        "same time.",
-        columns={"New": f'label_replace({new}, "xid", "XID $1", "xid", "(.+)")'},
-        look=Look(
-            ((None, GREY),),
-            decimals=0,
-            mappings=[value_mapping(texts)],
-            no_value="No XID errors",
-            links=[RUNBOOK, XID_CATALOGUE],
-        ),
-        sort_by=("New", True),
-    )
-
-
-def _last_xids() -> grafana.Panel:
-    by = f"{_GPU}, pci_bus_id, UUID, err_code, err_msg"
-    return table(
-        title="Last XID of each GPU",
+        title="Driver",
         unit="none",
-        description="The last XID that each GPU reported since its agent started, however long ago. Compare its bus "
-        "address with the kernel's log of the node. For a case at the vendor, note the UUID.",
-        columns={"Last XID": f"max by ({by}) ({q.select(gpu.XID_LAST, *q.GPUS)}) > 0"},
-        hidden=["Last XID"],
-        look=Look(((None, GREY),), no_value="No GPU has reported one", links=[RUNBOOK, XID_CATALOGUE]),
-        sort_by=("gpu", False),
-    )
-
-
-def _pods() -> grafana.Panel:
-    by = f"{_GPU}, namespace, pod, sharing"
-    return table(
-        title="Pods that hold it",
-        unit="none",
-        description="Pods that hold a GPU or a part of it, now. Tell their owners before draining. A GPU without a "
-        "row is free, or its agent has no access to the kubelet.",
-        columns={"Held": f"group by ({by}) ({q.owning_pod(q.select(gpu.POD_INFO, *q.GPUS))})"},
-        hidden=["Held"],
-        look=Look(((None, GREY),), no_value="No pod is known to hold a GPU"),
-        sort_by=("gpu", False),
-    )
-
-
-def _engines() -> grafana.Panel:
-    return table(
-        title="Engines on it",
-        unit="none",
-        description="Replicas that run on these GPUs. If their model is slow and this GPU is ill, move the replica "
-        "first; its board is a click away.",
-        columns={"Seat": q.seats(q.GPUS[-1])},
-        hidden=["Seat"],
-        look=Look(((None, GREY),), no_value="No engine is known to run here", links=[MODEL_BOARD_OF_ROW]),
-        sort_by=("gpu", False),
+        description="Versions on each chosen node. A node that differs from its like explains odd figures: bring it to "
+        "the fleet's version before comparing.",
+        columns={"Runs": f"group by ({by}) ({q.select(gpu.DRIVER_INFO, q.CLUSTER, q.NODE)})"},
+        hidden=["Runs"],
+        look=Look(((None, GREY),), no_value="No driver in sight"),
+        sort_by=("node", False),
     )
 
 
 def _missing() -> grafana.Panel:
-    gone = f"max by ({_GPU}, family, reason) ({q.select(health.READING_MISSING, *q.GPUS)}) == 1"
+    gone = f"max by ({GPU}, family, reason) ({q.select(health.READING_MISSING, *q.GPUS)}) == 1"
     return table(
         title="Figures that a GPU does not give",
         unit="none",

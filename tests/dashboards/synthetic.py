@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dashboards.queries import ALERTS, CONSTANTS
-from exporter.metrics import CATALOGUE, agent, health, llm
+from exporter.metrics import CATALOGUE, agent, gpu, health, llm, mig, nvlink, profiling
 from exporter.model import Family
 from slo import names
 from slo.model import Slo
@@ -25,8 +25,20 @@ SEVERAL = {"le": EDGES, "code": ("2xx", "5xx"), "outcome": ("stop", "error"), "d
 FIXED = {
     "cluster": "east", "gpu": "0", "engine": "vllm", "model_name": "llama-3.1-8b", "namespace": "prod", "dp_rank": "0",
     "xid": "79", "class": "hardware", "check": "xid", "cause": "hw_thermal", "simulated": "true", "reason": "lost",
-    "source": "nvml", "family": "DCGM_FI_DEV_GPU_TEMP",
+    "source": "nvml", "family": "DCGM_FI_DEV_GPU_TEMP", "action": "reboot_node", "kind": "replay", "nvlink": "3",
 }  # fmt: skip
+
+
+ILL_IS_ONE = {
+    family.name
+    for family in (
+        *(health.CLOCK_EVENT_ACTIVE, health.READING_MISSING, health.RECOVERY_ACTION, gpu.ROW_REMAP_FAILURE),
+        *(gpu.ROW_REMAP_PENDING, gpu.RETIRED_PENDING, gpu.BANKS_NONE, nvlink.FABRIC_HEALTH),
+    )
+}
+"""Gauges that are above 0 where something is wrong; of the others 0 is."""
+OF_INSTANCES = (profiling.GR_ENGINE_ACTIVE, gpu.FB_USED)
+"""What an instance of a GPU that MIG has cut has of its own."""
 
 
 def openmetrics(slos: Sequence[Slo]) -> str:
@@ -70,13 +82,17 @@ def _gauge(name: str, bad: bool) -> bool:
     """1 is well for most gauges; for what holds clocks down or is missing it is ill. Both nodes should have a GPU."""
     if name == "gpu_expected":
         return True
-    ill_is_one = name in ("gpu_clock_event_active", "gpu_reading_missing", "gpu_recovery_action")
-    return bad if ill_is_one else not bad
+    return bad if name in ILL_IS_ONE else not bad
 
 
 def _label_sets(family: Family, suffix: str, node: str) -> Iterator[Mapping[str, str]]:
     labels = {label: FIXED.get(label, f"{label}-{node}") for label in family.labels if label not in SEVERAL}
     labels |= {"cluster": FIXED["cluster"], "node": node}
+    instance = {label: labels.pop(label) for label in (gpu.INSTANCE_LABEL, gpu.PROFILE_LABEL) if label in labels}
+    if family is mig.INSTANCE_INFO:
+        labels |= instance
+    if family in OF_INSTANCES:
+        yield {**labels, **instance}
     if "target" in labels:
         labels["target"] = f"{node}:8000"
     if family is health.HEALTH and node == "node-bad":
