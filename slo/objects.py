@@ -14,9 +14,11 @@ from slo.attribution import Evidence, Spender
 from slo.budget import budget_remaining
 from slo.exclusions import Exclusion
 from slo.periods import span_of
-from slo.service import Attribution, Point
+from slo.service import Point
 from slo.signals import unit_of
-from slo.status import SloStatus
+from slo.status import Culprit, SloStatus
+from slo.verdict import Verdict
+from slo.who import Attribution
 
 
 class AlertObject(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class SloObject(msgspec.Struct, frozen=True):
     `exhausted_at` is when the budget ends at the present pace: past once exhausted, null where it outlasts the window.
     `window_start` is since when it counts; `window_end` is when a calendar's budget begins anew, null where it rolls.
     `excluded_seconds` of the window were left out for maintenance (/api/v1/exclusions): in no count and no coverage.
+    `culprit` is who spent while an alert fires, of the worst that do; else null.
     `burning_since` is the first bad minute of the stretch that burns faster than allowed up to now, null where none.
     """
 
@@ -72,6 +75,7 @@ class SloObject(msgspec.Struct, frozen=True):
     window_start: str
     window_end: str | None
     excluded_seconds: float
+    culprit: CulpritObject | None
 
 
 class ExclusionObject(msgspec.Struct, frozen=True):
@@ -126,9 +130,12 @@ class History(msgspec.Struct, frozen=True):
 
 
 class EvidenceObject(msgspec.Struct, frozen=True):
-    """Hardware events of the same time on a spender's GPU: a coincidence, not a cause.
+    """Events of the same time on a spender's GPU, node or engine (`category`): a coincidence, not a cause.
 
     `lift` is the error rate of the five-minute slots with the event over that of those without; null where too few.
+    `against_peers` is that rate over the rate of replicas without the event in the same slots; null without such.
+    `explained` is the share of the spender's excess in those slots. `fits`: all three are strong enough to be named.
+    `target` is the replica that an event of an engine is about.
     """
 
     kind: str
@@ -141,6 +148,11 @@ class EvidenceObject(msgspec.Struct, frozen=True):
     events: int
     lift: float | None
     text: str
+    category: str
+    target: str | None
+    against_peers: float | None
+    explained: float | None
+    fits: bool
 
 
 class GpuObject(msgspec.Struct, frozen=True):
@@ -174,8 +186,35 @@ class SpenderObject(msgspec.Struct, frozen=True):
     evidence: list[EvidenceObject]
 
 
+class VerdictObject(msgspec.Struct, frozen=True):
+    """What goes with the burn: `kind` is hardware, engine, load, prompts, version, tenant or none; `text` says it.
+
+    `replica` is who stands out, with its `excess`; null where nobody does. Figures are those of `evidence`.
+    """
+
+    kind: str
+    text: str
+    replica: str | None
+    excess: float | None
+    lift: float | None
+    against_peers: float | None
+    explained: float | None
+    evidence: EvidenceObject | None
+
+
+class CulpritObject(msgspec.Struct, frozen=True):
+    """Who spent most beyond their traffic over the last `window_seconds` of a burn; `spender` is null where nobody."""
+
+    window_seconds: int
+    spender: SpenderObject | None
+    verdict: VerdictObject
+
+
 class AttributionObject(msgspec.Struct, frozen=True):
-    """Who spent the budget in the window, by excess. Spenders are kept by five minutes, to which `since` is rounded."""
+    """Who spent the budget in the window, by excess. Spenders are kept by five minutes, to which `since` is rounded.
+
+    The verdict is on replicas, whatever `by` is.
+    """
 
     id: str
     group: dict[str, str]
@@ -188,6 +227,7 @@ class AttributionObject(msgspec.Struct, frozen=True):
     total: float
     simulated: bool
     spenders: list[SpenderObject]
+    verdict: VerdictObject
 
 
 class SourceObject(msgspec.Struct, frozen=True):
@@ -279,6 +319,7 @@ def slo_object(status: SloStatus) -> SloObject:
         window_start=_at(span.start),
         window_end=rfc3339(span.end),
         excluded_seconds=counts.excluded_seconds,
+        culprit=None if status.culprit is None else culprit_object(status.culprit),
     )
 
 
@@ -337,7 +378,28 @@ def attribution_object(status: SloStatus, window: str, who: Attribution) -> Attr
         total=who.total,
         simulated=status.simulated,
         spenders=[spender_object(s) for s in who.spenders],
+        verdict=verdict_object(who.verdict),
     )
+
+
+def verdict_object(one: Verdict) -> VerdictObject:
+    """The API's object of a verdict."""
+    return VerdictObject(
+        one.kind,
+        one.text,
+        one.replica or None,
+        _round(one.excess),
+        _round(one.lift),
+        _round(one.against_peers),
+        _round(one.explained),
+        None if one.evidence is None else _evidence(one.evidence),
+    )
+
+
+def culprit_object(one: Culprit) -> CulpritObject:
+    """The API's object of a culprit."""
+    spender = None if one.spender is None else spender_object(one.spender)
+    return CulpritObject(one.seconds, spender, verdict_object(one.verdict))
 
 
 def spender_object(one: Spender) -> SpenderObject:
@@ -362,7 +424,8 @@ def spender_object(one: Spender) -> SpenderObject:
 def _evidence(one: Evidence) -> EvidenceObject:
     return EvidenceObject(
         one.kind, one.name, one.node, one.gpu, one.gpu_index, _at(one.first), _at(one.last), one.events,
-        _round(one.lift), one.text,
+        _round(one.lift), one.text, one.category, one.target or None, _round(one.against_peers), _round(one.explained),
+        one.fits,
     )  # fmt: skip
 
 

@@ -23,20 +23,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slo.attribution import HARDWARE, SLOT_SECONDS, Place, Slot, Spender, attribute, gpu_places, places
+from slo.attribution import stands_out
 from slo.backfill import Backfill, KeepsPast
 from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.fact_watch import FactWatch
-from slo.facts import REPLICA, Fact
+from slo.facts import Fact
 from slo.inventory import Inventory
 from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
-from slo.signals import gpu_health
-from slo.sliding import HOUR, in_window, step_for
+from slo.sliding import in_window, step_for
 from slo.sources.base import Source
 from slo.status import Culprit, SloStatus, assess
+from slo.who import Attribution, who_spent
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,10 @@ T = TypeVar("T")
 BEHIND_SECONDS = 600.0
 """A source that keeps a past and was read no further is asked again without a pause."""
 HISTORY_POINTS = 360
-ATTRIBUTION_SLOTS = 72
-"""At most this many slots are laid over each other for a lift: five-minute ones up to six hours, longer ones beyond."""
 CULPRITS = 20
 """So many of the worst get their culprit with each minute; of the others it is computed when asked for."""
 NOTICES = 20
 """So many of the latest are kept to be shown."""
-STANDS_OUT = 0.2
-"""A replica stands out when its excess is at least this share of all that was bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +77,6 @@ class Point:
     seconds: int
     step: Counts
     window: Counts
-
-
-@dataclass(frozen=True, slots=True)
-class Attribution:
-    """Who spent in [since, until): spenders by excess, and everything bad and total of the window.
-
-    `since` is rounded to five minutes, by which spenders are kept.
-    """
-
-    by: str
-    since: float
-    until: float
-    bad: float
-    total: float
-    spenders: tuple[Spender, ...]
 
 
 class Service:
@@ -314,12 +295,8 @@ class Service:
         began = status.burning_since or status.until
         seconds = min(window.long_seconds, max(window.short_seconds, int(status.until - began)))
         who = self._attribution(status, "replica", seconds)
-        top = next((s for s in who.spenders if s.excess is not None and s.excess >= STANDS_OUT * who.bad > 0), None)
-        if top is not None and top.gpus:
-            # The evidence needs time without the event as well, so it is laid over the whole long window.
-            longer = self._attribution(status, "replica", max(window.long_seconds, ATTRIBUTION_SLOTS * SLOT_SECONDS))
-            top = replace(top, evidence=next((s.evidence for s in longer.spenders if s.key == top.key), top.evidence))
-        return replace(status, culprit=Culprit(window.long, seconds, top))
+        top = next((s for s in who.spenders if stands_out(s, who.bad)), None)
+        return replace(status, culprit=Culprit(window.long, seconds, top, who.verdict))
 
     def _history(self, status: SloStatus, seconds: int) -> list[Point]:
         step = step_for(seconds, HISTORY_POINTS)
@@ -330,20 +307,4 @@ class Service:
         return [Point(start, step, held, windows[start + step]) for start, held in steps]
 
     def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
-        until = status.until
-        since = max(0.0, until - seconds + SLOT_SECONDS / 2) // SLOT_SECONDS * SLOT_SECONDS
-        key = (status.slo.id, status.group)
-        spenders = self.ledger.spenders(*key, since, until)
-        step = SLOT_SECONDS
-        if until - since > ATTRIBUTION_SLOTS * SLOT_SECONDS:  # beyond a day the ledger keeps replicas by whole hours
-            step = -(-int(until - since) // (ATTRIBUTION_SLOTS * HOUR)) * HOUR
-        first = int(since // step) * step
-        slots = [Slot(at, step, self.ledger.spenders(*key, at, at + step)) for at in range(first, int(until), step)]
-        events = [fact for kind in sorted(HARDWARE) for fact in self.ledger.facts(since, until, kind)]
-        where = gpu_places(events) if status.slo.signal == gpu_health.SIGNAL.name else self._places(until)
-        who = attribute(by, spenders, where, slots, events)
-        bad, total = sum(b for b, _ in spenders.values()), sum(t for _, t in spenders.values())
-        return Attribution(by, since, until, bad, total, tuple(who))
-
-    def _places(self, until: float) -> dict[str, Place]:
-        return places(self.ledger.facts(0, until + MINUTE_SECONDS, REPLICA))
+        return who_spent(self.ledger, status.slo, status.group, by, since=status.until - seconds, until=status.until)

@@ -18,6 +18,7 @@ from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.periods import span_of
 from slo.sliding import DAY, Rows, holds_since, in_window, step_for, window_holds_since
+from slo.verdict import Verdict
 from slo.windows import AlertWindow, alert_windows, burn_windows
 
 STALE_SECONDS = 300
@@ -55,12 +56,13 @@ class AlertStatus:
 class Culprit:
     """Who spent most beyond their share while an alert fires, by replica, over the last `seconds`.
 
-    `spender` is None where nobody stands out: then it is not a matter of one replica.
+    `spender` is None where nobody stands out: then it is not a matter of one replica. `verdict` says what goes with it.
     """
 
     window: str
     seconds: int
     spender: Spender | None
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)

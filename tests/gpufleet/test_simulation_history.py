@@ -14,7 +14,7 @@ from exporter.simulation.world import Scenario
 from gpufleet import history
 from gpufleet.up import SIMULATED_SLOS
 from slo import spec
-from slo.attribution import attribute, places
+from slo.attribution import Seen, attribute, places
 from slo.burn import alert_state
 from slo.facts import CLOCK_EVENT, REPLICA
 from slo.ledger import Ledger
@@ -136,7 +136,7 @@ def test_the_build_up_is_charged_to_the_engine_of_the_throttling_gpu(ledger: Led
     events = ledger.facts(now - 3600, now, CLOCK_EVENT)
     hot = driver.gpu_uuid(Scenario(fleet.INCIDENT_NODE, 7), fleet.INCIDENT_GPU)
     assert attribute("node", spenders, where)[0].key == fleet.INCIDENT_NODE
-    assert attribute("gpu", spenders, where, (), events)[0].key == hot
+    assert attribute("gpu", spenders, where, Seen((), events, where))[0].key == hot
     assert {fact.labels["cause"] for fact in events} == {driver.HOT_CAUSE}
     assert {fact.labels["UUID"] for fact in events} == {hot}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo.attribution import BY, Gpu, Place, Slot, attribute, excess, lift, places
+from slo.attribution import BY, Gpu, Place, Seen, Slot, attribute, excess, lift, places
 from slo.facts import CLOCK_EVENT, REPLICA, XID, Fact
 
 SPENDERS = st.dictionaries(
@@ -51,7 +51,7 @@ def test_a_single_spender_has_no_excess_since_there_is_no_rest() -> None:
 def test_gpus_of_one_replica_are_shared_not_additive_and_ordered_by_what_was_seen() -> None:
     where = {"a": Place("a", "n1", gpus=tuple(Gpu(f"G{i}") for i in range(4)))}
     seen = [Fact(10, XID, {"UUID": "G2", "gpu": "2", "node": "n1", "xid": "94"})]
-    found = attribute("gpu", {"a": (8.0, 10.0), "b": (0.0, 10.0)}, where, (), seen)
+    found = attribute("gpu", {"a": (8.0, 10.0), "b": (0.0, 10.0)}, where, Seen((), seen, where))
     assert [s.key for s in found] == ["G2", "G0", "G1", "G3", ""]
     assert {s.shared for s in found[:4]} == {4}
     assert all(s.bad == 8 for s in found[:4])
@@ -77,13 +77,13 @@ def test_the_latest_place_counts() -> None:
 def test_gpus_are_listed_by_evidence_then_by_number() -> None:
     where = {"a": Place("a", "n1", gpus=tuple(Gpu(f"G{9 - i}", str(i), "n1") for i in (10, 9, 0, 1)))}
     seen = [Fact(10, CLOCK_EVENT, {"UUID": "G8", "gpu": "1", "node": "n1", "cause": "hw_thermal"})]
-    [found] = attribute("replica", {"a": (1.0, 2.0)}, where, (), seen)
+    [found] = attribute("replica", {"a": (1.0, 2.0)}, where, Seen((), seen, where))
     assert [gpu.index for gpu in found.gpus] == ["1", "0", "9", "10"]
 
 
 def test_evidence_on_another_gpu_of_the_node_is_not_the_spenders_where_its_gpus_are_known() -> None:
     where = {"a": Place("a", "n1", gpus=(Gpu("G0"),))}
     seen = [Fact(10, CLOCK_EVENT, {"UUID": "G7", "gpu": "7", "node": "n1", "cause": "hw_thermal"})]
-    assert attribute("replica", {"a": (1.0, 2.0)}, where, (), seen)[0].evidence == ()
+    assert attribute("replica", {"a": (1.0, 2.0)}, where, Seen((), seen, where))[0].evidence == ()
     unknown = {"a": Place("a", "n1")}
-    assert attribute("replica", {"a": (1.0, 2.0)}, unknown, (), seen)[0].evidence[0].gpu == "G7"
+    assert attribute("replica", {"a": (1.0, 2.0)}, unknown, Seen((), seen, unknown))[0].evidence[0].gpu == "G7"

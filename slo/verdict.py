@@ -1,0 +1,201 @@
+"""What goes with a burn, in one sentence: hardware, the engine, load, prompts, a version, one tenant, or nothing. Pure.
+
+Imports slo.attribution, slo.evidence, slo.facts, slo.places.
+
+Decision (accepted). Context: a list of spenders with events beside them still leaves the reading to somebody who was
+just woken. Decision: where one replica stands out, the evidence that fits it best is named; where none fits, its
+namespace is, if there are several; where all burn alike, what most of the traffic saw is. A common cause is named only
+if it was on most of the traffic, and hardware then only if load, prompts and versions do not go with the burn as well.
+Else it is said that nothing that was watched goes with it. Consequences: hardware is named with replicas that do not
+have the event as witnesses, or where it was everywhere and nothing else was. All of it is coincidence in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slo.attribution import SIGMAS, Spender, stands_out
+from slo.evidence import MIN_LIFT, WEIGHT, Evidence, Seen, Sort, follows, harmless, rate
+from slo.facts import LOAD, POWER_CAP, PROMPTS, VERSION, category_of
+from slo.places import Place
+
+KINDS = ("hardware", "engine", "load", "prompts", "version", "tenant", "none")
+_MOST = 0.5
+"""A common event was on at least this part of the traffic of a slot."""
+_FOLLOWS = 0.4
+"""And the error rate followed it at least so closely (a correlation)."""
+_NEARLY = 0.15
+"""Hardware that was everywhere is named only if it follows this much more closely than load, prompts and versions."""
+
+_NOTHING_OF_IT = "Nothing that was watched, on its hardware or in its engine, goes with it."
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What goes with the burn. `kind` is one of KINDS, `text` a sentence or two for people.
+
+    `replica` is who stands out, "" where nobody does; `excess` its bad events beyond its traffic. `evidence` is what
+    the verdict goes by. `lift`, `against_peers` and `explained` are the evidence's (slo.evidence); for a common cause
+    `lift` is over all replicas and `explained` the part of all that was bad in the slots with it.
+    """
+
+    kind: str
+    text: str
+    replica: str = ""
+    excess: float | None = None
+    evidence: Evidence | None = None
+    lift: float | None = None
+    against_peers: float | None = None
+    explained: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """A sort of event that was on most of the traffic, and how the error rate followed it."""
+
+    kind: str
+    name: str
+    text: str
+    replicas: int
+    lift: float
+    explained: float
+    score: float
+
+
+def judge(spenders: Sequence[Spender], seen: Seen, where: Mapping[str, Place], *, since: float = 0.0) -> Verdict:
+    """The verdict on replicas (attribute("replica", …), ranked) that spent since `since`, and on what was seen."""
+    all_bad = sum(one.bad for one in spenders)
+    if all_bad <= 0:
+        return Verdict("none", "No replica spent anything.")
+    top = spenders[0]
+    if not stands_out(top, all_bad):
+        alone = len([one for one in spenders if one.total > 0]) == 1
+        return _common(seen, top, since, alone=alone) or Verdict(
+            "none", f"{_everybody(alone)} Nothing that was watched goes with it."
+        )
+    others = sum(stands_out(one, all_bad) for one in spenders) - 1
+    said = _stands_out(top, where.get(top.key, Place(top.key)), others)
+    fitting = [e for e in top.evidence if e.fits]
+    if fitting:
+        best = fitting[0]
+        figures = best.lift, best.against_peers, best.explained
+        return Verdict(
+            _kind(best.kind), f"{said} At the same time: {_words(best)}.", top.key, top.excess, best, *figures
+        )
+    return (
+        _tenant(spenders, where, all_bad, said)
+        or _common(seen, top, since, alone=False)
+        or Verdict("none", f"{said} {_NOTHING_OF_IT}", top.key, top.excess)
+    )
+
+
+def _kind(kind: str) -> str:
+    if kind in (LOAD, PROMPTS, VERSION):
+        return kind
+    return "hardware" if category_of(kind) == "hardware" else "engine"
+
+
+def _stands_out(top: Spender, place: Place, others: int) -> str:
+    at = f" on {place.node}" if place.node else ""
+    more = f", and {others} more stand{'s' if others == 1 else ''} out" if others else ""
+    share, traffic = f"{top.share or 0.0:.0%}", f"{top.traffic or 0.0:.0%}"
+    return f"{top.key or 'A replica that is not known'}{at} spent {share} with {traffic} of the traffic{more}."
+
+
+def _everybody(alone: bool) -> str:
+    return "There is one replica alone, so nothing to compare it with." if alone else "No replica stands out."
+
+
+def _words(one: Evidence) -> str:
+    """The event, with how errors were with and without it."""
+    figures = []
+    if one.lift is not None:
+        figures.append(f"{_times(one.lift)} its errors without it")
+    if one.against_peers is not None:
+        figures.append(f"{_times(one.against_peers)} those of replicas without it")
+    return one.text + (f" ({', '.join(figures)})" if figures else "")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times" if ratio <= 100 else "over 100 times"
+
+
+def _tenant(spenders: Sequence[Spender], where: Mapping[str, Place], all_bad: float, said: str) -> Verdict | None:
+    """One namespace of several has most of what is beyond all traffic."""
+    sums: dict[str, list[float]] = {}
+    for one in spenders:
+        namespace = where.get(one.key, Place(one.key)).namespace
+        if namespace and one.total > 0:
+            held = sums.setdefault(namespace, [0.0, 0.0])
+            held[0] += one.bad
+            held[1] += one.total
+    if len(sums) < 2:
+        return None
+    bad = sum(b for b, _ in sums.values())
+    total = sum(t for _, t in sums.values())
+    for namespace, (its_bad, its_total) in sums.items():
+        expected = its_total * (bad - its_bad) / (total - its_total)
+        if its_bad - expected >= max(_MOST * all_bad, SIGMAS * max(0.25, expected) ** 0.5):
+            pods = [where[one.key].pod for one in spenders if one.bad > 0 and one.key in where
+                    and where[one.key].namespace == namespace and where[one.key].pod]  # fmt: skip
+            pod = f", pod {pods[0]}" if pods else ""
+            text = f"{said} It is one tenant's: namespace {namespace}{pod}. Nothing else that was watched goes with it."
+            return Verdict("tenant", text, spenders[0].key, spenders[0].excess)
+    return None
+
+
+def _common(seen: Seen, top: Spender, since: float, *, alone: bool) -> Verdict | None:
+    """What most of the traffic saw, and the error rate followed."""
+    found = sorted(_commons(seen, since), key=lambda one: -one.score)
+    causes = [one for one in found if one.kind in (LOAD, PROMPTS, VERSION)]
+    hardware = [one for one in found if _kind(one.kind) == "hardware"]
+    best = next(iter(found), None)
+    if hardware and (not causes or (hardware[0].score > causes[0].score + _NEARLY and hardware[0].name != POWER_CAP)):
+        best = hardware[0]
+    elif causes:
+        best = causes[0]
+    if best is None:
+        return None
+    on = "" if alone else f" on {best.replicas} replicas, such as"
+    text = f"{_everybody(alone)} At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
+    evidence = next((e for e in top.evidence if (e.kind, e.name) == (best.kind, best.name)), None)
+    return Verdict(_kind(best.kind), text, "", None, evidence, best.lift, None, best.explained)
+
+
+def _commons(seen: Seen, since: float) -> list[_Common]:
+    sorts: dict[tuple[str, str], list[Sort]] = {}
+    for sort in seen.sorts:
+        if not harmless(sort.facts[-1]):
+            # Versions differ in their names; that there was a new one is what they have in common.
+            sorts.setdefault((sort.kind, "" if sort.kind == VERSION else sort.name), []).append(sort)
+    found = [_common_of(seen, *key, same, since=since) for key, same in sorts.items()]
+    return [one for one in found if one is not None]
+
+
+def _common_of(seen: Seen, kind: str, name: str, same: Sequence[Sort], *, since: float) -> _Common | None:
+    slots, sums = seen.grid.slots, seen.grid.sums
+    carriers: list[set[str]] = [set() for _ in slots]
+    for sort in same:
+        for at in sort.slots:
+            carriers[at] |= sort.replicas
+    inside: list[int] = []
+    outside: list[int] = []
+    for at, ((_, total), those) in enumerate(zip(sums, carriers, strict=True)):
+        if total > 0:
+            with_it = sum(slots[at].spenders[r][1] for r in those if r in slots[at].spenders)
+            (inside if with_it >= _MOST * total else outside).append(at)
+    if not inside or not outside:
+        return None
+    closely = follows(inside, outside, sums)
+    bad, total = sum(sums[at][0] for at in inside), sum(sums[at][1] for at in inside)
+    other_bad, other_total = sum(sums[at][0] for at in outside), sum(sums[at][1] for at in outside)
+    lift = rate(bad, total) / rate(other_bad, other_total)
+    recent = {at: sums[at][0] for at in range(seen.grid.reaching(since), len(slots))}
+    explained = sum(recent.get(at, 0.0) for at in inside) / max(1e-9, sum(recent.values()))
+    if closely < _FOLLOWS or lift < MIN_LIFT or explained < _MOST:
+        return None
+    replicas = set().union(*(carriers[at] for at in inside))
+    text = max(same, key=lambda sort: len(sort.slots)).facts[-1].text
+    weight = WEIGHT.get(name, WEIGHT[kind])
+    return _Common(kind, name, text, len(replicas), lift, explained, closely + weight)
