@@ -63,7 +63,11 @@ class Page:
 
     def plain(self, now: float | None = None) -> bytes:
         """The page."""
-        return self.body + self._age(now)
+        return b"".join(self.parts(now))
+
+    def parts(self, now: float | None = None) -> tuple[bytes, bytes]:
+        """The page in two: what lies ready, and the age line."""
+        return self.body, self._age(now)
 
     def gzipped(self, now: float | None = None) -> bytes:
         """The page as one gzip member; the body is compressed on the first call alone."""

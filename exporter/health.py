@@ -119,6 +119,9 @@ class HealthWatch:
 
     def __init__(self, links_up: set[int]) -> None:
         self._links_up = links_up
+        self._keys: set[str] = set()
+        self._states: list[tuple[str, int]] = []
+        self._counts: list[str] = []
         self._faults: dict[str, float] = {}
         self._faulty_at: float | None = None
         self._slow_since: float | None = None
@@ -141,14 +144,18 @@ class HealthWatch:
         return {check: healthy for check, healthy in decided.items() if healthy is not None}
 
     def _nvlink(self, figures: Mapping[str, float], now: float) -> bool | None:
+        if figures.keys() != self._keys:  # a GPU has hundreds of figures, which seldom change but in their values
+            self._keys = set(figures)
+            self._states = [(key, int(key[len(_LINK_STATE) :])) for key in figures if key.startswith(_LINK_STATE)]
+            self._counts = [key for key in figures if key.startswith(_LINK_FAULTS)]
         inactive: set[int] = set()
-        for key, value in figures.items():
-            if key.startswith(_LINK_STATE):
-                (self._links_up if value else inactive).add(int(key[len(_LINK_STATE) :]))
-            elif key.startswith(_LINK_FAULTS):
-                if value > self._faults.get(key, value):
-                    self._faulty_at = now
-                self._faults[key] = value
+        for key, link in self._states:
+            (self._links_up if figures[key] else inactive).add(link)
+        for key in self._counts:
+            value = figures[key]
+            if value > self._faults.get(key, value):
+                self._faulty_at = now
+            self._faults[key] = value
         if not self._links_up:
             return None
         return not inactive & self._links_up and (self._faulty_at is None or now - self._faulty_at > GROWTH_SECONDS)

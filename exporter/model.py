@@ -157,9 +157,10 @@ class SeriesTable:
     _series: dict[tuple[str, str, Labels], Series] = field(default_factory=dict)
 
     def get(self, family: Family, labels: Mapping[str, str], suffix: str = "") -> Series:
-        """The series of `family` with `labels` and the table's common labels."""
+        """The series of `family` with `labels` and those of the table's common labels that the family has."""
         key = (family.name, suffix, tuple(labels.items()))
         found = self._series.get(key)
         if found is None:
-            found = self._series[key] = Series(family, labels_of({**self.common, **labels}), suffix)
+            common = {name: value for name, value in self.common.items() if name in family.labels}
+            found = self._series[key] = Series(family, labels_of({**common, **labels}), suffix)
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -65,7 +65,7 @@ class Server:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
         page = self._latest()
         if page is None:
             return web.Response(status=503, text="No collection has ended yet; ask again in a moment.\n")
@@ -74,7 +74,7 @@ class Server:
         headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
         if _accepts_gzip(request.headers.get("Accept-Encoding", "")):
             return web.Response(body=page.gzipped(), headers={**headers, "Content-Encoding": "gzip"})
-        return web.Response(body=page.plain(), headers=headers)
+        return await _parts(request, headers, page.parts())
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         page = self._latest()
@@ -92,6 +92,17 @@ class Server:
         links = "".join(f'<li><a href="{path}">{html.escape(text)}</a></li>' for path, text in _LINKS)
         head = '<!doctype html><html lang="en"><title>gpufleet agent</title><h1>gpufleet agent</h1>'
         return web.Response(text=f"{head}<ul>{links}</ul></html>", content_type="text/html")
+
+
+async def _parts(request: web.Request, headers: Mapping[str, str], parts: Sequence[bytes]) -> web.StreamResponse:
+    """An answer of several parts that are written as they lie there: to join them would copy the page twice."""
+    response = web.StreamResponse(headers=headers)
+    response.content_length = sum(map(len, parts))
+    await response.prepare(request)
+    for part in parts:
+        await response.write(part)
+    await response.write_eof()
+    return response
 
 
 _LINKS = (

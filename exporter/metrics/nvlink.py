@@ -1,34 +1,42 @@
 """NVLink: each link's state, bytes and errors, the totals under DCGM's names, and the GPU's place in the fabric.
 
 DCGM has most per-link figures as a name for each link; here they are one family with the label `nvlink`, as
-dcgm-exporter labels links. The COUNT totals are NVLink 5's (Blackwell), the others those of the links before.
+dcgm-exporter labels links. The COUNT totals are NVLink 5's (Blackwell), the others those of the links before. A link's
+series carry who the GPU is and no more of its labels, since a board of 8 GPUs has 144 links; join on `UUID`.
 """
 
 from __future__ import annotations
 
 from exporter.metrics.gpu import counter, gauge
+from exporter.model import SIMULATED_LABEL, Family, MetricType
 
 LINK_LABEL = "nvlink"
+LINK_LABELS = (LINK_LABEL, "gpu", "UUID", "node", SIMULATED_LABEL)
 
 NVLINK_BANDWIDTH = gauge(
     "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
     "NVLink bandwidth over all lanes, both directions, since the last collection (in MB/s). A rate, hence a gauge.",
     "MBy/s",
 )
-LINK_UP = gauge("gpu_nvlink_up", "1 while the link is active, 0 while it is not.", labels=(LINK_LABEL,))
+LINK_UP = Family(
+    "gpu_nvlink_up", MetricType.GAUGE, "1 while the link is active, 0 while it is not.", LINK_LABELS
+)
 LINK_SPEED = gauge(
     "gpu_nvlink_speed_bytes_per_second", "What each of the active links can carry in one direction.", "By/s"
 )
-LINK_SENT = counter("gpu_nvlink_transmit_bytes_total", "Payload sent over the link.", "bytes", labels=(LINK_LABEL,))
-LINK_RECEIVED = counter(
-    "gpu_nvlink_receive_bytes_total", "Payload received over the link.", "bytes", labels=(LINK_LABEL,)
+LINK_SENT = Family(
+    "gpu_nvlink_transmit_bytes_total", MetricType.COUNTER, "Payload sent over the link.", LINK_LABELS, "bytes"
 )
-LINK_ERRORS = counter(
+LINK_RECEIVED = Family(
+    "gpu_nvlink_receive_bytes_total", MetricType.COUNTER, "Payload received over the link.", LINK_LABELS, "bytes"
+)
+LINK_ERRORS = Family(
     "gpu_nvlink_errors_total",
+    MetricType.COUNTER,
     "Errors of the link by kind: crc, replay, recovery up to NVLink 4; from NVLink 5 on receive, remote, general, "
     "malformed, buffer_overrun, integrity, discard, recovery_ok, recovery_failed, and effective and symbol, which "
     "healthy links have too.",
-    labels=(LINK_LABEL, "kind"),
+    ("kind", *LINK_LABELS),
 )
 CRC_FLIT = counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", "Total number of NVLink flow-control CRC errors.")
 CRC_DATA = counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", "Total number of NVLink data CRC errors.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from exporter.metrics import gpu, nvlink
 from exporter.model import Family
 from exporter.sources.figures import FIGURES, OF_LINKS, figures_of
+from exporter.sources.nvml_fields import NVLINK_TOTALS
 
 _FABRIC_JOINED, _FABRIC_FAILED = 3, 4
 
@@ -44,8 +45,27 @@ FAMILIES: tuple[str, ...] = tuple(
 """Names of all families a GPU can give readings of, each once."""
 
 
-def missing_families(missing: Mapping[str, str], given: Iterable[str]) -> dict[str, str]:
-    """Raw figures → family names, each with its reason. A family that any given figure feeds is not missing."""
+
+def _names(*keys: str) -> tuple[str, ...]:
+    return tuple(figure.family.name for key in keys for figure in FIGURES[key])
+
+
+_BEFORE_NVLINK_5 = ("nvlink_crc_flit", "nvlink_crc_data", "nvlink_replay", "nvlink_recovery")
+_REMAPPING = ("remapped_uncorrectable", "remapped_correctable", "remap_failure", "remap_pending")
+_INSTEAD: Mapping[str, tuple[str, ...]] = {
+    "nvlink_errors/crc/0": _names(*NVLINK_TOTALS),
+    "nvlink_total_tx_bytes": _names(*_BEFORE_NVLINK_5),
+    "remapped_uncorrectable": _names("retired_sbe", "retired_dbe", "retired_pending"),
+    "retired_sbe": _names(*_REMAPPING, *(key for key in FIGURES if key.startswith("remap_banks_"))),
+}
+"""A figure of one generation of GPUs → families in which another generation tells the same: no GPU gives both."""
+
+
+def missing_families(missing: Mapping[str, str], given: Collection[str]) -> dict[str, str]:
+    """Raw figures → family names, each with its reason. A family that any given figure feeds is not missing.
+
+    Nor is one that is unsupported because the GPU's generation tells the same in another.
+    """
     found: dict[str, str] = {}
     for key, reason in missing.items():
         for figure in figures_of(key) or ((OF_LINKS[key],) if key in OF_LINKS else ()):
@@ -57,7 +77,8 @@ def missing_families(missing: Mapping[str, str], given: Iterable[str]) -> dict[s
         lacking = [missing[key] for key in keys if key in missing]
         if lacking:
             found[name] = lacking[0]
-    return found
+    others = {name for key, names in _INSTEAD.items() if key in given for name in names}
+    return {name: reason for name, reason in found.items() if name not in others or reason != "unsupported"}
 
 
 class NvlinkRate:

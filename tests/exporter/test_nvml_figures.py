@@ -256,10 +256,28 @@ def test_a_healthy_gpu_says_which_figures_it_has_not(stub_driver: StubDriver, un
     async def body() -> None:
         await until(source, up)
         page = await until(source, up)
-        lacking = {gpu.RETIRED_SBE, gpu.RETIRED_DBE, gpu.RETIRED_PENDING, gpu.FAN_SPEED}
-        lacking |= {nvlink.CRC_FLIT, nvlink.CRC_DATA, nvlink.REPLAY, nvlink.RECOVERY}
-        lacking |= {one for one in vars(nvlink).values() if isinstance(one, Family) and "_COUNT_" in one.name}
+        lacking = {gpu.FAN_SPEED, nvlink.CRC_FLIT, nvlink.CRC_DATA, nvlink.REPLAY, nvlink.RECOVERY}
         assert missing(page, gpu="0") == {family.name: "unsupported" for family in lacking}
+
+    run(source, body)
+
+
+def test_what_a_generation_tells_in_other_figures_is_not_missing(stub_driver: StubDriver, until: Any):
+    """Like a V100: it retires pages, remaps no rows, and has no NVLink 5. GPU 1 refuses retired pages for now."""
+    links = [f"field/{field}/{link}" for field in (161, 162, 163, 165) for link in range(18)]
+    remapping = [f"field/{field}" for field in (142, 143, 144, 145)]
+    stub_driver.drop(*links, *remapping, *(key for key in stub_driver.state if "RowRemapper" in key))
+    stub_driver.set({"field/29": 1, "field/30": 0, "field/31": 0, "field/29@1": "error 999", "field/30@1": "error 999"})
+    source = stub_driver.source()
+
+    async def body() -> None:
+        await until(source, up)
+        page = await until(source, up)
+        first, second = missing(page, gpu="0"), missing(page, gpu="1")
+        assert not {name for name in first if "REMAP" in name or "RETIRED" in name}
+        assert first[nvlink.RX_ERRORS.name] == "unsupported", "it tells no errors of links at all"
+        assert second[gpu.RETIRED_SBE.name] == "error"
+        assert second[gpu.ROW_REMAP_FAILURE.name] == "unsupported"
 
     run(source, body)
 
