@@ -54,8 +54,8 @@ HARMLESS_XIDS = frozenset({"app", "info", "sympathetic", "vm"})
 
 WEIGHT: Mapping[str, float] = {
     **dict.fromkeys(HARDWARE, 0.2),
-    SLOWER: 0.1,
-    POWER_CAP: 0.05,
+    SLOWER: 0.0,
+    POWER_CAP: 0.1,
     PROMPTS: 0.12,
     LOAD: 0.1,
     VERSION: 0.1,

@@ -189,12 +189,13 @@ class SpenderObject(msgspec.Struct, frozen=True):
 class VerdictObject(msgspec.Struct, frozen=True):
     """What goes with the burn: `kind` is hardware, engine, load, prompts, version, tenant or none; `text` says it.
 
-    `replica` is who stands out, with its `excess`; null where nobody does. Figures are those of `evidence`.
+    `replica` or `node` is who stands out, with its `excess`; null where nobody does. Figures are those of `evidence`.
     """
 
     kind: str
     text: str
     replica: str | None
+    node: str | None
     excess: float | None
     lift: float | None
     against_peers: float | None
@@ -388,6 +389,7 @@ def verdict_object(one: Verdict) -> VerdictObject:
         one.kind,
         one.text,
         one.replica or None,
+        one.node or None,
         _round(one.excess),
         _round(one.lift),
         _round(one.against_peers),

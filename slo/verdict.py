@@ -3,11 +3,12 @@
 Imports slo.attribution, slo.evidence, slo.facts, slo.places.
 
 Decision (accepted). Context: a list of spenders with events beside them still leaves the reading to somebody who was
-just woken. Decision: where one replica stands out, the evidence that fits it best is named; where none fits, its
-namespace is, if there are several; where all burn alike, what most of the traffic saw is. A common cause is named only
-if it was on most of the traffic, and hardware then only if load, prompts and versions do not go with the burn as well.
-Else it is said that nothing that was watched goes with it. Consequences: hardware is named with replicas that do not
-have the event as witnesses, or where it was everywhere and nothing else was. All of it is coincidence in words.
+just woken. Decision: where one replica, or else one node, stands out, the evidence that fits it best is named; where none
+fits, its namespace is, if there are several; where all burn alike, what most of the traffic saw is. A common cause is
+named only if it was on most of the traffic, and hardware then only if load, prompts and versions do not go with the
+burn as well. Else it is said that nothing that was watched goes with it. Consequences: hardware is named with replicas
+that do not have the event as witnesses, or where it was everywhere and nothing else was. All of it is coincidence in
+words.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from dataclasses import dataclass
 
 from slo.attribution import SIGMAS, Spender, stands_out
 from slo.evidence import MIN_LIFT, WEIGHT, Evidence, Seen, Sort, follows, harmless, rate
-from slo.facts import LOAD, POWER_CAP, PROMPTS, VERSION, category_of
+from slo.facts import KV_CACHE, LOAD, POWER_CAP, PREEMPTIONS, PROMPTS, QUEUE, VERSION, category_of
 from slo.places import Place
 
 KINDS = ("hardware", "engine", "load", "prompts", "version", "tenant", "none")
+SYMPTOMS = frozenset({QUEUE, KV_CACHE, PREEMPTIONS})
+"""What comes of most causes: named only where nothing else is to be."""
 _MOST = 0.5
 """A common event was on at least this part of the traffic of a slot."""
 _FOLLOWS = 0.4
@@ -35,9 +38,9 @@ _NOTHING_OF_IT = "Nothing that was watched, on its hardware or in its engine, go
 class Verdict:
     """What goes with the burn. `kind` is one of KINDS, `text` a sentence or two for people.
 
-    `replica` is who stands out, "" where nobody does; `excess` its bad events beyond its traffic. `evidence` is what
-    the verdict goes by. `lift`, `against_peers` and `explained` are the evidence's (slo.evidence); for a common cause
-    `lift` is over all replicas and `explained` the part of all that was bad in the slots with it.
+    `replica`, or `node`, is who stands out, "" where nobody does; `excess` its bad events beyond its traffic.
+    `evidence` is what the verdict goes by. `lift`, `against_peers` and `explained` are the evidence's (slo.evidence);
+    for a common cause `lift` is over all replicas and `explained` the part of what was bad in the slots with it.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Verdict:
     lift: float | None = None
     against_peers: float | None = None
     explained: float | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +67,53 @@ class _Common:
     score: float
 
 
-def judge(spenders: Sequence[Spender], seen: Seen, where: Mapping[str, Place], *, since: float = 0.0) -> Verdict:
-    """The verdict on replicas (attribute("replica", …), ranked) that spent since `since`, and on what was seen."""
-    all_bad = sum(one.bad for one in spenders)
+def judge(
+    replicas: Sequence[Spender],
+    nodes: Sequence[Spender],
+    seen: Seen,
+    where: Mapping[str, Place],
+    *,
+    since: float = 0.0,
+) -> Verdict:
+    """The verdict on replicas and nodes (attribute, ranked) that spent since `since`, and on what was seen."""
+    all_bad = sum(one.bad for one in replicas)
     if all_bad <= 0:
         return Verdict("none", "No replica spent anything.")
-    top = spenders[0]
-    if not stands_out(top, all_bad):
-        alone = len([one for one in spenders if one.total > 0]) == 1
-        return _common(seen, top, since, alone=alone) or Verdict(
-            "none", f"{_everybody(alone)} Nothing that was watched goes with it."
-        )
-    others = sum(stands_out(one, all_bad) for one in spenders) - 1
-    said = _stands_out(top, where.get(top.key, Place(top.key)), others)
+    top, node = replicas[0], ""
+    if not stands_out(top, all_bad):  # a node may, where each of its replicas has a small part
+        top = nodes[0]
+        if not (top.key and stands_out(top, all_bad)):
+            return _of_all(replicas, seen, where, since)
+        node = top.key
+        said = f"Node {_spent(top)}."
+    else:
+        others = sum(stands_out(one, all_bad) for one in replicas) - 1
+        more = f"; {others} more stand{'s' if others == 1 else ''} out" if others else ""
+        said = f"{_spent(top, where.get(top.key))}{more}."
+    replica = "" if node else top.key
     fitting = [e for e in top.evidence if e.fits]
-    if fitting:
-        best = fitting[0]
-        figures = best.lift, best.against_peers, best.explained
+    cause = next((e for e in fitting if e.kind not in SYMPTOMS), None)
+    tenant = _tenant(replicas, where) if cause is None else ""
+    if tenant:
+        return Verdict("tenant", f"{said} {tenant}", replica, top.excess, node=node)
+    best = cause or next(iter(fitting), None)
+    if best is not None:
+        text = f"{said} At the same time: {_words(best)}."
         return Verdict(
-            _kind(best.kind), f"{said} At the same time: {_words(best)}.", top.key, top.excess, best, *figures
+            _kind(best.kind), text, replica, top.excess, best, best.lift, best.against_peers, best.explained, node
         )
-    return (
-        _tenant(spenders, where, all_bad, said)
-        or _common(seen, top, since, alone=False)
-        or Verdict("none", f"{said} {_NOTHING_OF_IT}", top.key, top.excess)
-    )
+    none = Verdict("none", f"{said} {_NOTHING_OF_IT}", replica, top.excess, node=node)
+    return _common(replicas, seen, since) or none
+
+
+def _of_all(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict:
+    """The verdict where nobody stands out."""
+    common = _common(replicas, seen, since)
+    if common is None or common.kind == "engine":
+        tenant = _tenant(replicas, where)
+        if tenant:
+            return Verdict("tenant", f"No replica stands out. {tenant}")
+    return common or Verdict("none", f"{_everybody(replicas)} Nothing that was watched goes with it.")
 
 
 def _kind(kind: str) -> str:
@@ -96,15 +122,16 @@ def _kind(kind: str) -> str:
     return "hardware" if category_of(kind) == "hardware" else "engine"
 
 
-def _stands_out(top: Spender, place: Place, others: int) -> str:
-    at = f" on {place.node}" if place.node else ""
-    more = f", and {others} more stand{'s' if others == 1 else ''} out" if others else ""
+def _spent(top: Spender, place: Place | None = None) -> str:
+    at = f" on {place.node}" if place is not None and place.node else ""
     share, traffic = f"{top.share or 0.0:.0%}", f"{top.traffic or 0.0:.0%}"
-    return f"{top.key or 'A replica that is not known'}{at} spent {share} with {traffic} of the traffic{more}."
+    return f"{top.key or 'A replica that is not known'}{at} spent {share} with {traffic} of the traffic"
 
 
-def _everybody(alone: bool) -> str:
-    return "There is one replica alone, so nothing to compare it with." if alone else "No replica stands out."
+def _everybody(replicas: Sequence[Spender]) -> str:
+    if sum(one.total > 0 for one in replicas) == 1:
+        return "There is one replica alone, so nothing to compare it with."
+    return "No replica stands out."
 
 
 def _words(one: Evidence) -> str:
@@ -121,31 +148,27 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times" if ratio <= 100 else "over 100 times"
 
 
-def _tenant(spenders: Sequence[Spender], where: Mapping[str, Place], all_bad: float, said: str) -> Verdict | None:
-    """One namespace of several has most of what is beyond all traffic."""
-    sums: dict[str, list[float]] = {}
-    for one in spenders:
+def _tenant(replicas: Sequence[Spender], where: Mapping[str, Place]) -> str:
+    """A sentence where one namespace of several has most of what is beyond all traffic."""
+    sums: dict[str, tuple[float, float]] = {}
+    for one in replicas:
         namespace = where.get(one.key, Place(one.key)).namespace
         if namespace and one.total > 0:
-            held = sums.setdefault(namespace, [0.0, 0.0])
-            held[0] += one.bad
-            held[1] += one.total
-    if len(sums) < 2:
-        return None
-    bad = sum(b for b, _ in sums.values())
-    total = sum(t for _, t in sums.values())
-    for namespace, (its_bad, its_total) in sums.items():
-        expected = its_total * (bad - its_bad) / (total - its_total)
-        if its_bad - expected >= max(_MOST * all_bad, SIGMAS * max(0.25, expected) ** 0.5):
-            pods = [where[one.key].pod for one in spenders if one.bad > 0 and one.key in where
-                    and where[one.key].namespace == namespace and where[one.key].pod]  # fmt: skip
-            pod = f", pod {pods[0]}" if pods else ""
-            text = f"{said} It is one tenant's: namespace {namespace}{pod}. Nothing else that was watched goes with it."
-            return Verdict("tenant", text, spenders[0].key, spenders[0].excess)
-    return None
+            bad, total = sums.get(namespace, (0.0, 0.0))
+            sums[namespace] = bad + one.bad, total + one.total
+    if len(sums) > 1:
+        all_bad, all_total = sum(b for b, _ in sums.values()), sum(t for _, t in sums.values())
+        for namespace, (bad, total) in sums.items():
+            beyond = bad - total * (all_bad - bad) / (all_total - total)
+            if beyond >= max(_MOST * all_bad, SIGMAS * max(0.25, bad - beyond) ** 0.5):
+                held = [where[one.key] for one in replicas if one.key in where and one.bad > 0]
+                pod = next((place.pod for place in held if place.namespace == namespace), "")
+                such = f", such as pod {pod}" if pod else ""
+                return f"It is one tenant's, namespace {namespace}{such}: nothing else that was watched goes with it."
+    return ""
 
 
-def _common(seen: Seen, top: Spender, since: float, *, alone: bool) -> Verdict | None:
+def _common(replicas: Sequence[Spender], seen: Seen, since: float) -> Verdict | None:
     """What most of the traffic saw, and the error rate followed."""
     found = sorted(_commons(seen, since), key=lambda one: -one.score)
     causes = [one for one in found if one.kind in (LOAD, PROMPTS, VERSION)]
@@ -157,9 +180,11 @@ def _common(seen: Seen, top: Spender, since: float, *, alone: bool) -> Verdict |
         best = causes[0]
     if best is None:
         return None
-    on = "" if alone else f" on {best.replicas} replicas, such as"
-    text = f"{_everybody(alone)} At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
-    evidence = next((e for e in top.evidence if (e.kind, e.name) == (best.kind, best.name)), None)
+    on = "" if best.replicas == 1 else f" on {best.replicas} replicas, such as"
+    text = f"{_everybody(replicas)} At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
+    evidence = next(
+        (e for one in replicas for e in one.evidence if e.kind == best.kind and best.name in ("", e.name)), None
+    )
     return Verdict(_kind(best.kind), text, "", None, evidence, best.lift, None, best.explained)
 
 

@@ -70,14 +70,13 @@ def who_spent(ledger: Ledger, slo: Slo, group: Group, by: str, *, since: float, 
     else:
         where = places(ledger.facts(0, until + MINUTE_SECONDS, REPLICA))
     seen = Seen(slots, events, where)
-    found = attribute(by, spenders, where, seen, since=since)
-    replicas = found if by == "replica" else attribute("replica", spenders, where, seen, since=since)
+    found = {key: attribute(key, spenders, where, seen, since=since) for key in {by, "replica", "node"}}
     return Attribution(
         by,
         since,
         until,
         sum(bad for bad, _ in spenders.values()),
         sum(total for _, total in spenders.values()),
-        tuple(found),
-        judge(replicas, seen, where, since=since),
+        tuple(found[by]),
+        judge(found["replica"], found["node"], seen, where, since=since),
     )

@@ -1,0 +1,298 @@
+"""Seeded incidents with a known truth: a fleet is troubled, its agents' pages are counted, and the ledger is asked.
+
+Imports nothing of attribution's, so that what makes an incident cannot know how it is judged. Each cause of CAUSES
+troubles a fleet and says who must be named; DECOYS trouble it with what has nothing to do with the burn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from slo.counting import Tally
+from slo.fact_watch import FactWatch
+from slo.ledger import Ledger
+from slo.model import Method, Slo, Window
+from tests.slo.attribution.fleet import MINUTES, START, Fleet, Gpu, Replica, fleet_of
+
+SLO = Slo(
+    "chat", "ttft", "ttft", Decimal("0.99"), Window("30d", 30 * 86400), Method.OCCURRENCES, Decimal("0.5")
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Who did it: any of `replicas` and of `gpus` may come first, with any of `evidence` (kind, name)."""
+
+    replicas: frozenset[str] = frozenset()
+    gpus: frozenset[str] = frozenset()
+    evidence: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One played incident: its ledger (the caller closes it) and the truth. `began` is when the burn began."""
+
+    seed: int
+    cause: str
+    decoys: tuple[str, ...]
+    hardware: bool
+    truth: Truth
+    began: float
+    until: float
+    ledger: Ledger
+
+
+@dataclass
+class Trouble:
+    """A fleet with the minutes of its incident, and the replica and GPU that were chosen."""
+
+    fleet: Fleet
+    draw: random.Random
+    first: int
+    who: Replica
+    gpu: Gpu
+    harm: float
+
+    @property
+    def minutes(self) -> range:
+        return range(self.first, MINUTES)
+
+    def burn(self, replica: Replica, share: float | None = None, minutes: range | set[int] | None = None) -> None:
+        """Requests of the replica turn bad, and mostly wait longer."""
+        queue = self.draw.random() < 0.7
+        for at in self.minutes if minutes is None else minutes:
+            self.fleet.bad[(replica.target, at)] += (self.harm if share is None else share) * self.draw.uniform(
+                0.8, 1.2
+            )
+            if queue:
+                self.fleet.waiting[(replica.target, at)] = 40.0
+                self.fleet.cache[(replica.target, at)] = 0.97
+
+    def some(self, share: float) -> set[int]:
+        """Minutes of the incident, the first among them."""
+        return {at for at in self.minutes if at == self.first or self.draw.random() < share}
+
+    def truth(self, *evidence: tuple[str, str]) -> Truth:
+        """The chosen replica and GPU, with any of these."""
+        return Truth(frozenset({self.who.target}), frozenset({self.gpu.uuid}), frozenset(evidence))
+
+
+def _clock_event(cause: str, check: str, *also: str) -> Callable[[Trouble], Truth]:
+    def play(t: Trouble) -> Truth:
+        held = t.some(t.draw.uniform(0.4, 1.0))
+        for name in (cause, *also):
+            t.fleet.causes[(t.gpu, name)] = held
+        if check:
+            t.fleet.checks[(t.gpu, check)] = held
+        for at in held:
+            t.fleet.clock[(t.gpu.uuid, at)] = t.draw.uniform(0.45, 0.75)
+        t.burn(t.who, minutes=held)
+        return t.truth(*(("clock_event", name) for name in (cause, *also)), ("unhealthy", check))
+
+    return play
+
+
+def _failed_check(check: str, *xids: int, restarts: bool = False) -> Callable[[Trouble], Truth]:
+    def play(t: Trouble) -> Truth:
+        t.fleet.checks[(t.gpu, check)] = set(t.minutes)
+        if xids:
+            code = t.draw.choice(xids)
+            t.fleet.xids.append((t.gpu, t.first, code))
+            t.fleet.checks[(t.gpu, "xid")] = set(t.minutes)
+        if restarts and t.draw.random() < 0.6:
+            t.fleet.restarts.add((t.who.target, t.first + 1))
+        t.burn(t.who)
+        return t.truth(("unhealthy", check), ("unhealthy", "xid"), *(("xid", str(code)) for code in xids))
+
+    return play
+
+
+def _straggler(t: Trouble) -> Truth:
+    """One member of a group runs slow, without any event; the whole replica waits for it."""
+    t.who = t.draw.choice([one for one in t.fleet.replicas if len(one.gpus) > 1] or t.fleet.replicas)
+    t.gpu = t.draw.choice(t.who.gpus)
+    factor = t.draw.uniform(0.4, 0.8)
+    for at in t.minutes:
+        t.fleet.clock[(t.gpu.uuid, at)] = factor
+    t.burn(t.who)
+    return t.truth(("slower", "sm_clock"))
+
+
+def _slow_node(t: Trouble) -> Truth:
+    """All of a node's GPUs run slow, now or all the time."""
+    if t.draw.random() < 0.5:
+        t.first = 0
+    mine = [one for one in t.fleet.replicas if one.node == t.who.node]
+    for one in mine:
+        t.burn(one)
+        for card in one.gpus:
+            for at in t.minutes:
+                t.fleet.clock[(card.uuid, at)] = 0.6
+    cards = frozenset(card.uuid for one in mine for card in one.gpus)
+    return Truth(frozenset(one.target for one in mine), cards, frozenset({("slower", "sm_clock")}))
+
+
+HARDWARE: dict[str, Callable[[Trouble], Truth]] = {
+    "thermal": _clock_event("hw_thermal", "thermal", "hw_slowdown"),
+    "software thermal": _clock_event("sw_thermal", "thermal"),
+    "power brake": _clock_event("hw_power_brake", "power", "hw_slowdown"),
+    "power cap": _clock_event("power_cap", ""),
+    "ecc": _failed_check("ecc", 48, 95, restarts=True),
+    "row remap": _failed_check("row_remap", 64, restarts=True),
+    "nvlink": _failed_check("nvlink", 74),
+    "pcie": _failed_check("pcie"),
+    "lost": _failed_check("lost", 79, restarts=True),
+    "driver stuck": _failed_check("driver_unresponsive"),
+    "straggler": _straggler,
+    "slow node": _slow_node,
+}
+
+
+def _load(t: Trouble) -> Truth:
+    """More requests for all than they can serve; power caps and some heat come with it."""
+    more, heat = t.draw.uniform(1.8, 3.0), t.draw.random() < 0.5
+    for one in t.fleet.replicas:
+        t.burn(one, t.harm * t.draw.uniform(0.7, 1.3))
+        for at in t.minutes:
+            t.fleet.load[(one.target, at)] = more
+        for card in one.gpus:
+            t.fleet.causes[(card, "power_cap")] = set(t.minutes)
+            if heat and t.draw.random() < 0.2:
+                t.fleet.causes[(card, "sw_thermal")] = t.some(0.3)
+    return Truth(evidence=frozenset({("load", "")}))
+
+
+def _prompts(t: Trouble) -> Truth:
+    """Longer prompts, for all or for one."""
+    longer = t.draw.uniform(1.8, 4.0)
+    for one in t.fleet.replicas if t.draw.random() < 0.6 else [t.who]:
+        t.burn(one)
+        for at in t.minutes:
+            t.fleet.prompts[(one.target, at)] = longer
+    return Truth(evidence=frozenset({("prompts", "")}))
+
+
+def _version(t: Trouble) -> Truth:
+    """A new version, for all one after the other, or for one."""
+    at = t.first
+    for one in t.fleet.replicas if t.draw.random() < 0.6 else [t.who]:
+        t.fleet.versions[one.target] = at
+        t.fleet.restarts.add((one.target, at))
+        t.burn(one, minutes=range(at, MINUTES))
+        at = min(at + t.draw.choice((0, 0, 1)), MINUTES - 15)
+    return Truth(evidence=frozenset({("version", "0.12.0")}))
+
+
+def _tenant(t: Trouble) -> Truth:
+    """All replicas of one namespace, by nothing that is watched."""
+    for one in t.fleet.replicas:
+        if one.namespace == t.who.namespace:
+            t.burn(one)
+    return Truth()
+
+
+def _upstream(t: Trouble) -> Truth:
+    """All fail alike, by nothing that is watched."""
+    for one in t.fleet.replicas:
+        for at in t.minutes:
+            t.fleet.bad[(one.target, at)] += t.harm
+    return Truth()
+
+
+OTHERS: dict[str, Callable[[Trouble], Truth]] = {
+    "load": _load, "prompts": _prompts, "version": _version, "tenant": _tenant, "upstream": _upstream,
+}  # fmt: skip
+CAUSES = HARDWARE | OTHERS
+
+
+def _xids_elsewhere(t: Trouble) -> None:
+    cards = [card for one in t.fleet.replicas if one is not t.who for card in one.gpus]
+    for _ in range(t.draw.randint(1, 6)):
+        t.fleet.xids.append(
+            (t.draw.choice(cards), t.draw.randrange(5, MINUTES), t.draw.choice((13, 31, 63, 74, 92, 94)))
+        )
+
+
+def _rolling_restart(t: Trouble) -> None:
+    at = t.draw.randrange(20, 80)
+    for one in t.fleet.replicas:
+        t.fleet.restarts.add((one.target, at))
+        t.fleet.bad[(one.target, at)] += 0.05
+        at += 4
+
+
+def _benign_xid(t: Trouble) -> None:
+    at = t.draw.choice((t.draw.randrange(5, MINUTES), t.first + 1))
+    t.fleet.xids.append((t.gpu, at, t.draw.choice((43, 45, 13))))
+
+
+def _power_cap_everywhere(t: Trouble) -> None:
+    for card in t.fleet.gpus():
+        held = {at for at in range(MINUTES) if t.draw.random() < 0.8}
+        t.fleet.causes[(card, "power_cap")] = held | t.fleet.causes.get((card, "power_cap"), set())
+
+
+def _warm_neighbour(t: Trouble) -> None:
+    """Another GPU is hot now and then, and nobody suffers."""
+    cards = [card for one in t.fleet.replicas if one is not t.who for card in one.gpus]
+    card = t.draw.choice(cards)
+    if (card, "hw_thermal") not in t.fleet.causes:
+        t.fleet.causes[(card, "hw_thermal")] = {at for at in range(MINUTES) if t.draw.random() < 0.2}
+
+
+def _second_culprit(t: Trouble) -> None:
+    """Another replica burns less, by heat of its own."""
+    other = t.draw.choice([one for one in t.fleet.replicas if one is not t.who and one.node != t.who.node])
+    held = t.some(0.7)
+    t.fleet.causes[(other.gpus[0], "hw_thermal")] = held
+    t.burn(other, t.harm * 0.35 * t.who.rate / other.rate, held)
+
+
+def _busy_hour(t: Trouble) -> None:
+    """More requests for all, before the burn, that all can serve."""
+    at = t.draw.randrange(50, 70)
+    for one in t.fleet.replicas:
+        for minute in range(at, at + 25):
+            t.fleet.load[(one.target, minute)] = 1.7
+
+
+DECOYS: dict[str, Callable[[Trouble], None]] = {
+    "xids elsewhere": _xids_elsewhere, "rolling restart": _rolling_restart, "benign xid": _benign_xid,
+    "power cap everywhere": _power_cap_everywhere, "warm neighbour": _warm_neighbour,
+    "second culprit": _second_culprit, "busy hour": _busy_hour,
+}  # fmt: skip
+
+
+def decoys_of(draw: random.Random, cause: str) -> tuple[str, ...]:
+    """Up to three that leave the truth as it is."""
+    unfit = {"second culprit"} if cause in OTHERS or cause == "slow node" else set()
+    if cause == "power cap":
+        unfit |= {"power cap everywhere"}  # it would be no event of its own any more
+    return tuple(draw.sample(sorted(DECOYS.keys() - unfit), draw.choice((0, 1, 2, 3))))
+
+
+def play(cause: str, seed: int, path: Path) -> Incident:
+    """One incident of a cause: trouble, decoys, three hours of pages, a ledger in the folder `path`."""
+    draw = random.Random(f"{cause} {seed}")
+    namespaces = draw.choice((2, 3)) if cause == "tenant" else draw.choice((1, 1, 2))
+    fleet = fleet_of(draw, namespaces=namespaces, skewed=draw.random() < 0.4)
+    who = draw.choice(fleet.replicas)
+    trouble = Trouble(fleet, draw, draw.randrange(110, 165), who, draw.choice(who.gpus), draw.uniform(0.15, 0.8))
+    truth = CAUSES[cause](trouble)
+    decoys = decoys_of(draw, cause)
+    for name in decoys:
+        DECOYS[name](trouble)
+    ledger = Ledger(path / f"{cause}-{seed}.db")
+    tally, watch = Tally([SLO], revisions=ledger.register([SLO])), FactWatch()
+    facts, slices = [], []
+    for scrape in fleet.scrapes():
+        tally.feed(scrape)
+        facts += watch.feed(scrape)
+    until = float(START + MINUTES * 60)
+    slices = tally.close(until)
+    ledger.append(slices, None, facts)
+    return Incident(seed, cause, decoys, cause in HARDWARE, truth, START + trouble.first * 60.0, until, ledger)
