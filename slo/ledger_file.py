@@ -86,15 +86,20 @@ def existing(path: Path) -> Iterator[sqlite3.Connection]:
         raise LedgerError(f"{path}: there is no ledger: name the file, or the --data it lies in")
     with contextlib.closing(plain(path)) as db:
         try:
-            marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-            if marks[0] != APPLICATION_ID:
-                raise LedgerError(f"{path}: not a ledger")
-            if marks[1] != VERSION:
-                hint = "serve it once with this gpufleet" if marks[1] < VERSION else "use the gpufleet it is of"
-                raise LedgerError(f"{path}: ledger version {marks[1]}, this gpufleet reads {VERSION}: {hint}")
+            marked(db, path)
             yield db
         except sqlite3.Error as error:
             raise LedgerError(f"{path}: {error}") from error
+
+
+def marked(db: sqlite3.Connection, path: Path) -> None:
+    """Raises LedgerError for a database that is no ledger of this version."""
+    marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    if marks[0] != APPLICATION_ID:
+        raise LedgerError(f"{path}: not a ledger")
+    if marks[1] != VERSION:
+        hint = "serve it once with this gpufleet" if marks[1] < VERSION else "use the gpufleet it is of"
+        raise LedgerError(f"{path}: ledger version {marks[1]}, this gpufleet reads {VERSION}: {hint}")
 
 
 def make(connection: sqlite3.Connection) -> None:

@@ -1,14 +1,16 @@
 """Opening a ledger: what is there is looked at first, then migrated, set aside or refused. Imports slo.ledger_file and
-slo.ledger_migration.
+slo.ledger_migration. For reading alone it is opened as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
-from slo.ledger_file import APPLICATION_ID, VERSION, LedgerError, connect, plain, set_aside
+from slo.ledger_file import APPLICATION_ID, VERSION, LedgerError, connect, marked, plain, set_aside
 from slo.ledger_migration import migrate
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,26 @@ def open_store(path: Path) -> tuple[sqlite3.Connection, list[str]]:
             return connect(path), messages
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"{path}: the ledger cannot be opened: {error}") from error
+
+
+@contextlib.contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """A ledger of this version as it is now, for reading alone, whatever others write meanwhile.
+
+    Nothing is made, migrated or set aside. Raises LedgerError where that cannot be.
+    """
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no ledger: name the --data it lies in")
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(
+            sqlite3.connect(address, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        ) as db:
+            db.execute("BEGIN")  # what is read first is what all later reads see
+            marked(db, path)
+            yield db
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path}: {error}") from error
 
 
 def _version(path: Path) -> int | None:

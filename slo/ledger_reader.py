@@ -11,15 +11,16 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from slo import exclusions
 from slo.budget import Counts
 from slo.exclusions import Exclusion
 from slo.facts import Fact
 from slo.ledger_file import LedgerDamagedError, LedgerError
-from slo.ledger_open import open_store
+from slo.ledger_open import open_store, snapshot
 from slo.ledger_units import HOUR_MINUTES, Units
 from slo.model import Group
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -33,12 +34,38 @@ MARK = "backfill"
 _SPEND = "SELECT replica, total(bad), total(total) FROM spend WHERE tile IN ({}) AND grp = ? GROUP BY replica"
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One definition of what an SLO counts. Its counts, of all groups, lie in [first, end) in unix seconds.
+
+    `definition` is slo.ledger.definition's text; both ends are None where nothing was counted.
+    """
+
+    number: int
+    definition: str
+    active: bool
+    first: float | None
+    end: float | None
+
+
 class LedgerReader:
-    """The reading half of slo.ledger.Ledger."""
+    """The reading half of slo.ledger.Ledger; by `reading`, on its own."""
 
     def __init__(self, path: Path) -> None:
+        self._begin(path, *open_store(path))
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator[Self]:
+        """The ledger as it is now, also while a service writes on. Raises LedgerError where it cannot be read."""
+        with snapshot(path) as db:
+            one = cls.__new__(cls)
+            one._begin(path, db, [])
+            yield one
+
+    def _begin(self, path: Path, db: sqlite3.Connection, messages: list[str]) -> None:
         self.path = path
-        self._db, self.messages = open_store(path)
+        self._db, self.messages = db, messages
         self._lock = threading.RLock()
         self._version = 0
         self._forget_all()
@@ -211,6 +238,27 @@ class LedgerReader:
             groups = every if group is None else (group,)
             ends = [last[grp] for group in groups if (grp := self._find(slo_id, group)) in last]
         return float((max(ends) + 1) * MINUTE_SECONDS) if ends else None
+
+    def minutes_from(self, slo_id: str, group: Group) -> float | None:
+        """Since when every minute is kept; what is older is kept by hours. None where there is no minute."""
+        grp = self._find(slo_id, group)
+        with self._lock:
+            first = None if grp is None else self._units.oldest.get(grp, self._units.open.get(grp))
+        return None if first is None else float(first * MINUTE_SECONDS)
+
+    def revisions(self, slo_id: str) -> list[Revision]:
+        """All there ever were of an SLO, oldest first."""
+        sql = "SELECT key, revision, definition, active FROM slos WHERE slo_id = ? ORDER BY revision"
+        found = []
+        for _, number, text, active in self._all(sql, (slo_id,)):
+            with self._guard():
+                groups = [self._groups[(slo_id, number, group)] for group in self._groups_of.get((slo_id, number), ())]
+                firsts = [first for grp in groups if (first := self._units.first(grp)) is not None]
+                lasts = [self._units.last[grp] for grp in groups if grp in self._units.last]
+            first = float(min(firsts) * MINUTE_SECONDS) if firsts else None
+            end = float((max(lasts) + 1) * MINUTE_SECONDS) if lasts else None
+            found.append(Revision(number, text, bool(active), first, end))
+        return found
 
     def simulated(self, slo_id: str) -> bool:
         """Whether the SLO's counts come from simulated replicas."""
