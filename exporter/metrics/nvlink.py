@@ -18,9 +18,7 @@ NVLINK_BANDWIDTH = gauge(
     "NVLink bandwidth over all lanes, both directions, since the last collection (in MB/s). A rate, hence a gauge.",
     "MBy/s",
 )
-LINK_UP = Family(
-    "gpu_nvlink_up", MetricType.GAUGE, "1 while the link is active, 0 while it is not.", LINK_LABELS
-)
+LINK_UP = Family("gpu_nvlink_up", MetricType.GAUGE, "1 while the link is active, 0 while it is not.", LINK_LABELS)
 LINK_SPEED = gauge(
     "gpu_nvlink_speed_bytes_per_second", "What each of the active links can carry in one direction.", "By/s"
 )

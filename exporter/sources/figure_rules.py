@@ -45,7 +45,6 @@ FAMILIES: tuple[str, ...] = tuple(
 """Names of all families a GPU can give readings of, each once."""
 
 
-
 def _names(*keys: str) -> tuple[str, ...]:
     return tuple(figure.family.name for key in keys for figure in FIGURES[key])
 

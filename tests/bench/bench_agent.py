@@ -1,42 +1,75 @@
-"""What an agent of 8 GPUs and 4 vLLM engines costs: processor, memory, and the time a page takes.
+"""What an agent costs: processor, memory and its growth, and the time a page takes; beside it nvitop-exporter.
 
-The driver is the tests' fake one, each call of which burns `--call-ms` of processor time (a real call is a system call,
-which is billed to its caller just so); the engines answer with a recorded page whose values move. Processor time and
-PSS are those of the agent and its worker, read from /proc; whoever serves and scrapes is another process.
+The driver is the C stub of the tests below the real nvidia-ml-py, and each call takes 0.2 ms: of processor time (a real
+call is a system call, which is billed to its caller just so), or of waiting, as when the GPU's firmware is asked. The
+engines answer with a recorded page whose values move. Processor time and PSS are those of the agent and its worker,
+read from /proc; who serves and scrapes is another process. `--seconds 3600` measures what memory grows by in an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from tests.bench.measuring import Cost, pages  # noqa: E402  this is run as a script
+from tests.bench.peer import Nvitop  # noqa: E402
+from tests.exporter.stub_driver import H200, StubDriver, instances  # noqa: E402
+
 CAPTURE = ROOT / "tests" / "captures" / "vllm-0.32.0.prom"
-AIMS = {"cpu_percent": 1.0, "pss_mib": 64.0, "page_p99_ms": 5.0}
-RUNNER = """
-import sys
-from exporter import gpus
-from exporter.sources.roster import Roster
-real = gpus.NvmlSource
-roster = Roster(lambda: (), passed_through=lambda: ())
-gpus.NvmlSource = lambda **options: real(**{**options, "driver": "fake_nvml", "roster": roster})
-from gpufleet.cli import main
-sys.exit(main())
-"""
+AIMS = {
+    "cpu_percent": 1.0,
+    "cpu_percent_gpus_alone": 0.4,
+    "pss_mib": 64.0,
+    "growth_mib_per_hour": 1.0,
+    "page_p99_ms": 5.0,
+    "page_p99_ms_gzip": 5.0,
+}
+SETTLED_SECONDS = 35.0
+"""Start, first learning and the first slow figures are not the steady state."""
+CALL_US = 200
+
+
+class Scene(NamedTuple):
+    """What an agent has before it. `call` is how a driver call takes its time: burn or sleep."""
+
+    gpus: int
+    engines: int
+    call: str = "burn"
+    mig: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in "8 GPUs, 4 engines, calls burn 0.2 ms"."""
+        cut = " in 7 MIG instances each" if self.mig else ""
+        return f"{self.gpus} GPUs{cut}, {self.engines} engines, calls {self.call} {CALL_US / 1000:g} ms"
+
+    @property
+    def state(self) -> dict[str, object]:
+        """Of the stub."""
+        state: dict[str, object] = {**H200, "gpus": self.gpus, "still": 1, f"{self.call}_us": CALL_US}
+        for gpu in range(self.gpus if self.mig else 0):
+            state |= instances(gpu)
+        return state
+
+
+SCENES = (Scene(8, 4), Scene(8, 0), Scene(8, 4, "sleep"), Scene(16, 0, mig=True))
 
 
 def engines(ports: Any, count: int) -> None:
@@ -63,135 +96,85 @@ def engines(ports: Any, count: int) -> None:
     asyncio.run(serve())
 
 
-def children(pid: int) -> list[int]:
-    """`pid` and every process below it."""
-    below = Path(f"/proc/{pid}/task").glob("*/children")
-    return [pid, *(one for path in below for child in path.read_text().split() for one in children(int(child)))]
-
-
-def processor_seconds(pid: int) -> float:
-    """User and system time of one process and of its ended children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mib(pid: int) -> float:
-    """Proportional share of memory of one process."""
-    match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert match
-    return int(match[1]) / 1024
-
-
-async def scrape(url: str, scrapers: int, requests: int, encoding: str) -> tuple[list[float], int]:
-    """Milliseconds of each of `requests` pages that each of `scrapers` asks one after the other, and a page's bytes.
-
-    Bare streams rather than an HTTP client: the scrapers share one process, and it is not them who are measured.
-    """
-    took: list[float] = []
-    size = 0
-    host, _, port = url.removeprefix("http://").removesuffix("/metrics").partition(":")
-    request = f"GET /metrics HTTP/1.1\r\nHost: {host}:{port}\r\nAccept-Encoding: {encoding}\r\n\r\n".encode()
-
-    async def one() -> None:
-        nonlocal size
-        reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 22)
-        for _ in range(requests):
-            started = time.perf_counter()
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = re.search(rb"(?i)content-length: (\d+)", head)
-            assert length
-            size = len(await reader.readexactly(int(length[1])))
-            took.append((time.perf_counter() - started) * 1000)
-        writer.close()
-        await writer.wait_closed()
-
-    await asyncio.gather(*(one() for _ in range(scrapers)))
-    return took, size
-
-
-def pages(url: str, encoding: str, scrapers: int = 8, requests: int = 250) -> dict[str, float]:
-    """Times of `scrapers` at once, each asking again as soon as it has its page."""
-    took, size = asyncio.run(scrape(url, scrapers, requests, encoding))
-    took.sort()
-    return {
-        "page_bytes": size,
-        "page_p50_ms": round(statistics.median(took), 2),
-        "page_p99_ms": round(took[int(len(took) * 0.99)], 2),
-    }
-
-
-def measure(seconds: float, call_ms: float, engine_count: int, gpus: int) -> dict[str, Any]:
-    """Run an agent for `seconds` and say what it cost."""
+@contextlib.contextmanager
+def engine_pages(count: int) -> Iterator[list[str]]:
+    """URLs of `count` engines."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    server = context.Process(target=engines, args=(queue, engine_count), daemon=True)
+    server = context.Process(target=engines, args=(queue, count), daemon=True)
     server.start()
-    ports = queue.get(timeout=30)[:engine_count]
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder) / "driver.json"
-        state.write_text(json.dumps({"gpus": gpus, "gpm": {}, "busy_ms": call_ms, "frozen": True}))
-        paths = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "exporter" / "fake_drivers")))
-        command = [sys.executable, "-c", RUNNER, "agent", "--listen", "127.0.0.1:0"]
-        command += ["--gpu", "nvml"] if gpus else ["--gpu", "none"]
-        command += [part for port in ports for part in ("--engine", f"http://127.0.0.1:{port}")]
-        agent = subprocess.Popen(
-            command, env={**os.environ, "FAKE_NVML": str(state), "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True
-        )
-        try:
-            assert agent.stdout is not None
-            match = re.search(r"http://\S+/metrics", agent.stdout.readline())
-            assert match
-            time.sleep(12)  # two collections: start and first learning are not the steady state
-            before = {pid: processor_seconds(pid) for pid in children(agent.pid)}
-            started = time.monotonic()
-            time.sleep(seconds)
-            spent = {pid: processor_seconds(pid) - before.get(pid, 0.0) for pid in children(agent.pid)}
-            lasted = time.monotonic() - started
-            found: dict[str, Any] = {
-                "gpus": gpus,
-                "engines": engine_count,
-                "call_ms": call_ms,
-                "load_average": os.getloadavg()[0],
-                "cpu_percent": round(100 * sum(spent.values()) / lasted, 3),
-                "cpu_percent_worker": round(100 * sum(list(spent.values())[1:]) / lasted, 3),
-                "processes": len(spent),
-            }
-            for encoding in ("identity", "gzip"):
-                found[encoding] = pages(match[0], encoding)
-            found["pss_mib"] = round(sum(pss_mib(pid) for pid in children(agent.pid)), 1)
-            found["pss_mib_worker"] = round(sum(pss_mib(pid) for pid in children(agent.pid)[1:]), 1)
-        finally:
-            agent.send_signal(signal.SIGTERM)
-            agent.wait(timeout=30)
-            server.terminate()
-            server.join()
+    try:
+        yield [f"http://127.0.0.1:{port}" for port in queue.get(timeout=30)[:count]]
+    finally:
+        server.terminate()
+        server.join()
+
+
+@contextlib.contextmanager
+def agent(urls: list[str], environment: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running agent and the URL of its page."""
+    command = [sys.executable, "-m", "gpufleet", "agent", "--listen", "127.0.0.1:0", "--gpu", "nvml"]
+    command += [part for url in urls for part in ("--engine", url)]
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        match = re.search(r"http://\S+/metrics", process.stdout.readline())
+        assert match
+        yield process, match[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def measure(scene: Scene, seconds: float, peer: Nvitop | None) -> dict[str, Any]:
+    """Run an agent, and `peer` beside it on the same driver, for `seconds`, and say what each cost."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = StubDriver.build(folder, state=scene.state).environment
+        urls = stack.enter_context(engine_pages(scene.engines)) if scene.engines else []
+        process, url = stack.enter_context(agent(urls, environment))
+        other = stack.enter_context(peer.running(environment)) if peer else None
+        time.sleep(SETTLED_SECONDS)
+        cost, cost_of_other = Cost(process.pid), Cost(other[0].pid) if other else None
+        cost.watch(seconds)
+        found: dict[str, Any] = {"scene": scene.name, "load_average": round(os.getloadavg()[0], 2), **cost.found()}
+        if other and cost_of_other:
+            found["nvitop_exporter"] = {**cost_of_other.found(), "identity": pages(other[1], "identity", requests=25)}
+        for encoding in ("identity", "gzip"):
+            found[encoding] = pages(url, encoding)
     return found
 
 
 def main() -> int:
     """Measure, print, write JSON; 1 when an aim is missed."""
-    parser = argparse.ArgumentParser(description="cost of an agent of 8 GPUs and 4 engines")
+    parser = argparse.ArgumentParser(description="cost of an agent")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long processor time is counted (default: 30)")
-    parser.add_argument("--call-ms", type=float, default=0.2, help="processor time of a driver call (default: 0.2)")
-    parser.add_argument("--engines", type=int, nargs="*", default=[4, 0], help="runs, by engines (default: 4 0)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each scene (default: 60)")
+    parser.add_argument("--scenes", type=int, default=len(SCENES), help="only the first so many")
     args = parser.parse_args()
-    found = [measure(args.seconds, args.call_ms, engine_count, 8) for engine_count in args.engines]
+    peer = Nvitop.installed(ROOT / "build" / "bench" / "nvitop")
+    found = [measure(scene, args.seconds, peer if scene == SCENES[0] else None) for scene in SCENES[: args.scenes]]
     whole = found[0]
     reached = {
         "cpu_percent": whole["cpu_percent"],
         "pss_mib": whole["pss_mib"],
-        "page_p99_ms": max(whole["identity"]["page_p99_ms"], whole["gzip"]["page_p99_ms"]),
+        "growth_mib_per_hour": whole["growth_mib_per_hour"],
+        "page_p99_ms": whole["identity"]["page_p99_ms"],
+        "page_p99_ms_gzip": whole["gzip"]["page_p99_ms"],
     }
-    for name, aim in AIMS.items():
-        print(f"{name:<14} {reached[name]:>8}   aim ≤ {aim:g}{'' if reached[name] <= aim else '   MISSED'}")
+    if len(found) > 1:
+        reached["cpu_percent_gpus_alone"] = found[1]["cpu_percent"]
+    for name, value in reached.items():
+        print(f"{name:<24} {value:>8}   aim ≤ {AIMS[name]:g}{'' if value <= AIMS[name] else '   MISSED'}")
     for one in found:
         print(json.dumps(one))
+    if peer is None:
+        print("nvitop-exporter: not measured, it could not be installed")
     if args.json:
         args.json.write_text(json.dumps({"aims": AIMS, "reached": reached, "runs": found}, indent=1) + "\n")
-    return int(any(reached[name] > aim for name, aim in AIMS.items()))
+    return int(any(value > AIMS[name] for name, value in reached.items()))
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_agent import ROOT, pages, processor_seconds, pss_mib  # beside this script
 from bench_page import CAPTURE, best, moved  # beside this script
+from measuring import pages, processor_seconds, pss_mib  # beside this script
 
 from exporter.engines import Replica, recognise
 from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.page import PageReader
 
+ROOT = Path(__file__).resolve().parents[2]
 AIMS = {"cpu_percent": 5.0}
 VARIANTS = 16
 

@@ -147,7 +147,8 @@ Call call_begins(const char *function, int gpu, int gi) {
     if (!whole_of(&time_us, gpu, ANY, "burn_us")) call.burn_ns = 1000ll * time_us;
     if (text_of(ANY, ANY, "chatter")) (void)!write(1, "NVRM: a library speaks\n", 23);
     if (asked_for("crash", function, gpu)) _exit(9);
-    if (!whole_of(&time_us, gpu, ANY, "sleep_us/%s", function)) usleep(time_us);
+    if (!whole_of(&time_us, gpu, ANY, "sleep_us/%s", function) || !whole_of(&time_us, gpu, ANY, "sleep_us"))
+        usleep(time_us);
     hang_if_asked(function, gpu);
     const char *all = text_of(ANY, ANY, "all"), *own = text_of(gpu, gi, "%s", function);
     call.result = all ? refusal(all) : own ? refusal(own) : 0;

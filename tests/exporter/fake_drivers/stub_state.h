@@ -16,7 +16,7 @@
  *   ANY KEY error 4                 this figure is refused with that nvmlReturn_t; FUNCTION error 4: the whole call is
  *   all error 9                     every call fails so, as after the driver was unloaded; lost@1 1: all of GPU 1's, with 15
  *   hang/FUNCTION@1 1               the call never returns; crash/FUNCTION 1: the process ends in it
- *   burn_us 200                     processor time each call takes; sleep_us/FUNCTION 5000: how long that one waits
+ *   burn_us 200                     processor time each call takes; sleep_us 200: how long each waits; sleep_us/FUNCTION 5000
  *   chatter 1                       the library prints to stdout
  *   still 1                         nothing will happen: a wait for events does not look for any, which costs nothing
  *   xid@1 79                        XID events, told in the order of their lines. Lines that stand here when the library
