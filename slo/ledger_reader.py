@@ -44,8 +44,8 @@ class Revision:
     number: int
     definition: str
     active: bool
-    first: float | None
-    end: float | None
+    first: int | None
+    end: int | None
 
 
 class LedgerReader:
@@ -252,11 +252,11 @@ class LedgerReader:
         found = []
         for _, number, text, active in self._all(sql, (slo_id,)):
             with self._guard():
-                groups = [self._groups[(slo_id, number, group)] for group in self._groups_of.get((slo_id, number), ())]
+                groups = [self._groups[(slo_id, number, one)] for one in self._groups_of.get((slo_id, number), ())]
                 firsts = [first for grp in groups if (first := self._units.first(grp)) is not None]
                 lasts = [self._units.last[grp] for grp in groups if grp in self._units.last]
-            first = float(min(firsts) * MINUTE_SECONDS) if firsts else None
-            end = float((max(lasts) + 1) * MINUTE_SECONDS) if lasts else None
+            first = min(firsts) * MINUTE_SECONDS if firsts else None
+            end = (max(lasts) + 1) * MINUTE_SECONDS if lasts else None
             found.append(Revision(number, text, bool(active), first, end))
         return found
 
