@@ -20,13 +20,16 @@ from dashboards import boards
 from exporter.model import InputError
 from slo.model import Slo
 
+RUNBOOKS = "/runbooks"
+"""Where runbooks are served."""
+
 
 def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
     """Routes for slo.api.make_app. `page_url` is the service's own address, for links in what is rendered."""
 
     @cache
     def rules_text() -> str:
-        return rules.render(slos, links=Links(runbooks=f"{page_url}/runbooks", page=page_url))
+        return rules.render(slos, links=Links(runbooks=f"{page_url}{RUNBOOKS}", page=page_url))
 
     @cache
     def board_texts() -> dict[str, str]:
@@ -56,5 +59,5 @@ def routes(slos: Sequence[Slo], *, page_url: str) -> list[web.RouteDef]:
     return [
         web.get("/rules.yaml", rules_yaml),
         web.get("/dashboards/{uid}.json", board_json),
-        web.get("/runbooks/{name}", runbook),
+        web.get(f"{RUNBOOKS}/{{name}}", runbook),
     ]

@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector
 from slo import objects, openapi
 from slo.attribution import BY
 from slo.exposition import Exposition
+from slo.hardware import look
+from slo.hardware_objects import hardware_object
 from slo.ledger_file import LedgerError
 from slo.model import Slo, Window
 from slo.names import TILE_SECONDS
@@ -28,6 +30,8 @@ from slo.status import SloStatus
 from slo.windows import parse_window
 
 MAX_LIMIT = 1000
+HARDWARE_WINDOW = "1d"
+"""What is told of a GPU or node unless a window is named."""
 GROUP_PREFIX = "group."
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -51,16 +55,25 @@ class RequestError(Exception):
 
 
 def make_app(
-    service: Service, extra_routes: Iterable[web.AbstractRouteDef] = (), collectors: Iterable[Collector] = ()
+    service: Service,
+    extra_routes: Iterable[web.AbstractRouteDef] = (),
+    collectors: Iterable[Collector] = (),
+    *,
+    runbooks: str = "",
 ) -> web.Application:
-    """The application; it does not run the service. `extra_routes` and `collectors` stand beside its own."""
+    """The application; it does not run the service. `extra_routes` and `collectors` stand beside its own.
+
+    `runbooks` is the address below which runbooks are served, for links on the page.
+    """
     app = web.Application(middlewares=[_guard])
-    app[_PAGE] = Page(service, find_status)
+    app[_PAGE] = Page(service, find_status, runbooks)
     api = _Api(service, collectors)
     app.router.add_get("/api/v1/slos", api.slos)
     app.router.add_get("/api/v1/slos/{id}", api.slo)
     app.router.add_get("/api/v1/slos/{id}/history", api.history)
     app.router.add_get("/api/v1/slos/{id}/attribution", api.attribution)
+    app.router.add_get("/api/v1/gpus/{key}", api.gpu)
+    app.router.add_get("/api/v1/nodes/{key}", api.node)
     app.router.add_get("/api/v1/exclusions", api.exclusions)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/readyz", api.readyz)
@@ -190,6 +203,24 @@ class _Api:
             )
         who = await self._service.attribution(status, by, elapsed(window, status.until))
         return _json(objects.attribution_object(status, window.text, who), request=request)
+
+    async def gpu(self, request: web.Request) -> web.StreamResponse:
+        return await self._hardware(request, "gpu")
+
+    async def node(self, request: web.Request) -> web.StreamResponse:
+        return await self._hardware(request, "node")
+
+    async def _hardware(self, request: web.Request, kind: str) -> web.StreamResponse:
+        self._known(request, {"window"})
+        key, text = request.match_info["key"], request.query.get("window", HARDWARE_WINDOW)
+        try:
+            window = parse_window(text, least=TILE_SECONDS)
+        except ValueError as error:
+            raise RequestError(400, f"window: {error}") from None
+        found = await look(self._service, kind, key, window.seconds)
+        if found is None:
+            raise RequestError(404, f"no {kind} {key!r} was seen, and no replica ran there")
+        return _json(hardware_object(found, window.text), request=request)
 
     async def exclusions(self, request: web.Request) -> web.StreamResponse:
         self._known(request, set())

@@ -93,7 +93,11 @@ async def look(service: Service, kind: str, key: str, seconds: int) -> Hardware 
         return None
     statuses = [status for status in service.statuses() if _may_concern(status, found)]
     spent = [await service.read(partial(_spent, status=status, hardware=found, where=where)) for status in statuses]
-    return replace(found, spent=tuple(sorted((one for one in spent if one is not None), key=_most_first)))
+    took_part = [one for one in spent if one is not None]
+    served = {replica for one in took_part for replica in one.spender.replicas}
+    # A replica that is gone is still told of: where some served in this window, those are what runs there.
+    replicas = tuple(place for place in found.replicas if place.replica in served) or found.replicas
+    return replace(found, replicas=replicas, spent=tuple(sorted(took_part, key=_most_first)))
 
 
 async def where_all_run(service: Service, until: float) -> dict[str, Place]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from slo.attribution import BY
+from slo.hardware_objects import HardwareObject
 from slo.objects import AttributionObject, ErrorObject, ExclusionList, Health, History, SloList, SloObject
 
 Json = dict[str, Any]
@@ -32,6 +33,10 @@ _WINDOW = _param(
     "How far back, like 5m, 1h or 30d; the SLO's own window unless told otherwise.",
     {"type": "string"},
 )
+
+_BACK = _param("window", "query", "How far back, from 5m up; 1d unless told otherwise.", {"type": "string"})
+_UUID = _param("key", "path", "The GPU's UUID", {"type": "string"}, required=True)
+_NODE = _param("key", "path", "The node's name", {"type": "string"}, required=True)
 
 
 def _answer(text: str, body: type) -> Json:
@@ -60,7 +65,8 @@ def document() -> Json:
     by = _param("by", "query", "What spenders are told apart by.", {"type": "string", "enum": list(BY)}, required=True)
     one = ("400", "404")
     _, schemas = msgspec.json.schema_components(
-        [SloList, SloObject, History, ExclusionList, AttributionObject, Health, ErrorObject], ref_template=_REF
+        [SloList, SloObject, History, ExclusionList, AttributionObject, HardwareObject, Health, ErrorObject],
+        ref_template=_REF,
     )
     return {
         "openapi": "3.1.0",
@@ -76,6 +82,8 @@ def document() -> Json:
             "/api/v1/slos/{id}/attribution": _get(
                 "Who spent the budget", AttributionObject, (_ID, _GROUP, by, _WINDOW), one
             ),
+            "/api/v1/gpus/{key}": _get("One GPU and what it spent of every SLO", HardwareObject, (_UUID, _BACK), one),
+            "/api/v1/nodes/{key}": _get("One node and what it spent of every SLO", HardwareObject, (_NODE, _BACK), one),
             "/api/v1/exclusions": _get("What was left out of budgets, and why", ExclusionList),
             "/healthz": _get("Whether the service works", Health, (), ("503",)),
             "/readyz": _get("Whether budgets have been computed", Health, (), ("503",)),

@@ -147,7 +147,7 @@ class Service:
         return await self._in_thread(lambda: self._attribution(status, by, seconds))
 
     async def read(self, work: Callable[[Ledger], T]) -> T:
-        """What `work` finds in the ledger, in the ledger's thread. A long reading is best done in several short ones."""
+        """`work` in the ledger's thread. A long reading is better done in several short ones."""
         return await self._in_thread(lambda: work(self.ledger))
 
     # The loop

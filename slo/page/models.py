@@ -5,17 +5,15 @@ Imports slo.status, slo.attribution and slo.page's text and drawing. No figure i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from slo.attribution import SLOT_SECONDS, Evidence, Gpu
-from slo.facts import CLOCK_EVENT, POWER_CAP, UNHEALTHY, XID
 from slo.objects import rfc3339
 from slo.page import drawing, text
+from slo.page.links import runbook_url, slo_url
+from slo.page.words import evidence_lines, gpu_names, node_link
 from slo.status import AT_RISK, AlertStatus, SloStatus, pace_window
 
 STATES = {
@@ -27,11 +25,7 @@ STATES = {
     "nodata": "No data",
     "ok": "Within budget",
 }
-TELLING_LIFT = 1.5
-"""Evidence with less lift than this goes with the burn no more than with anything else, and is not named on top."""
-SHORT_UUID = 12
-MOST_LIFT = 100.0
-"""A larger one says no more than this: hardly an error without the event."""
+MOST_EVIDENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """One SLO that burns: what, since when, how long the budget lasts, who."""
+    """One SLO that burns: what, since when, how long the budget lasts, who.
+
+    `who` is the first sentence of the verdict, `same` the rest of it. `runbook` is an address, or empty.
+    """
 
     row: Row
     severity: str
@@ -75,8 +72,10 @@ class Banner:
     factor: str
     lasts: str
     who: str
+    same: str
     where: Markup
     evidence: tuple[Markup, ...]
+    runbook: str
 
 
 def row_of(status: SloStatus) -> Row:
@@ -88,12 +87,11 @@ def row_of(status: SloStatus) -> Row:
     alert = status.firing or next(iter(status.alerts), None)
     window = alert.window.long if alert else pace_window(slo)
     burn = status.burn_rates.get(window)
-    query = urlencode({f"group.{label}": value for label, value in status.group})
     hot = alert is not None and burn is not None and burn > float(alert.window.factor)
     early = hot and status.firing is None and status.burning_since is not None
     return Row(
         status=status,
-        url=f"/slo/{slo.id}" + (f"?{query}" if query else ""),
+        url=slo_url(slo, status.group),
         group=group,
         promise=text.promise(slo),
         state=state,
@@ -112,12 +110,13 @@ def row_of(status: SloStatus) -> Row:
     )
 
 
-def banner_of(status: SloStatus, row: Row | None = None) -> Banner:
+def banner_of(status: SloStatus, runbooks: str, row: Row | None = None) -> Banner:
     """What stands on top of an SLO with a firing alert."""
     alert = status.firing
     assert alert is not None
     since = alert.since or status.until
     who, where, evidence = _culprit(status)
+    first, stop, rest = who.partition(". ")
     began = status.burning_since
     return Banner(
         row=row or row_of(status),
@@ -130,9 +129,11 @@ def banner_of(status: SloStatus, row: Row | None = None) -> Banner:
         window=alert.window.long,
         factor=text.rate(float(alert.window.factor)),
         lasts=_lasts(status, alert),
-        who=who,
+        who=first + stop.strip(),
+        same=rest,
         where=where,
         evidence=evidence,
+        runbook=runbook_url(status, runbooks),
     )
 
 
@@ -155,102 +156,17 @@ def _lasts(status: SloStatus, alert: AlertStatus) -> str:
 
 
 def _culprit(status: SloStatus) -> tuple[str, Markup, tuple[Markup, ...]]:
-    """(who spent, where it runs, what was seen there) in words."""
+    """(the verdict, where who stands out runs, what else goes with the burn) in words."""
     culprit = status.culprit
     if culprit is None:
         return "", Markup(), ()
     top = culprit.spender
     if top is None:
-        who = "No replica stands out: all spend alike, so load, prompts or a change to all is likelier."
-        return who, Markup(), ()
-    share, traffic = text.percent(top.share, 0), text.percent(top.traffic, 0)
-    who = f"{top.key or 'A replica that is not known'} spent {share} of it with {traffic} of the traffic"
-    telling = [e for e in top.evidence if e.lift is None or e.lift >= TELLING_LIFT]
-    if telling:
-        seen = tuple(evidence_lines(telling, status.until)[:3])
-    elif top.gpus or top.nodes:
-        seen = (Markup("Nothing was seen on its hardware that goes with the burn."),)
-    else:
-        seen = (Markup("Where it runs is not known, so its hardware could not be looked at."),)
-    return who, gpu_names(top.gpus[:8]) or Markup(", ").join(f"node {node}" for node in top.nodes), seen
-
-
-def gpu_names(gpus: Iterable[Gpu]) -> Markup:
-    """GPUs by what their nodes call them, the node once for those on it; the UUID as a title."""
-    on: dict[str, list[Markup]] = {}
-    for gpu in gpus:
-        on.setdefault(gpu.node, []).append(_titled(gpu.uuid, _called(gpu)))
-    parts = (Markup(", ").join(names) + (f" on {node}" if node else "") for node, names in on.items())
-    return Markup("; ").join(parts)
-
-
-def _called(gpu: Gpu) -> str:
-    """By its index where that is known, else by the first part of its UUID."""
-    if gpu.index:
-        return f"GPU {gpu.index}"
-    return gpu.uuid if len(gpu.uuid) <= SHORT_UUID else f"{gpu.uuid[:SHORT_UUID]}\u2026"
-
-
-def _titled(title: str, name: str) -> Markup:
-    return Markup('<span title="{}">{}</span>').format(title, name)
-
-
-def evidence_lines(evidence: Iterable[Evidence], now: float, *, name_gpu: bool = True) -> list[Markup]:
-    """Hardware events in words, one line per GPU and stretch of time: a coincidence, with its lift. Strongest first.
-
-    What throttled a GPU is often told by several causes and a check at once; XIDs have a line of their own.
-    """
-    lines: dict[tuple[str, str, bool], list[Evidence]] = {}
-    for one in evidence:
-        lines.setdefault((one.node, one.gpu, one.kind == XID), []).append(one)
-    return [
-        _evidence_line(same, now, name_gpu=name_gpu) for together in lines.values() for same in _at_one_time(together)
-    ]
-
-
-def _at_one_time(evidence: list[Evidence]) -> list[list[Evidence]]:
-    """Those whose times overlap, together."""
-    found: list[list[Evidence]] = []
-    for one in evidence:
-        same = next((f for f in found if any(one.first <= o.last and o.first <= one.last for o in f)), None)
-        if same is None:
-            found.append([one])
-        else:
-            same.append(one)
-    return found
-
-
-def _evidence_line(same: list[Evidence], now: float, *, name_gpu: bool) -> Markup:
-    one = same[0]
-    what = "; ".join(
-        words.format(text.listed(_event(e) for e in same if e.kind == kind))
-        for kind, words in _EVENT_WORDS.items()
-        if any(e.kind == kind for e in same)
-    )
-    first, last = min(e.first for e in same), max(e.last for e in same)
-    when = text.clock(first, now)
-    if last - first >= SLOT_SECONDS:
-        when = f"{when.removesuffix(' UTC')} to {text.clock(last, now)}"
-    lifts = [e.lift for e in same if e.lift is not None]
-    lift = ""
-    if lifts:
-        much = text.rate(max(lifts)) if max(lifts) <= MOST_LIFT else f"over {text.rate(MOST_LIFT)}"
-        lift = f"; errors {much} as frequent as without it"
-    line = f"{what}, {when}{lift}"
-    if not name_gpu:
-        return Markup.escape(line[0].upper() + line[1:])
-    gpu = Gpu(one.gpu, one.gpu_index, one.node)
-    return _titled(gpu.uuid, _called(gpu) + (f" on {gpu.node}" if gpu.node else "")) + f": {line}"
-
-
-_EVENT_WORDS = {XID: "XID {}", CLOCK_EVENT: "clocks held down by {}", UNHEALTHY: "{} check failed"}
-
-
-def _event(one: Evidence) -> str:
-    name = one.name.replace("_", " ")
-    if one.kind == XID and one.events > 1:
-        return f"{name} {text.TIMES}{one.events}"
-    return f"{name} (normal under load)" if one.kind == CLOCK_EVENT and one.name == POWER_CAP else name
+        return culprit.verdict.text, Markup(), ()
+    more = [e for e in top.evidence if e.fits and e != culprit.verdict.evidence]
+    nodes = Markup(", ").join(Markup("node ") + node_link(node) for node in top.nodes)
+    where = gpu_names(top.gpus[:8]) or nodes
+    return culprit.verdict.text, where, tuple(evidence_lines(more, status.until)[:MOST_EVIDENCE])
 
 
 def burns_of(status: SloStatus) -> list[dict[str, Any]]:

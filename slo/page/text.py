@@ -76,6 +76,13 @@ def clock(time: float, now: float) -> str:
     return f"{day}{at:%H:%M} UTC"
 
 
+def span(first: float, last: float, now: float) -> str:
+    """Two times: "12:03 to 12:40 UTC", "14 Nov 12:03 to 12:40 UTC", "14 Nov 12:03 to 15 Nov 01:10 UTC"."""
+    begin, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+    until = f"{end:%H:%M} UTC" if begin.date() == end.date() else clock(last, now)
+    return f"{clock(first, now).removesuffix(' UTC')} to {until}"
+
+
 def threshold(slo: Slo) -> str:
     """ "500 ms", "2 s"."""
     return "" if slo.threshold_seconds is None else seconds(slo.threshold_seconds)

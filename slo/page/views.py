@@ -1,42 +1,43 @@
-"""The HTML routes. Imports slo.service, slo.objects and slo.page's own modules; Jinja2 renders, once per change."""
+"""The HTML routes. Imports slo.service and slo.page's own modules; Jinja2 renders, once per change."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
 
 import jinja2
 from aiohttp import web
-from markupsafe import Markup
 
-from slo.attribution import BY
-from slo.names import TILE_SECONDS
-from slo.objects import history_object, rfc3339, slo_object
-from slo.page import text
+from slo.objects import rfc3339
+from slo.page import machine, text
+from slo.page.depth import Depth
 from slo.page.files import static_files
-from slo.page.models import STATES, banner_of, burns_of, evidence_lines, gpu_names, row_of
-from slo.periods import elapsed
+from slo.page.filters import Filters
+from slo.page.links import hardware_url
+from slo.page.models import STATES
+from slo.page.overview import Overview
+from slo.page.words import gpu_link, gpu_names, node_link
 from slo.service import Service
 from slo.signals import unit_of
-from slo.status import SloStatus, pace_window
-from slo.windows import parse_window
+from slo.status import SloStatus
 
 FindStatus = Callable[[Service, web.Request], SloStatus]
 
-WINDOWS = ("1h", "6h", "1d", "7d")
+KEPT = 16
+"""Rendered views that are kept until the statuses change: so many people may look at different ones."""
 
 
 class Page:
-    """The HTML routes and the static files beside them."""
+    """The HTML routes and the static files beside them. `runbooks` is where runbooks are served, or empty."""
 
-    def __init__(self, service: Service, find_status: FindStatus) -> None:
+    def __init__(self, service: Service, find_status: FindStatus, runbooks: str = "") -> None:
         self._service = service
         self._find = find_status
         self._files = static_files()
+        self._overview = Overview(service, runbooks)
+        self._depth = Depth(service, runbooks)
         self._jinja = jinja2.Environment(
             loader=jinja2.PackageLoader("slo.page"),
             autoescape=True,
@@ -50,85 +51,54 @@ class Page:
             states=STATES,
             rfc3339=rfc3339,
             gpu_names=gpu_names,
+            gpu_link=gpu_link,
+            node_link=node_link,
+            hardware_url=hardware_url,
             unit_of=unit_of,
         )
-        self._overview: tuple[str, bytes, bytes] = ("", b"", b"")
+        self._kept: dict[str, tuple[bytes, bytes]] = {}
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Mount / , /slo/{id} and /static/."""
+        """Mount / , /slo/{id}, /gpu/{uuid}, /node/{name} and /static/."""
         router.add_get("/", self.overview)
         router.add_get("/slo/{id}", self.detail)
+        router.add_get("/gpu/{key}", self.gpu)
+        router.add_get("/node/{key}", self.node)
         router.add_get("/static/{name}", self.static)
 
     async def overview(self, request: web.Request) -> web.Response:
-        """All SLOs, worst first, with what burns on top. `q` filters, for those without scripts."""
-        query = request.query.get("q", "").strip()
-        tag = self._tag(query)
-        if _has(request, tag):
-            return _not_modified(tag)
-        if self._overview[0] != tag:
-            body = self._render("overview.html", tag=tag, **self._overview_context(query))
-            self._overview = (tag, body, gzip.compress(body, 4))
-        return _html(request, tag, self._overview[1], self._overview[2])
+        """All SLOs, worst first, with what burns on top. Its parameters narrow and group the list."""
+        filters = Filters.of(request.query)
+        return await self._answer(request, "overview.html", lambda: self._overview.context(filters))
 
     async def detail(self, request: web.Request) -> web.Response:
         """One SLO in depth. `by` and `window` choose what the table and the charts show."""
+        groups = self._service.groups(request.match_info["id"])
+        if len(groups) > 1 and not any(name.startswith("group.") for name in request.query):
+            raise web.HTTPFound(Filters(slo=request.match_info["id"]).url())
         status = self._find(self._service, request)
-        by = request.query.get("by", "replica")
-        window = request.query.get("window") or self._default_window(status)
+        by, window = request.query.get("by", ""), request.query.get("window", "")
+        return await self._answer(request, "slo.html", lambda: self._depth.context(status, by, window))
+
+    async def gpu(self, request: web.Request) -> web.Response:
+        """One GPU and all that it did."""
+        return await self._hardware(request, "gpu")
+
+    async def node(self, request: web.Request) -> web.Response:
+        """One node and all that it did."""
+        return await self._hardware(request, "node")
+
+    async def _hardware(self, request: web.Request, kind: str) -> web.Response:
+        key, window = request.match_info["key"], request.query.get("window", "")
         try:
-            seconds = parse_window(window, least=TILE_SECONDS).seconds
-        except ValueError:
-            window, seconds = status.slo.window.text, elapsed(status.slo.window, status.until)
-        by = by if by in BY else "replica"
-        tag = self._tag(str(request.rel_url))
-        if _has(request, tag):
-            return _not_modified(tag)
-        points = await self._service.history(status, seconds)
-        who = await self._service.attribution(status, by, seconds)
-        history = history_object(status, window, points)
-        chart = {
-            "until": int(status.until),
-            "points": [
-                [p.start, s.coverage, s.burn_rate, s.error_budget_remaining, *(s.error_budget_remaining_bounds or ())]
-                for p, s in zip(points, history.points, strict=True)
-            ],
-            "step": history.step_seconds,
-            "factors": [[a.window.long, float(a.window.factor), a.window.severity] for a in status.alerts],
-            "bounds": status.counts.good != status.counts.good_upper,
-        }
-        group = {f"group.{label}": value for label, value in status.group}
-
-        def link(**change: str) -> str:
-            return f"/slo/{status.slo.id}?" + urlencode({**group, "by": by, "window": window} | change)
-
-        body = self._render(
-            "slo.html",
-            tag=tag,
-            **self._common(),
-            row=row_of(status),
-            slo=status.slo,
-            status=status,
-            api=slo_object(status),
-            banner=banner_of(status) if status.firing else None,
-            by=by,
-            bys=BY,
-            window=window,
-            windows=[w for w in WINDOWS if parse_window(w).seconds < status.slo.window.seconds]
-            + [status.slo.window.text],
-            link=link,
-            who=who,
-            evidence=[evidence_lines(s.evidence, status.until, name_gpu=by != "gpu") for s in who.spenders],
-            history=history,
-            rows=_table_rows(history.points),
-            chart=Markup(json.dumps(chart, allow_nan=False).replace("<", "\\u003c")),  # noqa: S704 - JSON, no markup
-            pace=pace_window(status.slo),
-            burns=burns_of(status),
-        )
-        return _html(request, tag, body, gzip.compress(body, 4))
+            return await self._answer(
+                request, "hardware.html", lambda: machine.context(self._service, kind, key, window)
+            )
+        except machine.UnknownHardwareError as error:
+            return self.refused(404, str(error), [])
 
     def refused(self, status: int, message: str, near: list[str]) -> web.Response:
-        """What a browser gets for an address that names no SLO."""
+        """What a browser gets for an address that names nothing."""
         body = self._render("refused.html", tag="", **self._common(), status=status, message=message, near=near)
         return web.Response(body=body, status=status, content_type="text/html", charset="utf-8")
 
@@ -143,9 +113,25 @@ class Page:
         response.etag = tag
         return response
 
-    def _tag(self, query: str) -> str:
+    async def _answer(
+        self, request: web.Request, template: str, context: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> web.Response:
+        """304 where the browser has it, else the view, rendered once per change of what it shows."""
+        tag = self._tag(str(request.rel_url))
+        if _has(request, tag):
+            return _not_modified(tag)
+        kept = self._kept.get(tag)
+        if kept is None:
+            body = self._render(template, tag=tag, **(self._common() | await context()))
+            kept = body, gzip.compress(body, 4)
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[tag] = kept
+        return _html(request, tag, *kept)
+
+    def _tag(self, address: str) -> str:
         service = self._service
-        told = repr((query, service.problem, sorted((s.name, s.up, s.reason) for s in service.sources.values())))
+        told = repr((address, service.problem, sorted((s.name, s.up, s.reason) for s in service.sources.values())))
         return f"{service.started:x}-{service.number}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
     def _render(self, name: str, **context: Any) -> bytes:
@@ -162,29 +148,6 @@ class Page:
             "now": service.clock(),
             "query": "",
         }
-
-    def _overview_context(self, query: str) -> dict[str, Any]:
-        rows = [row_of(status) for status in self._service.statuses()]
-        counts = {state: sum(r.state == state for r in rows) for state in STATES}
-        through = [r.status.data_through for r in rows if r.status.data_through is not None]
-        words = query.lower().split()
-        return self._common() | {
-            "query": query,
-            "rows": [r for r in rows if all(w in r.search for w in words)],
-            "banners": [banner_of(r.status, r) for r in rows if r.status.firing],
-            "counts": counts,
-            "total": len(rows),
-            "through": max(through, default=None),
-        }
-
-    def _default_window(self, status: SloStatus) -> str:
-        return "6h" if status.firing and status.slo.window.seconds > 21600 else status.slo.window.text
-
-
-def _table_rows(points: list[Any]) -> list[Any]:
-    """Twelve lines of a history for those who read rather than look."""
-    every = max(1, len(points) // 12)
-    return points[::-1][::every][:12]
 
 
 def _has(request: web.Request, tag: str) -> bool:

@@ -1,12 +1,16 @@
-// The charts of one SLO: budget left (with its bounds), burn rate per step and coverage, on one time axis. D3 draws.
+// The charts of one SLO on one time axis: budget left (with its bounds), burn per step, each alert's burn rates against
+// its factor, coverage; maintenance and new revisions marked. D3 draws. The events below share the axis and the cursor.
 "use strict";
 (() => {
   const host = document.getElementById("charts");
   const source = document.getElementById("chart-data");
+  const frame = host.closest(".timeline");
+  const cursor = frame.querySelector(".cursor");
   const MARGIN = { left: 52, right: 14, top: 20, bottom: 24 };
-  const HEIGHT = { budget: 190, gap: 26, burn: 96, cover: 8 };
+  const HEIGHT = { budget: 180, gap: 30, burn: 84, alert: 40, cover: 8 };
+  const FIRING = 3, UNDECIDED = 2;
   const percent = (v) => `${(v * 100).toFixed(Math.abs(v) < 0.1 ? 2 : 1).replace(/\.?0+$/, "").replace("-", "−")} %`;
-  const rate = (v) => `${v >= 100 ? v.toFixed(0) : v.toFixed(v >= 10 ? 1 : 2)}×`;
+  const rate = (v) => `${v >= 100 ? v.toFixed(0) : v.toFixed(v >= 10 ? 1 : 2).replace(/\.?0+$/, "")}×`;
   const label = d3.time.format.utc.multi([
     ["%H:%M", (d) => d.getUTCHours() || d.getUTCMinutes()],
     ["%e %b", () => true],
@@ -25,10 +29,16 @@
     }
     const width = Math.max(300, host.clientWidth);
     const inner = width - MARGIN.left - MARGIN.right;
-    const height = MARGIN.top + HEIGHT.budget + HEIGHT.gap + HEIGHT.burn + 12 + HEIGHT.cover + MARGIN.bottom;
-    const svg = d3.select(host).append("svg").attr({ width, height, "aria-hidden": "true" })
+    const alertsAt = HEIGHT.budget + HEIGHT.gap + HEIGHT.burn + HEIGHT.gap;
+    const coverAt = alertsAt + data.alerts.length * (HEIGHT.alert + HEIGHT.gap) - HEIGHT.gap + 12;
+    const total = coverAt + HEIGHT.cover;
+    const svg = d3.select(host).append("svg").attr({ width, height: MARGIN.top + total + MARGIN.bottom, "aria-hidden": "true" })
       .append("g").attr("transform", `translate(${MARGIN.left},${MARGIN.top})`);
-    const x = d3.time.scale.utc().domain([points[0].at, points[points.length - 1].end]).range([0, inner]);
+    const x = d3.time.scale.utc().domain([points[0].at, points[points.length - 1].end]).range([0, inner]).clamp(true);
+    const at = (seconds) => x(new Date(seconds * 1000));
+
+    for (const [since, until] of data.excluded)
+      svg.append("rect").attr({ class: "maintenance", x: at(since), width: Math.max(2, at(until) - at(since)), height: total });
 
     // Budget left
     const seen = points.filter((p) => p.left !== null);
@@ -41,9 +51,14 @@
     if (data.bounds) svg.append("path").attr("class", "band").attr("d", d3.svg.area().defined(has)
       .x((p) => x(p.end)).y0((p) => y(p.low)).y1((p) => y(p.high))(points));
     svg.append("path").attr("class", "budget").attr("d", d3.svg.line().defined(has).x((p) => x(p.end)).y((p) => y(p.left))(points));
-    svg.append("text").attr({ class: "name", x: 4, y: -6 }).text("Budget left");
+    name(svg, data.bounds ? "Budget left, between its bounds" : "Budget left");
+    if (data.revision) {
+      const [since, number] = data.revision;
+      svg.append("line").attr({ class: "revision", x1: at(since), x2: at(since), y2: total });
+      svg.append("text").attr({ class: "axis over", x: at(since) + 5, y: 10 }).text(`revision ${number}`);
+    }
 
-    // Burn rate
+    // Burn of each step
     const low = svg.append("g").attr("transform", `translate(0,${HEIGHT.budget + HEIGHT.gap})`);
     const top = Math.max(2, d3.max(points, (p) => p.burn ?? 0) * 1.1);
     const b = d3.scale.linear().domain([0, top]).range([HEIGHT.burn, 0]);
@@ -52,15 +67,14 @@
     low.selectAll("rect").data(points.filter((p) => p.burn > 0)).enter().append("rect")
       .attr({ class: (p) => (p.burn > 1 ? "burn hot" : "burn"), width: bar, x: (p) => x(p.at),
         y: (p) => Math.min(b(p.burn), HEIGHT.burn - 1), height: (p) => Math.max(1, HEIGHT.burn - b(p.burn)) });
-    const factor = data.factors.filter(([, f]) => f <= top).sort((a, c) => c[1] - a[1])[0];
-    if (factor) {
-      line(low, "factor", b(factor[1]), inner);
-      low.append("text").attr({ class: "axis over", x: 4, y: b(factor[1]) - 4 }).text(`${factor[2]} at ${factor[1]}× over ${factor[0]}`);
-    }
-    low.append("text").attr({ class: "name", x: 4, y: -6 }).text("Burn rate per step");
+    name(low, "Burn rate of each step");
+
+    data.alerts.forEach((alert, number) => {
+      alertRow(svg.append("g").attr("transform", `translate(0,${alertsAt + number * (HEIGHT.alert + HEIGHT.gap)})`), alert, points, x, inner);
+    });
 
     // Coverage: what was not watched is said, not bridged.
-    const cover = low.append("g").attr("transform", `translate(0,${HEIGHT.burn + 12})`);
+    const cover = svg.append("g").attr("transform", `translate(0,${coverAt})`);
     cover.append("rect").attr({ class: "unwatched", width: inner, height: HEIGHT.cover });
     cover.selectAll(".watched").data(points.filter((p) => p.cover > 0)).enter().append("rect")
       .attr({ class: "watched", x: (p) => x(p.at), width: inner / points.length + 0.5, height: HEIGHT.cover, opacity: (p) => p.cover });
@@ -68,25 +82,46 @@
     const axis = d3.svg.axis().scale(x).orient("bottom").ticks(Math.max(3, Math.floor(inner / 120))).tickFormat(label).tickSize(4).outerTickSize(0);
     cover.append("g").attr({ class: "time", transform: `translate(0,${HEIGHT.cover})` }).call(axis);
 
-    // One cursor over all three
-    const total = HEIGHT.budget + HEIGHT.gap + HEIGHT.burn + 12 + HEIGHT.cover;
-    const cursor = svg.append("line").attr({ class: "cursor", y1: 0, y2: total }).style("display", "none");
+    // One cursor over all of it, and over the events below
     const tip = document.createElement("div");
     tip.className = "tip";
     tip.hidden = true;
     host.append(tip);
-    svg.append("rect").attr({ class: "catch", width: inner, height: total })
-      .on("mousemove", function () {
-        const [mx] = d3.mouse(this);
-        const p = points[Math.max(0, Math.min(points.length - 1, Math.floor((mx / inner) * points.length)))];
-        cursor.style("display", null).attr({ x1: x(p.end), x2: x(p.end) });
-        tip.hidden = false;
-        tip.innerHTML = `<b>${utc(p.at)} UTC</b><span>budget ${p.left === null ? "not known" : percent(p.left)}</span>` +
-          `<span>burn ${p.burn === null ? "no events" : rate(p.burn)}</span><span>watched ${percent(p.cover)}</span>`;
-        const at = MARGIN.left + x(p.end);
-        tip.style.left = `${Math.min(at + 12, width - tip.offsetWidth - 4)}px`;
-      })
-      .on("mouseout", () => { cursor.style("display", "none"); tip.hidden = true; });
+    frame.onmousemove = (event) => {
+      const mx = event.clientX - host.getBoundingClientRect().left - MARGIN.left;
+      const on = mx >= 0 && mx <= inner;
+      cursor.classList.toggle("on", on);
+      tip.hidden = !on;
+      if (!on) return;
+      const index = Math.max(0, Math.min(points.length - 1, Math.floor((mx / inner) * points.length)));
+      const p = points[index];
+      cursor.style.left = `${MARGIN.left + mx}px`;
+      const fires = data.alerts.filter((a) => a.points[index] && a.points[index][2] === FIRING)
+        .map((a) => `<span class="hot">${a.severity} over ${a.long} fires</span>`).join("");
+      tip.innerHTML = `<b>${utc(p.at)} UTC</b><span>budget ${p.left === null ? "not known" : percent(p.left)}</span>` +
+        `<span>burn ${p.burn === null ? "no events" : rate(p.burn)}</span><span>watched ${percent(p.cover)}</span>${fires}`;
+      tip.style.left = `${Math.min(MARGIN.left + mx + 14, width - tip.offsetWidth - 4)}px`;
+    };
+    frame.onmouseleave = () => { cursor.classList.remove("on"); tip.hidden = true; };
+  }
+
+  // One alert: both windows' burn rates, its factor as a line, and where it fired. The scale ends at thrice the factor.
+  function alertRow(g, alert, points, x, inner) {
+    const top = Math.min(alert.factor * 3, Math.max(alert.factor * 1.35, d3.max(alert.points, (p) => Math.max(p[0] ?? 0, p[1] ?? 0)) * 1.1));
+    const y = d3.scale.linear().domain([0, top]).range([HEIGHT.alert, 0]).clamp(true);
+    const width = inner / points.length;
+    g.append("rect").attr({ class: "above", width: inner, height: y(alert.factor) });
+    g.append("line").attr({ class: "grid", x2: inner, y1: HEIGHT.alert, y2: HEIGHT.alert });
+    for (const state of [UNDECIDED, FIRING]) {
+      g.selectAll(null).data(alert.points.map((p, i) => [p[2], i]).filter((p) => p[0] === state)).enter().append("rect")
+        .attr({ class: state === FIRING ? "fires" : "undecided-at", x: (p) => x(points[p[1]].at), width: width + 0.5, height: HEIGHT.alert });
+    }
+    for (const [which, style] of [[1, "short"], [0, "long"]])
+      g.append("path").attr("class", `rate ${style}`).attr("d", d3.svg.line().defined((p) => p[which] !== null)
+        .x((p, i) => x(points[i].end)).y((p) => y(p[which]))(alert.points.slice(0, points.length)));
+    line(g, "factor", y(alert.factor), inner);
+    g.append("text").attr({ class: "axis", x: -8, y: y(alert.factor) + 4, "text-anchor": "end" }).text(rate(alert.factor));
+    name(g, `${alert.severity === "page" ? "Page" : "Ticket"}: ${alert.long} and ${alert.short} above ${rate(alert.factor)}`);
   }
   function grid(to, scale, ticks, format, inner) {
     const g = to.append("g");
@@ -97,6 +132,9 @@
   }
   function line(to, name, y, inner) {
     to.append("line").attr({ class: name, x2: inner, y1: y, y2: y });
+  }
+  function name(to, words) {
+    to.append("text").attr({ class: "name", y: -8 }).text(words);
   }
   let width = 0;
   new ResizeObserver(() => { if (host.clientWidth !== width) { width = host.clientWidth; draw(); } }).observe(host);

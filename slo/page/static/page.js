@@ -1,7 +1,6 @@
-// Makes the server's page live: asks for it again, replaces what changed, keeps focus, says changes aloud.
+// Theme, search and keys.
 "use strict";
 (() => {
-  const EVERY = 5000;
   const $ = (id) => document.getElementById(id);
   const search = $("q");
 
@@ -14,32 +13,48 @@
     const now = root.dataset.theme || (dark.matches ? "dark" : "light");
     root.dataset.theme = now === "dark" ? "light" : "dark";
     try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept, then */ }
-    document.dispatchEvent(new Event("page:theme"));
   });
 
-  // Search: on the overview it filters as one types; elsewhere it is a form that goes there.
+  // Search: the overview narrows as one types, and its address with it, so that it can be sent. Enter goes to the first
+  // hit; where there is none, and elsewhere, the form asks the server, which knows GPUs and nodes too.
   const rows = $("rows");
+  const words = () => search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const narrowed = new URLSearchParams(location.search).get("q");
   function filter() {
     if (!rows) return;
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
+    const wanted = words();
+    let shown = 0, all = 0;
     for (const row of rows.rows) {
-      const on = words.every((w) => row.dataset.search.includes(w));
+      const on = wanted.every((w) => row.dataset.search.includes(w));
       row.hidden = !on;
-      shown += on;
+      if (!row.matches(".service")) { shown += on; all += 1; }
     }
-    $("shown").textContent = words.length ? `${shown} of ${rows.rows.length}` : rows.rows.length;
-    $("none").hidden = shown > 0 || rows.rows.length === 0;
+    // A service stands above its own SLOs alone.
+    for (const head of rows.querySelectorAll(".service")) {
+      let next = head.nextElementSibling;
+      while (next && next.hidden) next = next.nextElementSibling;
+      head.hidden = !next || next.matches(".service");
+    }
+    if (!narrowed) $("shown").textContent = wanted.length ? `${shown} of ${all}` : $("shown").dataset.all;
+    $("none").hidden = shown > 0 || all === 0;
   }
-  const filtered = new URLSearchParams(location.search).has("q");
   if (rows) {
+    $("shown").dataset.all = $("shown").textContent;
+    document.addEventListener("page:rows", filter);
     search.form.addEventListener("submit", (event) => {
-      if (filtered) return;
+      const first = [...rows.rows].find((row) => !row.hidden && !row.matches(".service"));
+      if (narrowed || !first) return;
       event.preventDefault();
-      const first = [...rows.rows].find((row) => !row.hidden);
-      if (first) first.querySelector("a").focus();
+      first.querySelector("a").focus();
     });
-    search.addEventListener("input", () => { if (!filtered) filter(); });
+    search.addEventListener("input", () => {
+      if (narrowed) return; // what the server left out cannot be shown again from here: Enter asks for it
+      filter();
+      const address = new URL(location);
+      if (words().length) address.searchParams.set("q", search.value);
+      else address.searchParams.delete("q");
+      history.replaceState(null, "", address);
+    });
   }
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
@@ -49,68 +64,8 @@
       search.select();
     } else if (event.key === "Escape" && document.activeElement === search) {
       search.value = "";
-      filter();
+      search.dispatchEvent(new Event("input"));
       search.blur();
     }
   });
-
-  // Live
-  let tag = `"${document.querySelector("meta[name=tag]").content}"`;
-  function swap(old, fresh) {
-    if (old.innerHTML === fresh.innerHTML && old.className === fresh.className) return;
-    const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    const open = [...old.querySelectorAll("details[open]"), ...(old.matches("details[open]") ? [old] : [])].length > 0;
-    old.replaceWith(fresh);
-    if (open) (fresh.matches("details") ? fresh : fresh.querySelector("details"))?.setAttribute("open", "");
-    if (focus) [...fresh.querySelectorAll("a")].find((a) => a.getAttribute("href") === focus)?.focus();
-  }
-  function update(fresh) {
-    const said = document.querySelector("[data-headline]")?.dataset.headline;
-    for (const part of fresh.querySelectorAll("[data-live]")) {
-      const old = $(part.id);
-      if (old) swap(old, part);
-    }
-    const list = fresh.getElementById("rows");
-    if (rows && list) {
-      const known = new Map([...rows.rows].map((row) => [row.id, row]));
-      [...list.rows].forEach((row, at) => {
-        const old = known.get(row.id);
-        known.delete(row.id);
-        if (old) { if (rows.rows[at] !== old && !old.contains(document.activeElement)) rows.insertBefore(old, rows.rows[at] || null); swap(old, row); }
-        else rows.insertBefore(row, rows.rows[at] || null);
-      });
-      known.forEach((row) => row.remove());
-      if (!filtered) filter();
-    }
-    const data = fresh.getElementById("chart-data");
-    if (data && $("chart-data").textContent !== data.textContent) {
-      $("chart-data").textContent = data.textContent;
-      document.dispatchEvent(new Event("page:chart"));
-    }
-    document.title = fresh.title;
-    const now = document.querySelector("[data-headline]")?.dataset.headline;
-    if (now && now !== said) $("announce").textContent = now;
-  }
-  let lost = null;
-  async function ask() {
-    if (document.hidden) return;
-    try {
-      const answer = await fetch(location.href, { headers: { "If-None-Match": tag }, cache: "no-store" });
-      if (answer.status === 200) {
-        const body = await answer.text();
-        update(new DOMParser().parseFromString(body, "text/html"));
-        tag = answer.headers.get("ETag");
-      } else if (answer.status !== 304) throw new Error(`it answers ${answer.status}`);
-      lost = null;
-    } catch (error) {
-      lost = lost || new Date();
-      $("offline").lastElementChild.textContent =
-        `The service has not answered since ${lost.toISOString().slice(11, 16)} UTC. What stands here is older.`;
-    }
-    $("offline").hidden = lost === null;
-  }
-  if (tag !== '""') { // a page that was refused has nothing to follow
-    document.addEventListener("visibilitychange", ask);
-    setInterval(ask, EVERY);
-  }
 })();

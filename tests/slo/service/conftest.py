@@ -15,7 +15,7 @@ from aiohttp import web
 
 from exporter.metrics import llm
 from slo.api import make_app
-from slo.facts import CLOCK_EVENT, REPLICA, Fact
+from slo.facts import CLOCK_EVENT, REPLICA, Fact, clock_event_text
 from slo.ledger import Ledger
 from slo.model import Group, Method, Slo
 from slo.observed import Missed, Scrape, Slice
@@ -121,7 +121,8 @@ class World:
         return Fact(NOON - 86400, REPLICA, labels | {"gpus": ",".join(gpus), "gpu_indices": indices})
 
     def throttled(self, at: float, gpu: str, node: str) -> Fact:
-        return Fact(at, CLOCK_EVENT, {"UUID": gpu, "gpu": "4", "node": node, "cause": "hw_thermal"}, 0.9)
+        labels = {"UUID": gpu, "gpu": "4", "node": node, "cause": "hw_thermal"}
+        return Fact(at, CLOCK_EVENT, labels, 0.9, clock_event_text(labels))
 
     def service(self, *, simulated: bool = False) -> Service:
         return Service(self.slos, self.script, self.ledger, simulated=simulated, clock=lambda: self.now)

@@ -77,6 +77,8 @@ def test_every_answer_has_the_shape_that_openapi_tells_and_every_route_is_told(i
         "/api/v1/slos/{id}": "/api/v1/slos/chat-ttft",
         "/api/v1/slos/{id}/history": "/api/v1/slos/chat-ttft/history?window=6h",
         "/api/v1/slos/{id}/attribution": "/api/v1/slos/chat-ttft/attribution?by=gpu&window=6h",
+        "/api/v1/gpus/{key}": "/api/v1/gpus/B1?window=6h",
+        "/api/v1/nodes/{key}": "/api/v1/nodes/n2",
         "/healthz": "/healthz",
         "/readyz": "/readyz",
     }
@@ -94,7 +96,7 @@ def test_every_answer_has_the_shape_that_openapi_tells_and_every_route_is_told(i
         )
         told.validate(get(f"{url}/api/v1/slos/nope")[2])
         own = {r.canonical for r in make_app(service).router.resources()}
-    assert own - {"/", "/slo/{id}", "/static/{name}"} == set(doc["paths"])
+    assert own - {"/", "/slo/{id}", "/gpu/{key}", "/node/{key}", "/static/{name}"} == set(doc["paths"])
 
 
 @pytest.mark.parametrize(

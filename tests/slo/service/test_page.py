@@ -60,11 +60,11 @@ def test_the_overview_says_what_burns_since_when_and_who(incident: Any, serve: A
         assert page.title() == "(1) SLOs · gpufleet"
         burns = page.locator("article.incident")
         said = burns.inner_text()
-        for words in ("chat ttft", "since 11:48 UTC", "burning since 11:30", "b:1 spent 100 % of it with 50 % of"):
+        for words in ("chat ttft", "since 11:48 UTC", "burning since 11:30", "b:1 on n2 spent 100% with 50% of the traffic"):
             assert words in said
         assert "GPU 4, GPU 3 on n2" in said
-        assert "GPU 4 on n2: clocks held down by hw thermal" in said
-        assert {one.get_attribute("title") for one in burns.get_by_text("GPU 4").all()} == {"B1"}
+        assert "At the same time: GPU 4 on n2: clocks held down by hw_thermal" in said
+        assert {one.get_attribute("title") for one in burns.get_by_role("link", name="GPU 4").all()} == {"B1"}
         assert "coincidence" in said
         rows = page.locator("#rows tr")
         assert rows.count() == 2
