@@ -19,12 +19,11 @@ from exporter.web_gate import WebGate
 from gpufleet.data import data_directory, open_ledger
 from gpufleet.listen import Address
 from gpufleet.paging import Paging, Teller, service_of
-from gpufleet.routes import routes
+from gpufleet.routes import RUNBOOKS, routes
 from slo.api import make_app
 from slo.model import Slo
 from slo.service import Service
-from slo.sources.agents import AgentsSource
-from slo.sources.prometheus import PrometheusSource
+from slo.sources.base import Source
 
 SHUTDOWN_SECONDS = 1.0
 """How long answers under way are waited for at the end."""
@@ -32,18 +31,16 @@ SHUTDOWN_SECONDS = 1.0
 
 async def open_and_serve(
     slos: Sequence[Slo],
+    source: Source,
     *,
-    agents: Sequence[str],
-    prometheus: str | None,
     data: Path | None,
     listen: Address,
     paging: Paging,
     web_config: Path | None = None,
 ) -> None:
-    """Open ledger and source and serve: agents scraped directly, unless a Prometheus is given."""
+    """Open the ledger and serve what the source gives."""
     gate = WebGate(web_config) if web_config is not None else None
     with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
-        source = PrometheusSource(prometheus, slos) if prometheus else AgentsSource(agents)
         print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
         with service_of(slos, source, ledger, paging, url_of(sock, gate)) as (service, teller):
             for line in teller.lines:
@@ -76,7 +73,7 @@ async def serve(
         loop.add_signal_handler(one, stop.set)
     url = url_of(sock, gate)
     extra = routes(list(service.slos.values()), page_url=url)
-    app = make_app(service, extra_routes=extra, collectors=teller.collectors)
+    app = make_app(service, extra_routes=extra, collectors=teller.collectors, runbooks=RUNBOOKS)
     if gate is not None:
         gate.protect(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.model import InputError
-from gpufleet import paging, slo_text
+from gpufleet import paging, slo_text, source_options
 from gpufleet.commands import slo_ledger
 from gpufleet.listen import Address, address, http_url
 from slo import spec
@@ -59,10 +59,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_serve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
     source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument("--prometheus", type=http_url, metavar="URL", help="a Prometheus-compatible API to ask")
+    source.add_argument("--prometheus", type=http_url, metavar="URL", help=source_options.PROMETHEUS_HELP)
     source.add_argument(
-        "--agent", type=http_url, action="append", metavar="URL", help="an agent to scrape; may be given several times"
+        "--agent",
+        type=source_options.agent_url,
+        action="append",
+        metavar="URL",
+        help="an agent to scrape, or dns://name:port for all behind a name; may be given several times",
     )
+    source_options.configure_access(sub)
     sub.add_argument("--data", type=Path, metavar="DIR", help="where the ledger lies (default: your state directory)")
     sub.add_argument(
         "--shard", type=_shard, default=Shard(), metavar="K/N", help="keep the SLOs of shard K (from 0) of N alone"
@@ -115,8 +120,7 @@ def _serve(args: argparse.Namespace) -> int:
     asyncio.run(
         open_and_serve(
             slos,
-            agents=args.agent or (),
-            prometheus=args.prometheus,
+            source_options.source_of(args, slos),
             data=args.data,
             listen=args.listen,
             paging=paging.paging_of(args),

@@ -3,6 +3,11 @@ catalogue.
 
 A page says how old its readings are: a scrape is dated by its snapshot, not by its arrival, and a snapshot that was
 seen before is no new observation.
+
+Decision (accepted). Context: agents that a DNS name finds get another address with each restart of their pod, and a
+source that is new has no past to count from. Decision: such an agent is known by the name and the node that its page
+tells, not by its address. Consequences: an update of the DaemonSet loses no event, since the engines' counters go on;
+a node that has gone is a gap for an hour, since nobody can say that its engines have gone with it.
 """
 
 from __future__ import annotations
@@ -18,21 +23,35 @@ import aiohttp
 from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.page import Page, PageError, PageReader
 from slo.observed import Missed, Scrape
+from slo.sources.access import Access, AccessError, RequestOptions
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+from slo.sources.dns import SCHEMES, Name, Resolve, resolve
 from slo.sources.http import login, reason, without_login
 
 MAX_BYTES = 64 * 1024 * 1024
 """An agent's page can hold some dozen engines' histograms."""
 
 
+_NODE_LABEL = "node"
+
+
 @dataclass(slots=True)
 class _Agent:
+    """One agent: where it is asked, and the DNS name that found it, if one did."""
+
     url: str
     login: Mapping[str, str]
+    name: Name | None = None
+    node: str = ""
     reader: PageReader = field(default_factory=lambda: PageReader(max_bytes=MAX_BYTES))
     last: float = 0.0
     layout: object = None
     age_at: int | None = None
+
+    @property
+    def source(self) -> str:
+        """Its identity, which stays over restarts."""
+        return f"{without_login(str(self.name.url))} {self.node}" if self.name and self.node else self.url
 
     def age(self, page: Page) -> float:
         """How old the readings of a page are, in seconds."""
@@ -40,26 +59,41 @@ class _Agent:
             self.layout = page.layout
             names = [one.name for one in page.layout.series]
             self.age_at = names.index(SNAPSHOT_AGE.name) if SNAPSHOT_AGE.name in names else None
+            nodes = (dict(one.labels).get(_NODE_LABEL) for one in page.layout.series)
+            self.node = next((node for node in nodes if node), "")
         if self.age_at is None:
             raise PageError(f"it has no {SNAPSHOT_AGE.name}")
         return page.values[self.age_at]
 
 
 class AgentsSource:
-    """Scrapes the pages of node agents. `urls` may leave out the path, which then is /metrics."""
+    """Scrapes the pages of node agents. `urls` may leave out the path, which then is /metrics; dns://name:port (or
+    dns+https) stands for every agent behind the name.
+    """
 
     def __init__(
-        self, urls: Sequence[str], interval_seconds: float = 5.0, *, clock: Callable[[], float] = time.time
+        self,
+        urls: Sequence[str],
+        interval_seconds: float = 5.0,
+        *,
+        access: Access | None = None,
+        clock: Callable[[], float] = time.time,
+        resolver: Resolve = resolve,
     ) -> None:
         self.interval_seconds = interval_seconds
-        self._agents = [_Agent(without_login(page_url(url)), login(page_url(url))) for url in urls]
+        pages = [page_url(url) for url in urls]
+        self._names = [Name(url, resolver) for url in pages if _scheme(url) in SCHEMES]
+        self._agents = [_Agent(without_login(url), login(url)) for url in pages if _scheme(url) not in SCHEMES]
+        self._found: dict[str, _Agent] = {}
+        self._access = access or Access()
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def name(self) -> str:
         """For people."""
-        return "agents " + ", ".join(agent.url for agent in self._agents)
+        named = [without_login(str(name.url)) for name in self._names]
+        return "agents " + ", ".join([*(agent.url for agent in self._agents), *named])
 
     def resume(self, heard: Mapping[str, float]) -> None:
         """Agents keep no past: there is nothing to begin with."""
@@ -69,8 +103,20 @@ class AgentsSource:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=max(1.0, self.interval_seconds))
             self._session = aiohttp.ClientSession(timeout=timeout)
-        found = await asyncio.gather(*(self._scrape(self._session, agent) for agent in self._agents))
-        return [one for one in found if one is not None]
+        problems = await self._look()
+        agents = [*self._agents, *self._found.values()]
+        found = await asyncio.gather(*(self._scrape(self._session, agent) for agent in agents))
+        return [*problems, *(one for one in found if one is not None)]
+
+    async def _look(self) -> list[Missed]:
+        """Ask for the agents behind names: new ones are scraped from now on, those that have gone no longer."""
+        await asyncio.gather(*(name.look() for name in self._names))
+        held = self._found
+        self._found = {
+            url: held.get(url) or _Agent(url, login(str(name.url)), name) for name in self._names for url in name.urls
+        }
+        now = self._clock()
+        return [Missed(without_login(str(name.url)), now, name.problem) for name in self._names if name.problem]
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -83,22 +129,25 @@ class AgentsSource:
         try:
             page = agent.reader.read(await self._body(session, agent))
             age = agent.age(page)
-        except TimeoutError:
-            return Missed(agent.url, asked, f"no answer within {max(1.0, self.interval_seconds):g} s")
-        except aiohttp.ClientError as error:
-            return Missed(agent.url, asked, reason(error))
-        except PageError as error:
-            return Missed(agent.url, asked, f"not the page of a gpufleet agent: {error}")
+        except (TimeoutError, AccessError, aiohttp.ClientError, PageError) as error:
+            return Missed(agent.source, asked, self._why(error))
         if not age <= STALE_SECONDS:
-            return Missed(agent.url, asked, f"the agent answers with readings that are {age:.0f} s old")
+            return Missed(agent.source, asked, f"the agent answers with readings that are {age:.0f} s old")
         taken = asked - age
         if abs(taken - agent.last) <= SAME_SECONDS:
             return None
         agent.last = taken
-        return Scrape(agent.url, taken, page.layout.series, page.values, page.layout)
+        return Scrape(agent.source, taken, page.layout.series, page.values, page.layout)
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer within {max(1.0, self.interval_seconds):g} s"
+        if isinstance(error, aiohttp.ClientError):
+            return reason(error)
+        return f"not the page of a gpufleet agent: {error}" if isinstance(error, PageError) else str(error)
 
     async def _body(self, session: aiohttp.ClientSession, agent: _Agent) -> bytes:
-        async with session.get(agent.url, headers=agent.login) as response:
+        async with session.get(agent.url, **self._options(agent)) as response:
             response.raise_for_status()
             body = bytearray()
             async for chunk in response.content.iter_chunked(1 << 16):
@@ -106,6 +155,16 @@ class AgentsSource:
                 if len(body) > MAX_BYTES:
                     raise PageError(f"longer than {MAX_BYTES} bytes")
             return bytes(body)
+
+    def _options(self, agent: _Agent) -> RequestOptions:
+        options = self._access.options(agent.login)
+        if agent.name is not None and agent.url.startswith("https:"):  # certificates are for names, not for pods
+            options.setdefault("server_hostname", agent.name.host)
+        return options
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0]
 
 
 def page_url(url: str) -> str:

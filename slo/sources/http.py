@@ -35,6 +35,8 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ContentTypeError, "answered, but not with JSON"),
     (aiohttp.ClientPayloadError, "the answer was cut short"),
     (aiohttp.ServerDisconnectedError, "closed the connection"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate is not one that is trusted here for that name"),
+    (aiohttp.ClientSSLError, "TLS failed: it speaks none, or asks for a certificate"),
 )
 
 

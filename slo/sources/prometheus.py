@@ -7,9 +7,15 @@ Decision (accepted). Context: increase() extrapolates and rate() needs two sampl
 Decision: ask for the raw samples (`selector[300s]` at a time) behind a watermark and group those of one target and
 timestamp into a Scrape, so that agents and Prometheus go through the same counting. A scrape is taken once its
 `gpufleet_snapshot_age_seconds` was seen before the rest was asked for: Prometheus commits a scrape as a whole, so the
-rest is then there. Overlap and repeats are cut by the last time handed out for each target. Consequences: no lag but
-`settle_seconds` for stores that ingest out of order; history is read in chunks at its own pace; a range's left edge,
-which differs between Prometheus 2 and 3, does not matter.
+rest is then there. Overlap and repeats are cut by the last time handed out for each target. Consequences: no lag;
+history is read in chunks at its own pace; a range's left edge, which differs between Prometheus 2 and 3, does not
+matter.
+
+Decision (accepted). Context: servers limit the samples and the time of a query, and restart. Decision: what is refused
+or takes too long is asked for again in halves, down to LEAST_SECONDS, and in longer parts once that works; nothing of a
+part is handed out before all of it is there. Only the newest part is asked for with an overlap, since late samples are
+late by no more than that. Consequence: a limit of a few samples more than one short part slows reading down, it never
+leaves a hole.
 """
 
 from __future__ import annotations
@@ -28,11 +34,15 @@ from slo.model import Matcher, Slo
 from slo.observed import Missed, Scrape
 from slo.plan import PLACE_LABELS
 from slo.signals import signal_of
+from slo.sources.access import Access
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
-from slo.sources.query import QueryApi, QueryError
+from slo.sources.query import QueryApi, QueryError, Result
 from slo.sources.series import SeriesTargets
 
-CHUNK_SECONDS = 300
+CHUNK_SECONDS = 300.0
+LEAST_SECONDS = 15.0
+GROWTH = 1.25
+"""Each part that is answered lets the next one be longer by so much."""
 CHUNKS_PER_POLL = 12
 OVERLAP_SECONDS = 90.0
 """How late a target's samples may become visible."""
@@ -69,16 +79,16 @@ class PrometheusSource:
         self,
         url: str,
         slos: Sequence[Slo],
-        headers: Mapping[str, str] | None = None,
+        access: Access | None = None,
         *,
         interval_seconds: float = 15.0,
-        settle_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.interval_seconds = interval_seconds
-        self._address = url, headers
-        self._query = QueryApi(url, headers or {})
-        self._settle = settle_seconds
+        self._address = url, access
+        self._query = QueryApi(url, access)
+        self._part_seconds = CHUNK_SECONDS
+        self._late_seconds = OVERLAP_SECONDS
         self._clock = clock
         self._selectors = selectors_for(slos)
         self._own_series = SeriesTargets(self._query, slos, lambda source: self._heard.get(source, self._begin))
@@ -116,8 +126,8 @@ class PrometheusSource:
 
     def past(self, slos: Sequence[Slo], since: float, until: float) -> PrometheusSource:
         """A source of the same address that reads [since, until) alone."""
-        url, headers = self._address
-        source = PrometheusSource(url, slos, headers, clock=lambda: until)
+        url, access = self._address
+        source = PrometheusSource(url, slos, access, clock=lambda: until)
         source.resume({"": since})
         return source
 
@@ -127,16 +137,24 @@ class PrometheusSource:
         if self._watermark is None:
             self._begin = self._watermark = now - self.interval_seconds
         found: list[Scrape | Missed] = []
-        try:
-            for _ in range(CHUNKS_PER_POLL):
-                end = min(now, self._watermark + CHUNK_SECONDS)
-                found += await self._chunk(self._watermark - OVERLAP_SECONDS, end)
-                found += await self._own_series.chunk(self._watermark - OVERLAP_SECONDS, end - self._settle)
-                self._watermark = end
-                if end >= now:
-                    break
-        except QueryError as error:
-            found.append(Missed(self._query.url, now, str(error)))
+        for _ in range(CHUNKS_PER_POLL):
+            since, end = self._watermark - self._late_seconds, min(now, self._watermark + self._part_seconds)
+            try:
+                found += await self._chunk(since, end)
+                found += await self._own_series.chunk(since, end)
+            except QueryError as error:
+                smaller = error.too_much and self._part_seconds > LEAST_SECONDS
+                if smaller:
+                    self._part_seconds = max(LEAST_SECONDS, self._part_seconds / 2)
+                if smaller and not error.slow:
+                    continue
+                found.append(Missed(self._query.url, now, str(error)))
+                break
+            self._watermark = end
+            self._late_seconds = OVERLAP_SECONDS if end > now - OVERLAP_SECONDS else 0.0
+            self._part_seconds = min(CHUNK_SECONDS, GROWTH * self._part_seconds)
+            if end >= now:
+                break
         return found
 
     async def close(self) -> None:
@@ -144,7 +162,6 @@ class PrometheusSource:
         await self._query.close()
 
     async def _chunk(self, since: float, until: float) -> list[Scrape | Missed]:
-        until -= self._settle
         span = f"[{max(1, int(until - since) + 1)}s]"
         ages: dict[_Stamp, float] = {}
         for result in await self._query.ask(SNAPSHOT_AGE.name + span, until):
@@ -153,29 +170,29 @@ class PrometheusSource:
                 self._targets[key] = _Target(self._heard.get(_source(key), self._begin))
             last = self._targets[key].last
             ages.update(((key, at), float(age)) for at, age in result.values if at > last)
-        found: list[Scrape | Missed] = await self._misses(span, until)
-        if not ages:
-            return found
+        ups = await self._ups(span, until)
         samples: dict[_Stamp, list[tuple[int, PageSample, float]]] = {stamp: [] for stamp in ages}
-        for selector in self._selectors:
+        for selector in self._selectors if ages else ():
             for result in await self._query.ask(selector + span, until):
                 key, (number, one) = _key(result.metric), self._sample(result.metric)
                 for at, value in result.values:
                     if (key, at) in samples:
                         samples[(key, at)].append((number, one, float(value)))
+        found = self._misses(ups)  # nothing is asked from here on: what is handed out is handed out whole
         for stamp in sorted(ages, key=lambda stamp: stamp[1]):
             one_found = self._scrape(stamp, ages[stamp], samples[stamp])
             if one_found is not None:
                 found.append(one_found)
         return sorted(found, key=lambda one: one.time)
 
-    async def _misses(self, span: str, until: float) -> list[Scrape | Missed]:
+    async def _ups(self, span: str, until: float) -> list[Result]:
         jobs = sorted({job for job, _ in self._targets})
-        if not jobs:
-            return []
-        found: list[Scrape | Missed] = []
         matcher = Matcher("job", "=~", "|".join(re.escape(job) for job in jobs))
-        for result in await self._query.ask(f"up{{{matcher}}}{span}", until):
+        return await self._query.ask(f"up{{{matcher}}}{span}", until) if jobs else []
+
+    def _misses(self, ups: Sequence[Result]) -> list[Scrape | Missed]:
+        found: list[Scrape | Missed] = []
+        for result in ups:
             target = self._targets.get(_key(result.metric))
             if target is None:
                 continue

@@ -1,6 +1,8 @@
 """The query API of Prometheus and its kin, as far as it is needed here: one instant query, decoded.
 
-Imports aiohttp, msgspec and slo.sources.http alone.
+Imports aiohttp, msgspec, slo.sources.access and slo.sources.http alone. Counts need whole answers: Thanos and the
+cluster of VictoriaMetrics are told to refuse rather than to leave out what a part of them could not give, and an answer
+with a warning, or one that calls itself partial, is none.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 import aiohttp
 import msgspec
 
+from slo.sources.access import Access, AccessError
 from slo.sources.http import login, reason, without_login
 
 TIMEOUT_SECONDS = 60
@@ -19,15 +22,40 @@ _WORDS = 160
 """Characters of a server's own words that are told."""
 
 
+_WHOLE = {"partial_response": "false", "deny_partial_response": "1"}
+"""Thanos' and VictoriaMetrics' word for it; others do not heed parameters they do not know."""
+_TOO_MUCH = frozenset({413, 422, 429, 500, 502, 503, 504})
+"""How servers refuse what takes too many samples or too long. They say the same of other troubles: asking for less does
+no harm then."""
+
+
 class QueryError(Exception):
-    """No answer, or one without data; the message has the server's words."""
+    """No answer, or one without data; the message has the server's words.
+
+    `too_much`: less may be answered. `slow`: it took the whole time that is given.
+    """
+
+    def __init__(self, text: str, *, too_much: bool = False, slow: bool = False) -> None:
+        super().__init__(text)
+        self.too_much, self.slow = too_much, slow
+
+
+class Histogram(msgspec.Struct):
+    """A native histogram as it stood: how many were observed, and its buckets that are not empty.
+
+    A bucket is (which of its ends belong to it, lower edge, upper edge, count), numbers as text.
+    """
+
+    count: str
+    buckets: list[tuple[int, str, str, str]] = []
 
 
 class Result(msgspec.Struct):
-    """One series of a range vector: its labels, its samples as (unix seconds, number in text)."""
+    """One series of a range vector: its labels, its samples as (unix seconds, number in text or native histogram)."""
 
     metric: dict[str, str]
     values: list[tuple[float, str]] = []
+    histograms: list[tuple[float, Histogram]] = []
 
 
 class _Data(msgspec.Struct):
@@ -38,41 +66,50 @@ class _Answer(msgspec.Struct):
     status: str
     data: _Data = msgspec.field(default_factory=_Data)
     error: str = ""
+    warnings: list[str] | None = None
+    is_partial: bool = msgspec.field(default=False, name="isPartial")
 
 
 class QueryApi:
-    """The API at `url` (the part before /api/v1), asked with `headers` and the login that stands in the URL."""
+    """The API at `url` (the part before /api/v1), asked by `access` and with the login that stands in the URL."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, access: Access | None = None) -> None:
         self.url = without_login(url.rstrip("/")).rstrip("/")
-        self._headers = {**login(url), **headers}
+        self._login: Mapping[str, str] = login(url)
+        self._access = access or Access()
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, query: str, at: float) -> list[Result]:
         """The series of a range vector expression at `at`. Raises QueryError."""
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
-        form = {"query": query, "time": f"{at:.3f}"}
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+        form = {"query": query, "time": f"{at:.3f}", **_WHOLE}
         try:
-            async with self._session.post(f"{self.url}/api/v1/query", data=form) as response:
+            options = self._access.options(self._login)
+            async with self._session.post(f"{self.url}/api/v1/query", data=form, **options) as response:
                 body = bytearray()
                 async for piece in response.content.iter_chunked(1 << 16):
                     body += piece
                     if len(body) > MAX_BYTES:
-                        raise QueryError(f"an answer longer than {MAX_BYTES >> 20} MiB")
+                        raise QueryError(f"an answer longer than {MAX_BYTES >> 20} MiB", too_much=True)
+        except AccessError as error:
+            raise QueryError(str(error)) from error
         except TimeoutError:
-            raise QueryError(f"no answer within {TIMEOUT_SECONDS} s") from None
+            raise QueryError(f"no answer within {TIMEOUT_SECONDS} s", too_much=True, slow=True) from None
         except aiohttp.ClientError as error:
-            raise QueryError(reason(error)) from error
+            raise QueryError(reason(error), too_much=isinstance(error, aiohttp.ClientPayloadError)) from error
+        too_much = response.status in _TOO_MUCH
         try:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError:
             if response.ok:
                 raise QueryError(f"not the answer of a Prometheus: {_line(body)}") from None
-            raise QueryError(f"HTTP {response.status} {response.reason}: {_line(body)}") from None
+            raise QueryError(f"HTTP {response.status} {response.reason}: {_line(body)}", too_much=too_much) from None
         if answer.status != "success":
-            raise QueryError(f"HTTP {response.status}: {_line(answer.error.encode())}")
+            raise QueryError(f"HTTP {response.status}: {_line(answer.error.encode())}", too_much=too_much)
+        if answer.warnings or answer.is_partial:
+            told = _line("; ".join(answer.warnings or ["it calls itself partial"]).encode())
+            raise QueryError(f"only a part of the answer: {told}", too_much=True)
         return answer.data.result
 
     async def close(self) -> None:

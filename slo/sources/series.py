@@ -60,9 +60,11 @@ class SeriesTargets:
             key = _key(result)
             if key not in self._targets and all(key):
                 self._targets[key] = _Target(self._since(_source(key)))
-        stamps, found = await self._stamps(span, until)
+        ups = await self._ups(span, until)
+        answers = await self._ask(span, until) if ups else []
+        stamps, found = self._stamps(ups)  # nothing is asked from here on: what is handed out is handed out whole
         samples: dict[tuple[_Key, float], dict[int, tuple[PageSample, float]]] = {stamp: {} for stamp in stamps}
-        for result in await self._ask(span, until) if stamps else ():
+        for result in answers:
             key, (number, one) = _key(result), self._sample(result.metric)
             for at, value in result.values:
                 if (key, at) in samples:
@@ -74,14 +76,17 @@ class SeriesTargets:
     async def _ask(self, span: str, until: float) -> list[Result]:
         return [result for selector in self._selectors for result in await self._query.ask(selector + span, until)]
 
-    async def _stamps(self, span: str, until: float) -> tuple[list[tuple[_Key, float]], list[Scrape | Missed]]:
+    async def _ups(self, span: str, until: float) -> list[Result]:
+        jobs = "|".join(re.escape(job) for job in sorted({job for job, _ in self._targets}))
+        matcher = Matcher("job", "=~", jobs)
+        return await self._query.ask(f"up{{{matcher}}}{span}", until) if jobs else []
+
+    def _stamps(self, ups: Sequence[Result]) -> tuple[list[tuple[_Key, float]], list[Scrape | Missed]]:
         """Scrapes that succeeded and are new; what failed, and what has gone."""
         stamps: list[tuple[_Key, float]] = []
         found: list[Scrape | Missed] = []
         heard: dict[_Key, float] = {}
-        jobs = "|".join(re.escape(job) for job in sorted({job for job, _ in self._targets}))
-        matcher = Matcher("job", "=~", jobs)
-        for result in await self._query.ask(f"up{{{matcher}}}{span}", until) if jobs else ():
+        for result in ups:
             target = self._targets.get(_key(result))
             if target is None:
                 continue
