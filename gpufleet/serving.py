@@ -78,6 +78,7 @@ async def serve(
         gate.protect(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
+    await service.refresh()  # the first answer is a whole one
     working = [asyncio.create_task(service.run())]
     if teller.notifier is not None:
         working.append(asyncio.create_task(teller.notifier.run()))
