@@ -1,10 +1,9 @@
-"""Tells on the console when an alert of the service begins or ends to fire, and who spent most. Imports slo.service."""
+"""Tells on the console when an alert of the service begins or ends to fire, and who spent. Imports slo.service."""
 
 from __future__ import annotations
 
 import asyncio
 
-from alerts.notify.culprit import who_is
 from gpufleet.console import Console
 from slo.model import Group
 from slo.service import Service
@@ -36,8 +35,7 @@ def began(status: SloStatus, severity: str, long: str) -> str:
     burn = f"{alert.long_burn:.1f} times too fast over {long}" if alert.long_burn is not None else "too fast"
     left = "" if status.budget.remaining is None else f", {status.budget.remaining:.0%} left"
     text = f"{severity}: {status.slo.id} {_group(status.group)}".rstrip() + f" burns its budget {burn}{left}"
-    who = status.culprit.spender if status.culprit else None
-    return f"{text}; most of it spent by {who_is(who)}" if who else text
+    return f"{text}. {status.culprit.verdict.text}" if status.culprit else text
 
 
 def _fires(alert: AlertStatus) -> bool:

@@ -7,10 +7,10 @@ burns, and a burn of all replicas falls together with the events of each. Decisi
 stands all of these, over the slots of the window: its errors were beyond those of the rest at the same time, and so
 more than chance gives; they were more frequent than in its own slots without the event (*lift*) and than those of
 replicas without the event in the same slots (*against peers*); most of its excess fell into slots with the event
-(*explained*), and most slots with the event show an excess, so that what is always there does not explain what comes
-and goes. Events that are moments go on for as long as the burn that began with them does. Consequences: a power cap on
-all GPUs, an error storm of all replicas, an XID long before or amid a burn fit nobody. These are coincidences still,
-and worded so; there is no probability here, since nobody knows how often hardware fails unseen.
+(*explained*), and most slots with the event, up to the end of the burn, show an excess, so that what was there long
+before explains nothing. Events that are moments go on for as long as the burn that began with them does. Consequences:
+a power cap on all GPUs, an error storm of all replicas, an XID long before or amid a burn fit nobody. These are
+coincidences still, and worded so; there is no probability here, since nobody knows how often hardware fails unseen.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from slo.facts import (
+    CLOCK_EVENT,
     HARDWARE,
     KV_CACHE,
     LOAD,
@@ -52,6 +53,8 @@ GOES_ON = 0.25
 HARMLESS_XIDS = frozenset({"app", "info", "sympathetic", "vm"})
 """Classes of XIDs that tell of a program's fault, of another XID, or of nothing: told, never what hardware did."""
 
+SYMPTOMS = frozenset({QUEUE, KV_CACHE, PREEMPTIONS})
+"""What comes of most causes: named only where nothing else is to be."""
 WEIGHT: Mapping[str, float] = {
     **dict.fromkeys(HARDWARE, 0.2),
     SLOWER: 0.0,
@@ -60,10 +63,10 @@ WEIGHT: Mapping[str, float] = {
     LOAD: 0.1,
     VERSION: 0.1,
     RESTART: -0.1,
-    **dict.fromkeys((QUEUE, KV_CACHE, PREEMPTIONS), -0.3),
+    **dict.fromkeys(SYMPTOMS, -0.3),
 }
-"""By kind, or name where that is here. Of what follows a burn alike, causes are named before what comes of them: an
-event before a low clock, prompts before a queue, anything before a restart."""
+"""By kind, or name where that is here: of what follows a burn alike, what more often does such harm is named before
+what may come of it, such as a low clock, or a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,8 @@ class Seen:
                 # What began before may go on: then only if it is of the burn.
                 if one.last >= since or (one.fits and sort.kind in LASTING):
                     found.append(one)
-        return tuple(sorted(found, key=_strongest_first))
+        held = {one.gpu for one in found if one.fits and one.kind == CLOCK_EVENT}
+        return tuple(sorted(found, key=lambda one: _strongest_first(one, one.kind == SLOWER and one.gpu in held)))
 
     def _weigh(self, sort: Sort, since: float, spent: Sequence[Spent], mine: frozenset[str]) -> Evidence:
         inside = [at for at in sorted(sort.slots) if spent[at].total > 0]
@@ -174,8 +178,7 @@ class Seen:
             peers,
             explained,
             _fits(sort, inside, outside, spent, peers=peers, explained=explained),
-            follows(inside, outside, [(one.excess, one.total) for one in spent])
-            + WEIGHT.get(sort.name, WEIGHT[sort.kind]),
+            _score(inside, outside, spent) + WEIGHT.get(sort.name, WEIGHT[sort.kind]),
         )
 
     def _against_peers(
@@ -209,7 +212,7 @@ def _fits(
     else:
         witnessed = sort.name != POWER_CAP  # which is what load does
     excess, expected = sum(spent[at].excess for at in inside), sum(spent[at].expected for at in inside)
-    rates = [spent[at].excess / spent[at].total for at in inside]
+    rates = [spent[at].excess / spent[at].total for at in _until_over(inside, spent)]
     return (
         witnessed
         and explained >= (MIN_EXPLAINED_BY_MOMENT if sort.kind in POINTS else MIN_EXPLAINED)
@@ -219,10 +222,11 @@ def _fits(
     )
 
 
-def _strongest_first(one: Evidence) -> tuple[bool, float, float, int, str, str, str]:
-    return (
-        not one.fits, -one.score if one.fits else 0.0, -(one.lift or 0.0), -one.events, one.gpu, one.kind, one.name
-    )  # fmt: skip
+def _strongest_first(one: Evidence, comes_of_it: bool) -> tuple[bool, bool, float, float, int, str, str, str]:
+    """Sort key: what fits, causes before what comes of them, the closest first; then what does not fit, by lift."""
+    symptom = one.fits and (one.kind in SYMPTOMS or comes_of_it)
+    score = -one.score if one.fits else 0.0
+    return (not one.fits, symptom, score, -(one.lift or 0.0), -one.events, one.gpu, one.kind, one.name)
 
 
 def name_of(fact: Fact) -> str:
@@ -279,6 +283,22 @@ def _going_on(moments: Sequence[int], spent: Sequence[Spent]) -> list[int]:
     return sorted(at for at in found if spent[at].total > 0)
 
 
+def _until_over(inside: Sequence[int], spent: Sequence[Spent]) -> list[int]:
+    """The slots without the end of each stretch in which the burn is over: a check fails until a reset, harm or not."""
+    counted = [at for at, one in enumerate(spent) if one.total > 0]
+    place = {at: n for n, at in enumerate(counted)}
+    least = GOES_ON * max(spent[at].excess for at in inside)
+    found: list[int] = []
+    stretch: list[int] = []
+    for n, at in enumerate(inside):
+        stretch.append(at)
+        if n + 1 == len(inside) or place[inside[n + 1]] != place[at] + 1:
+            last = next((m for m in reversed(range(len(stretch))) if spent[stretch[m]].excess >= least), None)
+            found += stretch if last is None else stretch[: last + 1]
+            stretch = []
+    return found
+
+
 def _sums(slots: Sequence[int], spent: Sequence[Spent]) -> tuple[float, float]:
     return sum(spent[at].bad for at in slots), sum(spent[at].total for at in slots)
 
@@ -294,6 +314,13 @@ def _explained(inside: Sequence[int], spent: Sequence[Spent], first: int) -> flo
     """The part of the excess since slot `first` that lies inside."""
     whole = sum(one.excess for one in spent[first:])
     return sum(spent[at].excess for at in inside if at >= first) / whole if whole > 0 else None
+
+
+def _score(inside: Sequence[int], outside: Sequence[int], spent: Sequence[Spent]) -> float:
+    """How closely the excess follows the event, as long as the burn lasted."""
+    during = _until_over(inside, spent) if inside else []
+    outside = sorted({*outside, *inside} - set(during))
+    return follows(during, outside, [(one.excess, one.total) for one in spent])
 
 
 def follows(inside: Sequence[int], outside: Sequence[int], spent: Sequence[tuple[float, float]]) -> float:

@@ -3,12 +3,12 @@
 Imports slo.attribution, slo.evidence, slo.facts, slo.places.
 
 Decision (accepted). Context: a list of spenders with events beside them still leaves the reading to somebody who was
-just woken. Decision: where one replica, or else one node, stands out, the evidence that fits it best is named; where none
-fits, its namespace is, if there are several; where all burn alike, what most of the traffic saw is. A common cause is
-named only if it was on most of the traffic, and hardware then only if load, prompts and versions do not go with the
-burn as well. Else it is said that nothing that was watched goes with it. Consequences: hardware is named with replicas
-that do not have the event as witnesses, or where it was everywhere and nothing else was. All of it is coincidence in
-words.
+just woken. Decision: where one replica, or else one node, stands out, the evidence that fits it best is named; where
+none fits, its namespace is, if there are several; where all burn alike, what most of the traffic saw is. A common
+cause is named only if it was on most of the traffic, and hardware then only if load, prompts and versions do not go
+with the burn as well. Else it is said that nothing that was watched goes with it. Consequences: hardware is named with
+replicas that do not have the event as witnesses, or where it was everywhere and nothing else was. All of it is
+coincidence in words.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slo.attribution import SIGMAS, Spender, stands_out
-from slo.evidence import MIN_LIFT, WEIGHT, Evidence, Seen, Sort, follows, harmless, rate
-from slo.facts import KV_CACHE, LOAD, POWER_CAP, PREEMPTIONS, PROMPTS, QUEUE, VERSION, category_of
+from slo.evidence import MIN_LIFT, SYMPTOMS, WEIGHT, Evidence, Seen, Sort, follows, harmless, rate
+from slo.facts import LOAD, POWER_CAP, PROMPTS, VERSION, category_of
 from slo.places import Place
 
 KINDS = ("hardware", "engine", "load", "prompts", "version", "tenant", "none")
-SYMPTOMS = frozenset({QUEUE, KV_CACHE, PREEMPTIONS})
-"""What comes of most causes: named only where nothing else is to be."""
 _MOST = 0.5
 """A common event was on at least this part of the traffic of a slot."""
 _FOLLOWS = 0.4
@@ -80,7 +78,9 @@ def judge(
     if all_bad <= 0:
         return Verdict("none", "No replica spent anything.")
     top, node = replicas[0], ""
-    if not stands_out(top, all_bad):  # a node may, where each of its replicas has a small part
+    if sum(one.total > 0 for one in replicas) == 1:
+        said = "There is one replica alone, so nothing to compare it with."
+    elif not stands_out(top, all_bad):  # a node may, where each of its replicas has a small part
         top = nodes[0]
         if not (top.key and stands_out(top, all_bad)):
             return _of_all(replicas, seen, where, since)
@@ -93,6 +93,8 @@ def judge(
     replica = "" if node else top.key
     fitting = [e for e in top.evidence if e.fits]
     cause = next((e for e in fitting if e.kind not in SYMPTOMS), None)
+    if cause is not None and cause.against_peers is None:  # no replica without it is a witness
+        cause = _without_witness(fitting)
     tenant = _tenant(replicas, where) if cause is None else ""
     if tenant:
         return Verdict("tenant", f"{said} {tenant}", replica, top.excess, node=node)
@@ -103,17 +105,17 @@ def judge(
             _kind(best.kind), text, replica, top.excess, best, best.lift, best.against_peers, best.explained, node
         )
     none = Verdict("none", f"{said} {_NOTHING_OF_IT}", replica, top.excess, node=node)
-    return _common(replicas, seen, since) or none
+    return _common(replicas, seen, where, since) or none
 
 
 def _of_all(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict:
     """The verdict where nobody stands out."""
-    common = _common(replicas, seen, since)
+    common = _common(replicas, seen, where, since)
     if common is None or common.kind == "engine":
         tenant = _tenant(replicas, where)
         if tenant:
             return Verdict("tenant", f"No replica stands out. {tenant}")
-    return common or Verdict("none", f"{_everybody(replicas)} Nothing that was watched goes with it.")
+    return common or Verdict("none", "No replica stands out. Nothing that was watched goes with it.")
 
 
 def _kind(kind: str) -> str:
@@ -128,10 +130,13 @@ def _spent(top: Spender, place: Place | None = None) -> str:
     return f"{top.key or 'A replica that is not known'}{at} spent {share} with {traffic} of the traffic"
 
 
-def _everybody(replicas: Sequence[Spender]) -> str:
-    if sum(one.total > 0 for one in replicas) == 1:
-        return "There is one replica alone, so nothing to compare it with."
-    return "No replica stands out."
+def _without_witness(fitting: Sequence[Evidence]) -> Evidence | None:
+    """Hardware only where it follows the burn clearly better than load, prompts and versions do."""
+    hardware = next((e for e in fitting if e.category == "hardware"), None)
+    others = next((e for e in fitting if e.category != "hardware" and e.kind not in SYMPTOMS), None)
+    if hardware is None or others is None:
+        return hardware or others
+    return hardware if hardware.score > others.score + _NEARLY else others
 
 
 def _words(one: Evidence) -> str:
@@ -168,9 +173,9 @@ def _tenant(replicas: Sequence[Spender], where: Mapping[str, Place]) -> str:
     return ""
 
 
-def _common(replicas: Sequence[Spender], seen: Seen, since: float) -> Verdict | None:
+def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict | None:
     """What most of the traffic saw, and the error rate followed."""
-    found = sorted(_commons(seen, since), key=lambda one: -one.score)
+    found = sorted(_commons(seen, where, since), key=lambda one: -one.score)
     causes = [one for one in found if one.kind in (LOAD, PROMPTS, VERSION)]
     hardware = [one for one in found if _kind(one.kind) == "hardware"]
     best = next(iter(found), None)
@@ -181,34 +186,45 @@ def _common(replicas: Sequence[Spender], seen: Seen, since: float) -> Verdict | 
     if best is None:
         return None
     on = "" if best.replicas == 1 else f" on {best.replicas} replicas, such as"
-    text = f"{_everybody(replicas)} At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
+    text = f"No replica stands out. At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
     evidence = next(
         (e for one in replicas for e in one.evidence if e.kind == best.kind and best.name in ("", e.name)), None
     )
     return Verdict(_kind(best.kind), text, "", None, evidence, best.lift, None, best.explained)
 
 
-def _commons(seen: Seen, since: float) -> list[_Common]:
+def _commons(seen: Seen, where: Mapping[str, Place], since: float) -> list[_Common]:
     sorts: dict[tuple[str, str], list[Sort]] = {}
     for sort in seen.sorts:
         if not harmless(sort.facts[-1]):
             # Versions differ in their names; that there was a new one is what they have in common.
             sorts.setdefault((sort.kind, "" if sort.kind == VERSION else sort.name), []).append(sort)
-    found = [_common_of(seen, *key, same, since=since) for key, same in sorts.items()]
+    found = [_common_of(seen, where, *key, same, since=since) for key, same in sorts.items()]
     return [one for one in found if one is not None]
 
 
-def _common_of(seen: Seen, kind: str, name: str, same: Sequence[Sort], *, since: float) -> _Common | None:
+def _common_of(
+    seen: Seen, where: Mapping[str, Place], kind: str, name: str, same: Sequence[Sort], *, since: float
+) -> _Common | None:
     slots, sums = seen.grid.slots, seen.grid.sums
     carriers: list[set[str]] = [set() for _ in slots]
+    gpus: list[set[str]] = [set() for _ in slots]
     for sort in same:
         for at in sort.slots:
             carriers[at] |= sort.replicas
+            gpus[at].add(sort.facts[-1].labels.get("UUID", ""))
+
+    def part(replica: str, at: int) -> float:
+        """Of a group, the part of its GPUs that had it: among many one always has something."""
+        own = [gpu.uuid for gpu in where[replica].gpus] if replica in where else []
+        had = sum(uuid in gpus[at] for uuid in own)
+        return had / len(own) if had else 1.0
+
     inside: list[int] = []
     outside: list[int] = []
     for at, ((_, total), those) in enumerate(zip(sums, carriers, strict=True)):
         if total > 0:
-            with_it = sum(slots[at].spenders[r][1] for r in those if r in slots[at].spenders)
+            with_it = sum(slots[at].spenders[r][1] * part(r, at) for r in those if r in slots[at].spenders)
             (inside if with_it >= _MOST * total else outside).append(at)
     if not inside or not outside:
         return None

@@ -1,27 +1,15 @@
-"""Who spent most, in words and as data. Imports slo.attribution and slo.objects."""
+"""Who spent most and what goes with it, as data for machines. Imports slo.objects and slo.status. People read the
+verdict's own words."""
 
 from __future__ import annotations
 
 import msgspec
 
-from slo.attribution import Spender
-from slo.objects import spender_object
+from slo.objects import culprit_object
+from slo.status import Culprit
 
 
-def who_is(spender: Spender) -> str:
-    """The replica, where it runs, and what was seen on its hardware most."""
-    where = f" on {', '.join(spender.nodes)}" if spender.nodes else ""
-    seen = f", while {spender.evidence[0].text}" if spender.evidence else ""
-    return f"{spender.key}{where}{seen}"
-
-
-def text_of(spender: Spender) -> str:
-    """The same with what it spent."""
-    share = "" if spender.share is None else f", {spender.share:.0%} of all that was bad"
-    return f"{who_is(spender)}{share}"
-
-
-def data_of(spender: Spender) -> dict[str, object]:
-    """The API's object of it."""
-    found: dict[str, object] = msgspec.to_builtins(spender_object(spender))
-    return found
+def data_of(culprit: Culprit) -> dict[str, object]:
+    """The API's object of the spender, where one stands out, and the verdict."""
+    told = msgspec.to_builtins(culprit_object(culprit))
+    return {**(told["spender"] or {}), "verdict": told["verdict"]}

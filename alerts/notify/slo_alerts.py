@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from alerts.alerting import DESCRIPTIONS, NO_DATA_FOR, REMEMBERED, SUMMARIES
 from alerts.links import Links
-from alerts.notify.culprit import data_of, text_of
+from alerts.notify.culprit import data_of
 from alerts.notify.model import Condition, Key
 from alerts.recording import constant_labels, describe
 from alerts.settings import Settings
@@ -113,13 +113,13 @@ class SloAlerts:
             "error_budget_remaining": "" if left is None else f"{left:.1%}",
             "exhausted_at": rfc3339(ends or status.budget.exhausted_at) or "",
         }
-        who = status.culprit.spender if status.culprit else None
-        if who is not None:
-            told["culprit"] = text_of(who)
+        culprit = status.culprit
+        if culprit is not None:
+            told["culprit"] = culprit.verdict.text
         return self._made(
             status.slo, status.group, name, severity=severity, since=since, said=said, text=text, labels=labels,
             told={key: value for key, value in told.items() if value},
-            simulated=status.simulated, culprit=data_of(who) if who is not None else {},
+            simulated=status.simulated, culprit=data_of(culprit) if culprit is not None else {},
         )  # fmt: skip
 
     def _made(

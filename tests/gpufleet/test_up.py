@@ -112,10 +112,13 @@ def test_the_simulated_incident_fires_within_three_minutes_and_names_its_gpu(fre
         }
         hot = driver.gpu_uuid(Scenario(fleet.INCIDENT_NODE, SEED), fleet.INCIDENT_GPU)
         assert top == {"node": fleet.INCIDENT_NODE, "gpu": hot}
+        verdict = up.get("/api/v1/slos/chat-ttft")["culprit"]["verdict"]
+        assert (verdict["kind"], verdict["evidence"]["gpu"]) == ("hardware", hot)
+        assert verdict["evidence"]["name"] in {driver.HOT_CAUSE, "thermal"}
         with urllib.request.urlopen(up.url, timeout=10) as page:
             assert "simulated" in page.read().decode().lower()
         assert up.process.stdout is not None
-        told = re.compile(rf"page: chat-ttft burns .* {fleet.INCIDENT_NODE}")
+        told = re.compile(rf"page: chat-ttft burns .* At the same time: GPU \d on {fleet.INCIDENT_NODE}: ")
         assert any(told.search(line) for line in up.process.stdout)  # a moment after the page; at the end, none is left
         code, _, err = up.end()
     assert code == 0, err

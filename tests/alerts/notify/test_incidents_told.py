@@ -198,7 +198,8 @@ def test_the_culprit_travels_with_its_evidence(world: Any) -> None:
     asyncio.run(run())
     payload = world.receiver.events[0]["payload"]
     details = payload["custom_details"]
-    assert details["culprit"] == "b:1 on n2, 100% of all that was bad"
+    assert details["culprit"].startswith("b:1 on n2 spent 100% with 50% of the traffic. Nothing that was watched")
+    assert details["culprit_data"]["verdict"]["kind"] == "none"
     assert (details["culprit_data"]["key"], details["culprit_data"]["gpus"]) == ("b:1", ["GPU-7"])
     assert payload["summary"].startswith("Simulated: chat-ttft")
     assert details["description"].startswith("Simulated, no real hardware. chat-ttft (99% time to first token")

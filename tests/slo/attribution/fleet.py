@@ -95,12 +95,13 @@ class Fleet:
 def fleet_of(draw: random.Random, *, namespaces: int = 1, skewed: bool = False) -> Fleet:
     """Two to five nodes with engines of one size each."""
     replicas = []
+    busy = draw.choice((8, 30, 90))
     nodes = draw.randint(2, 5)
     for at in range(nodes):
         size = draw.choice((1, 2, 2, 4, 4, 8)) if nodes > 2 else draw.choice((1, 2, 4))
         gpus = [Gpu(f"GPU-{at}{i}{draw.randrange(16**6):06x}", i, f"node-{at}") for i in range(CARD_GPUS)]
         for n in range(CARD_GPUS // size):
-            rate = draw.uniform(60, 120) * (draw.choice((0.3, 1.0, 1.0, 4.0)) if skewed else 1.0)
+            rate = busy * draw.uniform(0.7, 1.4) * (draw.choice((0.3, 1.0, 1.0, 4.0)) if skewed else 1.0)
             replicas.append(
                 Replica(
                     f"10.0.{at}.{n}:8000", f"node-{at}", f"team-{len(replicas) % namespaces}", "llama",
@@ -151,7 +152,9 @@ class _Agent:
         share = min(1.0, one.usually_bad + world.bad[key])
         bad = sum(draw.random() < share for _ in range(requests))
         tokens = requests * 700.0 * (world.prompts[key] or 1.0) * draw.uniform(0.93, 1.07)
-        more = (requests, bad, tokens, requests, max(0.0, world.waiting[key] - 20) * draw.uniform(0, 2))
+        # What waits more than before has not finished.
+        finished = max(0.0, requests - world.waiting[key] + world.waiting[(one.target, minute - 1)])
+        more = (requests, bad, tokens, finished, max(0.0, world.waiting[key] - 20) * draw.uniform(0, 2))
         counts[:] = [a + b for a, b in zip(counts, more, strict=True)]
 
     def _rows(self, versions: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], Callable[[int], float]]]:

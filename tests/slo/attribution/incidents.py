@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 from slo.counting import Tally
@@ -21,6 +22,9 @@ from tests.slo.attribution.fleet import MINUTES, START, Fleet, Gpu, Replica, fle
 SLO = Slo(
     "chat", "ttft", "ttft", Decimal("0.99"), Window("30d", 30 * 86400), Method.OCCURRENCES, Decimal("0.5")
 )  # fmt: skip
+
+LEAST_BAD = 10
+"""What spends less, or spends no faster than allowed, is no incident."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Incident:
     hardware: bool
     truth: Truth
     began: float
+    ended: float
     until: float
     ledger: Ledger
 
@@ -53,13 +58,19 @@ class Trouble:
     fleet: Fleet
     draw: random.Random
     first: int
+    end: int
     who: Replica
     gpu: Gpu
     harm: float
 
     @property
     def minutes(self) -> range:
-        return range(self.first, MINUTES)
+        return range(self.first, self.end)
+
+    @property
+    def later(self) -> range:
+        """The minutes after the event that harm may wait."""
+        return range(min(self.first + self.draw.choice((0, 0, 1, 4)), self.end - 6), self.end)
 
     def burn(self, replica: Replica, share: float | None = None, minutes: range | set[int] | None = None) -> None:
         """Requests of the replica turn bad, and mostly wait longer."""
@@ -69,7 +80,7 @@ class Trouble:
                 0.8, 1.2
             )
             if queue:
-                self.fleet.waiting[(replica.target, at)] = 40.0
+                self.fleet.waiting[(replica.target, at)] = max(6.0, replica.rate / 2)
                 self.fleet.cache[(replica.target, at)] = 0.97
 
     def some(self, share: float) -> set[int]:
@@ -98,14 +109,14 @@ def _clock_event(cause: str, check: str, *also: str) -> Callable[[Trouble], Trut
 
 def _failed_check(check: str, *xids: int, restarts: bool = False) -> Callable[[Trouble], Truth]:
     def play(t: Trouble) -> Truth:
-        t.fleet.checks[(t.gpu, check)] = set(t.minutes)
+        t.fleet.checks[(t.gpu, check)] = set(range(t.first, MINUTES))
         if xids:
             code = t.draw.choice(xids)
             t.fleet.xids.append((t.gpu, t.first, code))
-            t.fleet.checks[(t.gpu, "xid")] = set(t.minutes)
+            t.fleet.checks[(t.gpu, "xid")] = set(range(t.first, MINUTES))
         if restarts and t.draw.random() < 0.6:
             t.fleet.restarts.add((t.who.target, t.first + 1))
-        t.burn(t.who)
+        t.burn(t.who, minutes=t.later)
         return t.truth(("unhealthy", check), ("unhealthy", "xid"), *(("xid", str(code)) for code in xids))
 
     return play
@@ -252,6 +263,23 @@ def _second_culprit(t: Trouble) -> None:
     t.burn(other, t.harm * 0.35 * t.who.rate / other.rate, held)
 
 
+def _sick_for_long(t: Trouble) -> None:
+    """A check of the very replica has failed for hours, and nobody suffered."""
+    t.fleet.checks[(t.draw.choice(t.who.gpus), "fabric")] = set(range(MINUTES))
+
+
+def _warm_before(t: Trouble) -> None:
+    """The very replica's GPU was hot for a while, long before."""
+    card, at = t.draw.choice(t.who.gpus), t.draw.randrange(10, 70)
+    if (card, "sw_thermal") not in t.fleet.causes:
+        t.fleet.causes[(card, "sw_thermal")] = set(range(at, at + t.draw.randrange(2, 25)))
+
+
+def _grave_xid_before(t: Trouble) -> None:
+    """An XID that may matter on the very replica, before its burn, and nobody suffered."""
+    t.fleet.xids.append((t.draw.choice(t.who.gpus), t.draw.randrange(5, t.first - 15 if t.first else 80), 94))
+
+
 def _busy_hour(t: Trouble) -> None:
     """More requests for all, before the burn, that all can serve."""
     at = t.draw.randrange(50, 70)
@@ -263,7 +291,8 @@ def _busy_hour(t: Trouble) -> None:
 DECOYS: dict[str, Callable[[Trouble], None]] = {
     "xids elsewhere": _xids_elsewhere, "rolling restart": _rolling_restart, "benign xid": _benign_xid,
     "power cap everywhere": _power_cap_everywhere, "warm neighbour": _warm_neighbour,
-    "second culprit": _second_culprit, "busy hour": _busy_hour,
+    "second culprit": _second_culprit, "busy hour": _busy_hour, "sick for long": _sick_for_long,
+    "warm before": _warm_before, "grave xid before": _grave_xid_before,
 }  # fmt: skip
 
 
@@ -276,23 +305,36 @@ def decoys_of(draw: random.Random, cause: str) -> tuple[str, ...]:
 
 
 def play(cause: str, seed: int, path: Path) -> Incident:
-    """One incident of a cause: trouble, decoys, three hours of pages, a ledger in the folder `path`."""
-    draw = random.Random(f"{cause} {seed}")
+    """One incident of a cause that burns budget: trouble, decoys, three hours of pages, a ledger in folder `path`."""
+    for attempt in count():
+        incident = _played(
+            cause, seed, random.Random(f"{cause} {seed} {attempt}"), path / f"{cause}-{seed}-{attempt}.db"
+        )
+        burned = incident.ledger.counts(SLO.id, (), incident.began, incident.ended)
+        if burned.bad >= LEAST_BAD and burned.bad >= burned.total * float(SLO.budget_ratio):
+            return incident
+        incident.ledger.close()
+    raise AssertionError
+
+
+def _played(cause: str, seed: int, draw: random.Random, file: Path) -> Incident:
     namespaces = draw.choice((2, 3)) if cause == "tenant" else draw.choice((1, 1, 2))
     fleet = fleet_of(draw, namespaces=namespaces, skewed=draw.random() < 0.4)
     who = draw.choice(fleet.replicas)
-    trouble = Trouble(fleet, draw, draw.randrange(110, 165), who, draw.choice(who.gpus), draw.uniform(0.15, 0.8))
+    first = draw.randrange(100, 170)
+    end = draw.choice((MINUTES, MINUTES, min(MINUTES, first + draw.randrange(10, 40))))
+    trouble = Trouble(fleet, draw, first, end, who, draw.choice(who.gpus), draw.uniform(0.15, 0.8))
     truth = CAUSES[cause](trouble)
     decoys = decoys_of(draw, cause)
     for name in decoys:
         DECOYS[name](trouble)
-    ledger = Ledger(path / f"{cause}-{seed}.db")
+    ledger = Ledger(file)
     tally, watch = Tally([SLO], revisions=ledger.register([SLO])), FactWatch()
-    facts, slices = [], []
+    facts = []
     for scrape in fleet.scrapes():
         tally.feed(scrape)
         facts += watch.feed(scrape)
     until = float(START + MINUTES * 60)
-    slices = tally.close(until)
-    ledger.append(slices, None, facts)
-    return Incident(seed, cause, decoys, cause in HARDWARE, truth, START + trouble.first * 60.0, until, ledger)
+    ledger.append(tally.close(until), None, facts)
+    began, ended = START + trouble.first * 60.0, START + trouble.end * 60.0
+    return Incident(seed, cause, decoys, cause in HARDWARE, truth, began, ended, until, ledger)
