@@ -113,9 +113,9 @@ class EngineWatch:
             return []
         said = {**labels, "version": version}
         if before is None:
-            facts = []
-            if was_watched:
-                facts.append(Fact(time, RESTART, {**labels, "how": "new"}, 1.0, f"{target} is new"))
+            if not was_watched:
+                return []
+            facts = [Fact(time, RESTART, {**labels, "how": "new"}, 1.0, f"{target} is new")]
             if others and version and version != others:
                 text = f"{target} runs version {version}, {model} ran {others} before"
                 facts.append(Fact(time, VERSION, said | {"before": others}, 1.0, text))
