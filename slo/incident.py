@@ -102,7 +102,7 @@ def incidents(
             span = Stretch(min(before.first, span.first), max(before.end, span.end))
             those = (*others, *those)
         found.append((span, those))
-    return [_of(rows, slo, group, span, those, until) for span, those in found]
+    return [_of(rows, slo, group, span, those, until=until) for span, those in found]
 
 
 def burned(rows: Rows, slo: Slo, group: Group, *, since: float, until: float) -> Incident | None:
@@ -114,11 +114,11 @@ def burned(rows: Rows, slo: Slo, group: Group, *, since: float, until: float) ->
     if not found:
         return None
     span = Stretch(found[0].first, found[-1].end)
-    return _of(rows, slo, group, span, (), until)
+    return _of(rows, slo, group, span, (), until=until)
 
 
 def stretches(rows: Rows, slo: Slo, group: Group, *, since: float, until: float) -> list[Stretch]:
-    """Where the five minutes that end with each minute burned faster than allowed, from the first to the last bad one."""
+    """Where the five minutes up to each minute burned faster than allowed, from the first to the last bad one."""
     steps = BURN_SECONDS // MINUTE_SECONDS
     minutes = rows.history(slo.id, group, since - BURN_SECONDS, until, MINUTE_SECONDS)
     found: list[Stretch] = []
@@ -159,7 +159,7 @@ def _around(alert: Firing, burning: Sequence[Stretch], until: float) -> Stretch:
     return Stretch(burning[first].first, burning[last].end)
 
 
-def _of(rows: Rows, slo: Slo, group: Group, span: Stretch, alerts: tuple[Firing, ...], until: float) -> Incident:
+def _of(rows: Rows, slo: Slo, group: Group, span: Stretch, alerts: tuple[Firing, ...], *, until: float) -> Incident:
     detected = min((alert.began for alert in alerts), default=None)
     fires = any(alert.ended is None for alert in alerts)
     whole = rows.counts(slo.id, group, span_of(slo.window, span.end).start, span.end)

@@ -92,6 +92,14 @@ class LedgerReader:
             rows = [self._units.sums(grp, *piece) for piece in pieces]
         return _counts(rows, span, span - sum(high - low for low, high in pieces) * MINUTE_SECONDS)
 
+    def with_excluded(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
+        """What was counted in the whole minutes of [since, until), as if nothing had been excluded."""
+        first, end = int(since // MINUTE_SECONDS), int(until // MINUTE_SECONDS)
+        span = float(max(0, end - first) * MINUTE_SECONDS)
+        grp = self._find(slo_id, group)
+        with self._guard():
+            return _counts([] if grp is None else [self._units.sums(grp, first, end)], span)
+
     def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
         """`counts` of the windows of `spans` (seconds, whole minutes) that end at `until`.
 

@@ -18,7 +18,6 @@ from slo.names import MINUTE_SECONDS
 from slo.sliding import Rows
 from slo.windows import AlertWindow, alert_windows
 
-
 ALMOST = 1 - 1e-6
 """Sums of floats may be off by less than that."""
 
