@@ -32,7 +32,7 @@ def chart(cell: Chart) -> Markup:
     """A small line of what was left of a budget, its end, and where nothing is left. Its label says it in words."""
     if len(cell.points) < 2:
         return Markup('<span class="none">{}</span>').format(cell.label)
-    times, lefts = zip(*cell.points, strict=True)
+    times, lefts = [time for time, _ in cell.points], [left for _, left in cell.points]
     low, high = min(0.0, *lefts), max(1.0, *lefts)
 
     def y(left: float) -> float:

@@ -1,4 +1,4 @@
-"""A report on a period in words: sections, tables, what to know when reading them. Pure; imports slo.report's values."""
+"""A report on a period in words: sections, tables, what to know when reading them. Pure; imports slo.report."""
 
 from __future__ import annotations
 
