@@ -64,6 +64,8 @@ def burn_rate(slo: Slo, counts: Counts, *, optimistic: bool = False) -> float | 
 
 def evidence(slo: Slo, window: AlertWindow) -> int:
     """Bad events that the long window must hold before its alert may fire."""
+    if window.evidence is not None:
+        return window.evidence
     if not window.low_traffic:
         return evidence_of(slo, window.severity)
     return low_traffic_evidence(slo.budget_ratio) * _tokens(slo)

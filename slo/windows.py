@@ -49,6 +49,8 @@ class AlertWindow:
     """Share of the whole budget spent when the long window is just at the factor."""
     low_traffic: bool = False
     """The ticket for services that hardly anybody asks: it has evidence of its own."""
+    evidence: int | None = None
+    """Bad events that the long window must hold; None: as slo.burn says."""
 
     @property
     def long(self) -> str:

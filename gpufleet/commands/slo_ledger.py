@@ -29,8 +29,8 @@ def configure(add: Add) -> None:
         "exclude --from 2026-11-20T12:00:00Z --to 2026-11-20T14:00:00Z --slo chat-ttft --reason 'new racks' --by ada",
         _exclude,
     )
-    exclude.add_argument("--from", dest="since", type=_time, metavar="TIME", help="RFC 3339, as 2026-11-20T12:00:00Z")
-    exclude.add_argument("--to", dest="until", type=_time, metavar="TIME", help="end; rounded to five minutes")
+    exclude.add_argument("--from", dest="since", type=instant, metavar="TIME", help="RFC 3339, as 2026-11-20T12:00:00Z")
+    exclude.add_argument("--to", dest="until", type=instant, metavar="TIME", help="end; rounded to five minutes")
     which = exclude.add_mutually_exclusive_group()
     which.add_argument("--slo", metavar="ID", help="one SLO, as <service>-<name>")
     which.add_argument("--all", action="store_true", help="all SLOs, later ones too")
@@ -46,7 +46,8 @@ def configure(add: Add) -> None:
         one.add_argument("--data", type=Path, metavar="DIR", help="where it lies (default: your state directory)")
 
 
-def _time(text: str) -> float:
+def instant(text: str) -> float:
+    """Read a time in RFC 3339; for argparse."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
