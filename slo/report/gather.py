@@ -6,7 +6,7 @@ What is asked most often is read once: where replicas run, what was seen on hard
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slo.exclusions import Exclusion
 from slo.facts import HARDWARE, REPLICA
@@ -129,12 +129,8 @@ def _costs(ledger: LedgerReader, every: Sequence[PeriodBudget], period: Period) 
             held = ledger.counts(one.slo.id, one.group, low, incident.ended)
             found.append(Cost(incident, one, held.bad))
     found.sort(key=lambda cost: (-cost.share, cost.incident.began))
-    return [
-        Cost(cost.incident, cost.bad, cost.share, attribution_of(ledger, cost.incident))
-        if at < MOST_EXPLAINED
-        else cost
-        for at, cost in enumerate(found)
-    ], replayed_from
+    explained = [replace(one, who=attribution_of(ledger, one.incident)) for one in found[:MOST_EXPLAINED]]
+    return [*explained, *found[MOST_EXPLAINED:]], replayed_from
 
 
 def attribution_of(ledger: LedgerReader, incident: Incident, by: str = "replica") -> Attribution:
