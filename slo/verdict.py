@@ -105,7 +105,8 @@ def judge(
             _kind(best.kind), text, replica, top.excess, best, best.lift, best.against_peers, best.explained, node
         )
     none = Verdict("none", f"{said} {_NOTHING_OF_IT}", replica, top.excess, node=node)
-    return _common(replicas, seen, where, since) or none
+    common = _common(replicas, seen, where, since)
+    return none if common is None or common.kind == "hardware" else common
 
 
 def _of_all(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict:
@@ -143,10 +144,10 @@ def _words(one: Evidence) -> str:
     """The event, with how errors were with and without it."""
     figures = []
     if one.lift is not None:
-        figures.append(f"{_times(one.lift)} its errors without it")
+        figures.append(f"{_times(one.lift)} as frequent as without it")
     if one.against_peers is not None:
-        figures.append(f"{_times(one.against_peers)} those of replicas without it")
-    return one.text + (f" ({', '.join(figures)})" if figures else "")
+        figures.append(f"{_times(one.against_peers)} as frequent as on replicas without it")
+    return one.text + (f" (errors {' and '.join(figures)})" if figures else "")
 
 
 def _times(ratio: float) -> str:
@@ -179,14 +180,14 @@ def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place],
     causes = [one for one in found if one.kind in (LOAD, PROMPTS, VERSION)]
     hardware = [one for one in found if _kind(one.kind) == "hardware"]
     best = next(iter(found), None)
-    if hardware and (not causes or (hardware[0].score > causes[0].score + _NEARLY and hardware[0].name != POWER_CAP)):
+    if hardware and (not causes or hardware[0].score > causes[0].score + _NEARLY):
         best = hardware[0]
     elif causes:
         best = causes[0]
     if best is None:
         return None
     on = "" if best.replicas == 1 else f" on {best.replicas} replicas, such as"
-    text = f"No replica stands out. At the same time{on}: {best.text} ({_times(best.lift)} the errors without it)."
+    text = f"No replica stands out. At the same time{on}: {best.text} (errors {_times(best.lift)} as frequent as without it)."
     evidence = next(
         (e for one in replicas for e in one.evidence if e.kind == best.kind and best.name in ("", e.name)), None
     )
@@ -196,7 +197,7 @@ def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place],
 def _commons(seen: Seen, where: Mapping[str, Place], since: float) -> list[_Common]:
     sorts: dict[tuple[str, str], list[Sort]] = {}
     for sort in seen.sorts:
-        if not harmless(sort.facts[-1]):
+        if not harmless(sort.facts[-1]) and sort.name != POWER_CAP:  # which is what load does
             # Versions differ in their names; that there was a new one is what they have in common.
             sorts.setdefault((sort.kind, "" if sort.kind == VERSION else sort.name), []).append(sort)
     found = [_common_of(seen, where, *key, same, since=since) for key, same in sorts.items()]

@@ -280,6 +280,15 @@ def _grave_xid_before(t: Trouble) -> None:
     t.fleet.xids.append((t.draw.choice(t.who.gpus), t.draw.randrange(5, t.first - 15 if t.first else 80), 94))
 
 
+def _hiccups(t: Trouble) -> None:
+    """Any replica fails for a minute or two now and then, by nothing."""
+    for one in t.fleet.replicas:
+        for _ in range(t.draw.choice((0, 1, 2, 4))):
+            at = t.draw.randrange(MINUTES)
+            for minute in range(at, min(MINUTES, at + t.draw.randint(1, 2))):
+                t.fleet.bad[(one.target, minute)] += t.draw.uniform(0.02, 0.3)
+
+
 def _busy_hour(t: Trouble) -> None:
     """More requests for all, before the burn, that all can serve."""
     at = t.draw.randrange(50, 70)
@@ -292,7 +301,7 @@ DECOYS: dict[str, Callable[[Trouble], None]] = {
     "xids elsewhere": _xids_elsewhere, "rolling restart": _rolling_restart, "benign xid": _benign_xid,
     "power cap everywhere": _power_cap_everywhere, "warm neighbour": _warm_neighbour,
     "second culprit": _second_culprit, "busy hour": _busy_hour, "sick for long": _sick_for_long,
-    "warm before": _warm_before, "grave xid before": _grave_xid_before,
+    "warm before": _warm_before, "grave xid before": _grave_xid_before, "hiccups": _hiccups,
 }  # fmt: skip
 
 
