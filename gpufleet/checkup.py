@@ -20,6 +20,8 @@ from pathlib import Path
 
 from exporter.model import InputError
 from exporter.settings import DEFAULT_LISTEN
+from exporter.sources import gpu_state
+from exporter.sources.dcgm_structs import DEFAULT_PORT
 from exporter.sources.local import USUAL_PORTS
 from gpufleet import discovery
 from gpufleet.data import data_directory
@@ -53,7 +55,8 @@ class Check:
 async def checks() -> list[Check]:
     """Everything, in the order to be read."""
     gpus, engines = await asyncio.gather(_gpus(), _engines())
-    return [_python(), _packages(), gpus, *engines, *_ports(), _data(), _promtool(), _kmsg(), _kubelet()]
+    node = [_kmsg(), _state(), _kubelet(), _dcgm(), *_batch()]
+    return [_python(), _packages(), gpus, *engines, *_ports(), _data(), _promtool(), *node]
 
 
 def _python() -> Check:
@@ -133,11 +136,27 @@ def _promtool() -> Check:
 
 
 def _kmsg() -> Check:
-    """Some XIDs reach only the kernel's log."""
-    if os.access(KMSG, os.R_OK):
-        return Check("kernel log", Verdict.FINE, f"{KMSG} can be read")
-    found = "cannot be read" if KMSG.exists() else "is not there"
-    return Check("kernel log", Verdict.HINT, f"{KMSG} {found}", "run as root to read it; XIDs come through NVML too")
+    """Some XIDs, and all of NVSwitches, reach only the kernel's log."""
+    try:
+        os.close(os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        found, advice = "is not there", "in a container mount it; XIDs come through NVML too"
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+        advice = "give the agent CAP_SYSLOG to read it; XIDs come through NVML too"
+    else:
+        return Check("kernel log", Verdict.FINE, f"{KMSG} can be read; the setting kernel_log: true has it read")
+    return Check("kernel log", Verdict.HINT, f"{KMSG} {found}", advice)
+
+
+def _state() -> Check:
+    """Where the agent's counts of XIDs outlast it."""
+    folder = gpu_state.DEFAULT_FOLDER
+    if gpu_state.folder_of("") is not None:
+        return Check("state of the agent", Verdict.FINE, f"{folder} can be written")
+    found = f"{folder} {'cannot be written' if folder.is_dir() else 'is not there'}"
+    advice = "make it for the agent, or set state; else its counts of XIDs begin anew with each start"
+    return Check("state of the agent", Verdict.HINT, found, advice)
 
 
 def _kubelet() -> Check:
@@ -149,3 +168,21 @@ def _kubelet() -> Check:
     if there:
         return Check("kubelet", Verdict.FINE, f"{KUBELET_SOCKET} is there")
     return Check("kubelet", Verdict.HINT, "no socket of a kubelet here", "nothing to do outside Kubernetes")
+
+
+def _dcgm() -> Check:
+    """What has the profiling figures of GPUs before Hopper."""
+    here = f"localhost:{DEFAULT_PORT}"
+    if discovery.port_free("127.0.0.1", DEFAULT_PORT):
+        advice = "nothing to do on Hopper and later, where NVML has profiling figures"
+        return Check("DCGM", Verdict.HINT, f"no hostengine on {here}", advice)
+    advice = f"on GPUs before Hopper, dcgm: {{hostengine: {here}}} gives profiling figures (experimental)"
+    return Check("DCGM", Verdict.FINE, f"something listens on {here}, where a hostengine would", advice)
+
+
+def _batch() -> list[Check]:
+    """Whose jobs run on the GPUs; no line where there is no batch system that we know."""
+    if shutil.which("slurmd") is None:
+        return []
+    advice = "have its prolog write a file for each GPU and set jobs: {directory: …}, to name jobs on GPUs"
+    return [Check("Slurm", Verdict.FINE, "slurmd is here", advice)]

@@ -21,6 +21,8 @@ import msgspec
 ABANDONED_LIMIT = 2
 STARTED_WITHIN_SECONDS = 30.0
 """A worker that has not come up by then is replaced: the machine, not the driver, is at fault."""
+STARTING = "the driver process is starting"
+"""Reason of a collection that found the worker not up yet."""
 _LINE_LIMIT = 1 << 20
 
 
@@ -122,7 +124,7 @@ class DriverProcess:
                 except TimeoutError:
                     if loop.time() - self._spawned_at > STARTED_WITHIN_SECONDS:
                         self.give_up()
-                    return Answer("starting", frames, "the driver process is starting")
+                    return Answer("starting", frames, STARTING)
                 if first is None:
                     return self._ended(frames)
                 self._up = True

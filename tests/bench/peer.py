@@ -27,12 +27,10 @@ class Nvitop(NamedTuple):
         """Install it from the package index into `folder` unless it is there; None where that cannot be done."""
         program = folder / "bin" / "nvitop-exporter"
         if not program.exists():
-            made = [
-                [sys.executable, "-m", "venv", str(folder)],
-                [str(folder / "bin" / "pip"), "install", "-q", VERSION],
-            ]
-            if any(subprocess.run(one, check=False, timeout=300).returncode for one in made):
-                return None
+            pip = str(folder / "bin" / "pip")
+            for command in ([sys.executable, "-m", "venv", str(folder)], [pip, "install", "-q", PACKAGE]):
+                if subprocess.run(command, check=False, timeout=300).returncode:
+                    return None
         return cls(program)
 
     @contextlib.contextmanager

@@ -79,6 +79,8 @@ def test_doctor_says_what_there_is_and_is_content_without_gpus(state: Path, caps
     assert code == 0, out
     for name in ("Python", "packages", "GPUs", "engine", "port of the agent", "port of the page", "data directory"):
         assert f" {name}" in out
+    for name in ("kernel log", "state of the agent", "kubelet", "DCGM"):
+        assert f" {name}" in out
     assert "nothing essential is missing" in out
 
 
@@ -88,6 +90,28 @@ def test_doctor_fails_where_nothing_can_be_written(state: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "lacking: data directory" in out
     assert "--data" in out
+
+
+def test_doctor_looks_at_what_the_agent_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log, folder, slurmd = tmp_path / "kmsg", tmp_path / "state", tmp_path / "slurmd"
+    monkeypatch.setattr(checkup, "KMSG", log)
+    monkeypatch.setattr("exporter.sources.gpu_state.DEFAULT_FOLDER", folder)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("gpufleet.discovery.port_free", lambda host, port: True)
+    absent = [checkup._kmsg(), checkup._state(), checkup._dcgm(), *checkup._batch()]
+    assert [(one.name, one.verdict, bool(one.advice)) for one in absent] == [
+        ("kernel log", Verdict.HINT, True),
+        ("state of the agent", Verdict.HINT, True),
+        ("DCGM", Verdict.HINT, True),
+    ]
+    log.touch()
+    folder.mkdir()
+    slurmd.touch(mode=0o755)
+    monkeypatch.setattr("gpufleet.discovery.port_free", lambda host, port: False)
+    there = [checkup._kmsg(), checkup._state(), checkup._dcgm(), *checkup._batch()]
+    assert [one.verdict for one in there] == [Verdict.FINE] * 4
+    assert "kernel_log: true" in there[0].found
+    assert "jobs: {directory" in there[3].advice
 
 
 def test_a_busy_port_is_a_hint_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
