@@ -27,6 +27,8 @@ __all__ = [
 
 STANDS_OUT = 0.2
 """A spender stands out when its excess is at least this share of all that was bad."""
+WEIGHED = 200
+"""Evidence is looked for at so many that spent most beyond their traffic: fleets are larger than anybody reads."""
 SIGMAS = 3.0
 """And at least so many roots of what its traffic lets expect, so that chance among few events names nobody."""
 
@@ -80,10 +82,14 @@ def attribute(
             one.places[replica] = place
     all_bad = sum(bad for bad, _ in spenders.values())
     all_total = sum(total for _, total in spenders.values())
+    beyond = {key: excess(one.bad, one.total, all_bad, all_total) for key, one in sums.items()}
     found = []
-    for key, one in sums.items():
+    for at, key in enumerate(sorted(sums, key=lambda key: -(beyond[key] or 0.0))):
+        one = sums[key]
         gpus = {g.uuid: g for p in one.places.values() for g in p.gpus if by != "gpu" or g.uuid == key}
-        evidence = seen.of(one.places, gpu=key if by == "gpu" else "", since=since) if seen is not None else ()
+        evidence: tuple[Evidence, ...] = ()
+        if seen is not None and at < WEIGHED:
+            evidence = seen.of(one.places, gpu=key if by == "gpu" else "", since=since)
         found.append(
             Spender(
                 key,
@@ -91,7 +97,7 @@ def attribute(
                 one.total,
                 one.bad / all_bad if all_bad > 0 else None,
                 one.total / all_total if all_total > 0 else None,
-                excess(one.bad, one.total, all_bad, all_total),
+                beyond[key],
                 one.shared,
                 tuple(sorted(one.places)),
                 tuple(sorted({p.node for p in one.places.values() if p.node})),

@@ -187,7 +187,8 @@ def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place],
     if best is None:
         return None
     on = "" if best.replicas == 1 else f" on {best.replicas} replicas, such as"
-    text = f"No replica stands out. At the same time{on}: {best.text} (errors {_times(best.lift)} as frequent as without it)."
+    often = f"errors {_times(best.lift)} as frequent as without it"
+    text = f"No replica stands out. At the same time{on}: {best.text} ({often})."
     evidence = next(
         (e for one in replicas for e in one.evidence if e.kind == best.kind and best.name in ("", e.name)), None
     )

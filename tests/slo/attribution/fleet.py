@@ -151,9 +151,9 @@ class _Agent:
         requests = max(0, round(draw.gauss(mean, mean**0.5)))
         share = min(1.0, one.usually_bad + world.bad[key])
         bad = sum(draw.random() < share for _ in range(requests))
-        tokens = requests * 700.0 * (world.prompts[key] or 1.0) * draw.uniform(0.93, 1.07)
         # What waits more than before has not finished.
         finished = max(0.0, requests - world.waiting[key] + world.waiting[(one.target, minute - 1)])
+        tokens = finished * 700.0 * (world.prompts[key] or 1.0) * draw.uniform(0.93, 1.07)
         more = (requests, bad, tokens, finished, max(0.0, world.waiting[key] - 20) * draw.uniform(0, 2))
         counts[:] = [a + b for a, b in zip(counts, more, strict=True)]
 
