@@ -1,4 +1,4 @@
-"""SLOs → rule groups: two an SLO, every 5 m for tiles and every minute for alerts; those on health for every fleet.
+"""SLOs → rule groups: two an SLO, every 5 m for tiles and every minute for alerts; those on health and of the fleet.
 
 Imports slo and the rest of alerts. The names and labels of what is recorded are in slo/names.py, the conditions in
 slo.burn and slo.windows: the service evaluates the same definitions. How groups are written is in alerts.formats.
@@ -13,6 +13,7 @@ import yaml
 from alerts import health
 from alerts.alerting import alert_rules, tile_alert_rules
 from alerts.counts import Counts
+from alerts.fleet import fleet_rules
 from alerts.links import Links
 from alerts.recording import Rule, minute_rules, tile_rules
 from alerts.settings import Settings
@@ -50,7 +51,8 @@ def groups(
     to, words = links or Links(), settings or Settings()
     recorded = [slo for slo in slos if not slo.parts]  # slo.signals.composite says why
     found = [group for slo in recorded for group in _groups_of(Counts(slo, scrape_interval_seconds), to)]
-    found += _of_health(health.alert_rules(to))
+    found += _in_groups("gpufleet-health", health.alert_rules(to))
+    found += _in_groups("gpufleet-fleet", fleet_rules())
     return [{**group, "rules": [_worded(rule, words) for rule in rules]} for group, rules in found]
 
 
@@ -70,11 +72,11 @@ def _groups_of(counts: Counts, links: Links) -> list[_Group]:
     ]
 
 
-def _of_health(rules: Sequence[Rule]) -> Iterator[_Group]:
+def _in_groups(name: str, rules: Sequence[Rule]) -> Iterator[_Group]:
     """They do not read each other: as many groups as they need."""
     for start in range(0, len(rules), MAX_RULES):
         number = f"-{start // MAX_RULES + 1}" if start else ""
-        yield _group(f"gpufleet-health{number}", MINUTE_SECONDS, list(rules[start : start + MAX_RULES]))
+        yield _group(f"{name}{number}", MINUTE_SECONDS, list(rules[start : start + MAX_RULES]))
 
 
 def _group(name: str, seconds: int, rules: list[Rule]) -> _Group:

@@ -34,7 +34,7 @@ def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO
         inference_board(slos, page_url=page_url),
         gpu_board(page_url=page_url),
         agents_board(page_url=page_url),
-        cost_board(prices, page_url=page_url),
+        cost_board(slos, prices, page_url=page_url),
     ]
     return {board.uid: normalise(board) for board in boards}
 

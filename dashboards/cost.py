@@ -1,6 +1,6 @@
 """The cost board: what the GPUs give for their power and their money, what stands idle, and what runs out first.
 
-Imports the catalogue and the tools beside it. Its expressions are made in seats.py.
+Imports slo, the catalogue and the tools beside it. Its expressions are made in seats.py, those of load in headroom.py.
 
 Decision (accepted). Context: a request's cost is not told apart into its input and its output, as one GPU does both.
 Decision: the whole cost of a model's GPUs, idle time included, is set against each kind of token in turn. Consequences:
@@ -9,31 +9,34 @@ the figures of two kinds are two views of the same money and must not be added u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards import seats, variables
 from dashboards.framing import framed
+from dashboards.headroom import headroom_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_UID, MODEL_BOARD
-from dashboards.panels import GREEN, ORANGE, Look, Query, stat, text, timeseries
+from dashboards.panels import GREEN, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
 from dashboards.prices import Prices
 from dashboards.simulated import simulated
-from exporter.metrics import health, llm, profiling
-from exporter.model import Family
-from slo.model import Matcher
+from dashboards.wording import WORST
+from exporter.metrics import gpu, health
+from slo.fleet_names import CACHED, HELD_IDLE
+from slo.model import Matcher, Slo
 
 _LEGEND = "{{model_name}} {{cluster}}"
 _NO_SEATS = "No engine whose GPUs are known"
-_OUTPUT = 'direction="output"'
-_INPUT = 'direction="input"'
+_OUTPUT, _INPUT = "output", "input"
 _MILLION = 1_000_000
 
 
-def cost_board(prices: Prices, *, page_url: str) -> grafana.Dashboard:
-    """The board; without prices the panels of money say so. `page_url` is the SLO service's address."""
+def cost_board(slos: Sequence[Slo], prices: Prices, *, page_url: str) -> grafana.Dashboard:
+    """The board; without prices the panels of money say so. `slos` give the loads that they would
+    bear. `page_url` is the SLO service's address.
+    """
     return framed(
         title="Cost and capacity",
         uid=COST_UID,
@@ -53,8 +56,12 @@ def cost_board(prices: Prices, *, page_url: str) -> grafana.Dashboard:
                 [Cell(_gpus(), 5, 9), Cell(_per_gpu(), 8, 9), Cell(_per_joule(), 8, 9), Cell(simulated(), 3, 9)],
             ),
             Section("What does it cost?", _money(prices) if prices.gpu_hour else [Cell(_no_prices(), 24, 4)]),
-            Section("What stands idle?", [Cell(_idle(), 12, 8), Cell(_idle_by_namespace(), 12, 8)]),
-            Section("What runs out first?", [Cell(_headroom(), 24, 9)]),
+            Section(
+                "What stands idle?",
+                [Cell(_idle(), 8, 8), Cell(_idle_by_namespace(), 8, 8), Cell(_idle_hours(), 8, 8)],
+            ),
+            Section("What runs out first?", headroom_panels(slos)),
+            Section("How well is it used?", [Cell(_mfu(), 24, 8)]),
         ],
     )
 
@@ -82,7 +89,7 @@ def _per_gpu() -> grafana.Panel:
 
 
 def _per_joule() -> grafana.Panel:
-    energy = seats.by_model(seats.joules())
+    energy = seats.joules()
     return _lines(
         "Tokens per joule",
         "none",
@@ -94,18 +101,17 @@ def _per_joule() -> grafana.Panel:
 
 
 def _money(prices: Prices) -> list[Cell]:
-    hour = seats.by_model(seats.price(prices))
+    hour = seats.money(prices)
     per_second = f"{hour} / 3600"
     kinds = {
         "output": seats.tokens(_OUTPUT),
         "input": seats.tokens(_INPUT),
-        "input not cached": f"({seats.tokens(_INPUT)} - {seats.cached_tokens()})",
+        "input not cached": f"({seats.tokens(_INPUT)} - {seats.tokens(CACHED)})",
+        "cached input": seats.tokens(CACHED),
     }
     good = f"{seats.within_objective()} / on ({seats.MODEL}) group_left () ({per_second} > 0)"
     others = (str(Matcher("modelName", "!=", name)) for name in prices.gpu_hour)
     unpriced = f"group by (cluster, modelName, UUID) ({q.select(health.HEALTH, q.CLUSTER, q.NODE, *others)})"
-    idle_price = f"({seats.price(prices)} and on ({seats.BY_UUID}) {seats.idle()})"
-    idle = f"{seats.held()} * on ({seats.BY_UUID}) group_left () {idle_price}"
     return [
         Cell(
             _lines(
@@ -147,11 +153,22 @@ def _money(prices: Prices) -> list[Cell]:
                 unit=prices.unit,
                 description="GPUs that a pod holds and that run nothing, at their price. Ask the owner of the first "
                 "namespace to scale down, or to let others in.",
-                queries=[Query(f"sum by (cluster, namespace) ({idle})", "{{namespace}} {{cluster}}")],
+                queries=[Query(seats.idle_money(prices), "{{namespace}} {{cluster}}")],
                 look=Look(color="palette-classic", minimum=0, no_value="No held GPU is idle"),
                 stacked=True,
             ),
-            16,
+            10,
+            8,
+        ),
+        Cell(
+            bar_gauge(
+                title="Money for idle GPUs in this time, by namespace",
+                unit=prices.unit,
+                description="The same, added up over the time chosen: what could have been saved.",
+                queries=[Query(_first(seats.idle_hours(prices)), "{{namespace}} {{cluster}}", instant=True)],
+                look=Look(((None, ORANGE),), minimum=0, no_value="No held GPU was idle"),
+            ),
+            8,
             8,
         ),
         Cell(
@@ -165,10 +182,14 @@ def _money(prices: Prices) -> list[Cell]:
                 ],
                 look=Look(((None, ORANGE),), no_value="None"),
             ),
-            8,
+            6,
             8,
         ),
     ]
+
+
+def _first(expr: str) -> str:
+    return f"topk({WORST}, {expr} > 0)"
 
 
 def _no_prices() -> grafana.Panel:
@@ -181,16 +202,14 @@ def _no_prices() -> grafana.Panel:
 
 
 def _idle() -> grafana.Panel:
-    kinds = {"held, idle": f"{seats.held()} and on ({seats.BY_UUID}) {seats.idle()}", "idle": seats.idle()}
+    idle = f"count by (cluster) (max by (cluster, UUID) ({q.select(gpu.GPU_UTIL, q.CLUSTER, q.NODE)}) == 0)"
+    kinds = {"held, idle": f"sum by (cluster) ({q.select(HELD_IDLE, q.CLUSTER)})", "idle": idle}
     return timeseries(
         title="Idle GPUs",
         unit="none",
         description="GPUs that run nothing, and those among them that a pod holds. Held and idle is paid for twice: "
         "nobody else can have it. Free and idle is room for the next replica.",
-        queries=[
-            Query(f"count by (cluster) (group by ({seats.BY_UUID}) ({expr}))", f"{word} {{{{cluster}}}}")
-            for word, expr in kinds.items()
-        ],
+        queries=[Query(expr, f"{word} {{{{cluster}}}}") for word, expr in kinds.items()],
         look=Look(((None, GREEN),), color="palette-classic", minimum=0, no_value="None idle"),
     )
 
@@ -201,37 +220,32 @@ def _idle_by_namespace() -> grafana.Panel:
         unit="none",
         description="Whose GPUs run nothing. An hour may be a pause between jobs; a day is a forgotten notebook: "
         "ask its owner.",
-        queries=[
-            Query(
-                f"count by (cluster, namespace) ({seats.held()} and on ({seats.BY_UUID}) {seats.idle()})",
-                "{{namespace}} {{cluster}}",
-            )
-        ],
+        queries=[Query(f"sum by (cluster, namespace) ({q.select(HELD_IDLE, q.CLUSTER)})", "{{namespace}} {{cluster}}")],
         look=Look(color="palette-classic", minimum=0, no_value="No held GPU is idle"),
         stacked=True,
     )
 
 
-def _headroom() -> grafana.Panel:
-    def busy(family: Family) -> str:
-        figure = f"max by ({seats.BY_UUID}) ({q.select(family, q.CLUSTER, q.NODE)})"
-        return q.ratio(seats.by_model(figure), seats.gpus())
+def _idle_hours() -> grafana.Panel:
+    return bar_gauge(
+        title="Idle GPU-hours in this time, by namespace",
+        unit="h",
+        description="GPU-hours in the time chosen in which a pod held a GPU that ran nothing, minute by minute. "
+        "Take the first namespace to its owner: fewer replicas, a shared GPU, or a schedule.",
+        queries=[Query(_first(seats.idle_hours()), "{{namespace}} {{cluster}}", instant=True)],
+        look=Look(((None, ORANGE),), minimum=0, decimals=1, no_value="No held GPU was idle"),
+    )
 
-    waiting = f"sum by ({seats.MODEL}) ({q.select(llm.REQUESTS_WAITING, *q.SERVING)})"
-    running = f"sum by ({seats.MODEL}) ({q.select(llm.REQUESTS_RUNNING, *q.SERVING)})"
+
+def _mfu() -> grafana.Panel:
     return _lines(
-        "Use of what a model needs",
+        "MFU: model FLOPs utilisation",
         "percentunit",
-        "KV cache, tensor pipes and memory interface in use, and waiting requests as a share of all in the engine; "
-        "means over the model's replicas. The first that nears 100 % is the bottleneck: cache wants shorter "
-        "contexts or more memory, pipes and interface want more or faster GPUs, a queue with both low wants a "
-        "larger batch.",
-        {
-            "KV cache": f"avg by ({seats.MODEL}) ({q.select(llm.KV_CACHE_USAGE, *q.SERVING)})",
-            "tensor pipes": busy(profiling.PIPE_TENSOR_ACTIVE),
-            "memory interface": busy(profiling.DRAM_ACTIVE),
-            "waiting": f"{waiting} / ({waiting} + {running} > 0)",
-        },
+        "Arithmetic that engines count, over what the model's GPUs can do (dense bfloat16). Decoding is bound by "
+        "memory and stays in the low percents; prefill of long prompts gets far higher. Compare a model with "
+        "itself after a change of batch, type or parallelism.",
+        {"": seats.mfu()},
+        no_value="No engine counts its arithmetic (vLLM: --enable-mfu-metrics), or the GPU's peak is not known",
     )
 
 

@@ -12,13 +12,15 @@ from dashboards import variables
 from dashboards.framing import framed
 from dashboards.hardware import EXPECTED_CAUSES, but, clock_events, hardware_annotations, health_timeline, xid_errors
 from dashboards.layout import Cell, Section
-from dashboards.links import FLEET_UID, INFERENCE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
-from dashboards.panels import GREEN, RED, Look, Query, bar_gauge, stat, table
+from dashboards.links import COST_BOARD, FLEET_UID, INFERENCE_BOARD, NODE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
+from dashboards.panels import GREEN, GREY, ORANGE, RED, Look, Query, bar_gauge, stat, table, timeseries, value_mapping
 from dashboards.simulated import simulated
 from dashboards.watching import agents_gone, oldest_readings, silent_sources
 from dashboards.wording import BUDGET_COLORS, WORST
-from exporter.metrics import health, llm
+from dashboards.xids import texts
+from exporter.metrics import gpu, health, llm
 from slo import names
+from slo.fleet_names import EVERY_SECONDS, HELD_IDLE, XID_ERRORS
 
 _NODE = "cluster, node"
 _OURS = 'alertname=~"(Slo|Gpu|Llm|Gpufleet).+"'
@@ -38,7 +40,8 @@ def fleet_board(*, page_url: str) -> grafana.Dashboard:
                 Cell(simulated(), 2, 8),
             ],
         ),
-        Section("Where not?", [Cell(_nodes(), 24, 10)]),
+        Section("Where not?", [Cell(_nodes(), 16, 10), Cell(_xids_by_action(), 8, 10)]),
+        Section("Are they used?", [Cell(_utilisation(), 8, 8), Cell(_idle(), 8, 8), Cell(_power(), 8, 8)]),
         Section(
             "What is wrong with the hardware?",
             [Cell(health_timeline(), 24, 8), Cell(clock_events(), 12, 8), Cell(xid_errors(), 12, 8)],
@@ -71,7 +74,14 @@ def _budgets() -> grafana.Panel:
         description="Error budget left by SLO over the whole fleet, least first. Open the SLO board of the first "
         "one: it shows what burns it and on which node. No traffic also stands here while no SLO rules "
         "are loaded.",
-        queries=[Query(f"bottomk({WORST}, {q.last(names.ERROR_BUDGET_REMAINING)})", "{{slo_id}}", instant=True)],
+        # The worst of an SLO's groups, once: the service may publish what rules record too.
+        queries=[
+            Query(
+                f"bottomk({WORST}, min by (cluster, simulated, slo_id) ({q.last(names.ERROR_BUDGET_REMAINING)}))",
+                "{{slo_id}} {{cluster}}",
+                instant=True,
+            )
+        ],
         look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1, links=[SLO_BOARD]),
     )
 
@@ -144,4 +154,70 @@ def _nodes() -> grafana.Panel:
         columns={"Trouble": trouble, **columns},
         look=Look(_ALL_WELL, no_value="No node in trouble", links=[NODE_BOARD_OF_ROW]),
         sort_by=("Trouble", True),
+    )
+
+
+def _xids_by_action() -> grafana.Panel:
+    each = 300 // EVERY_SECONDS  # what is recorded looks back 5 m, so that each error stands in so many of them
+    new = f"sum by (cluster, node, xid) (sum_over_time({q.select(XID_ERRORS, q.CLUSTER, q.NODE)}[$__range])) / {each}"
+    info = f"group by (cluster, node, xid, action) ({q.select(health.XID_INFO, q.CLUSTER, q.NODE)})"
+    told = f"({new}) * on (cluster, node, xid) group_left (action) {info}"
+    return table(
+        title="XID errors by action",
+        unit="short",
+        description="New XID errors of the time chosen by what is to be done about them. Resets and reboots first; an "
+        "application's own bugs go to its owner. The node's board names the GPU.",
+        columns={"New": f"sum by (cluster, node, action) ({told}) > 0"},
+        look=Look(
+            ((None, GREY),),
+            decimals=0,
+            mappings=[value_mapping(texts())],
+            no_value="No XID errors",
+            links=[NODE_BOARD_OF_ROW],
+        ),
+        sort_by=("New", True),
+    )
+
+
+def _utilisation() -> grafana.Panel:
+    busy = f"max by (cluster, node, gpu) ({q.select(gpu.GPU_UTIL, q.CLUSTER, q.NODE)})"
+    return timeseries(
+        title="Utilisation of all GPUs",
+        unit="percent",
+        description="Mean over the chosen nodes. Low all day: fewer GPUs would do, see the cost board. Low while "
+        "requests wait: something else holds them up, see the inference board.",
+        queries=[Query(f"avg by (cluster) ({busy})", "{{cluster}}")],
+        look=Look(color="palette-classic", minimum=0, maximum=100, no_value="No figure", links=[COST_BOARD]),
+    )
+
+
+def _idle() -> grafana.Panel:
+    return bar_gauge(
+        title=f"GPUs held and idle, the {WORST} most",
+        unit="none",
+        description="GPUs that a pod holds and that run nothing now, by namespace. Ask the owner of the first; how "
+        "long, and what it costs, stands on the cost board.",
+        queries=[
+            Query(
+                f"topk({WORST}, sum by (cluster, namespace) ({q.select(HELD_IDLE, q.CLUSTER)}))",
+                "{{namespace}} {{cluster}}",
+                instant=True,
+            )
+        ],
+        look=Look(((None, ORANGE),), minimum=0, no_value="No held GPU is idle", links=[COST_BOARD]),
+    )
+
+
+def _power() -> grafana.Panel:
+    drawn, cap = (
+        f"sum by (cluster, node) ({q.select(family, q.CLUSTER, q.NODE)})"
+        for family in (gpu.POWER_USAGE, gpu.POWER_LIMIT_ENFORCED)
+    )
+    return timeseries(
+        title=f"Power against the cap, the {WORST} nearest",
+        unit="percentunit",
+        description="What a node's GPUs draw, over the limits in force on them. At the top for hours: the cap sets the "
+        "pace, raise it if rack and cooling bear it, or accept the speed.",
+        queries=[Query(f"topk({WORST}, {drawn} / ({cap} > 0))", "{{node}} {{cluster}}")],
+        look=Look(color="palette-classic", minimum=0, no_value="No figure", links=[NODE_BOARD]),
     )

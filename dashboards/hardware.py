@@ -24,6 +24,7 @@ from dashboards.panels import (
 )
 from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
 from exporter.metrics import health
+from slo.fleet_names import FAILING, HELD_DOWN, XID_ERRORS
 
 EXPECTED_CAUSES = (*health.ORDINARY_CLOCK_CAUSES, "power_cap")
 """Causes of lower clocks that are no fault, and what a GPU under full load is meant to have."""
@@ -32,10 +33,10 @@ _GPU = "cluster, node, gpu"
 _LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
 
 
-def health_timeline(*more: str) -> grafana.Panel:
-    """When which check of which GPU failed. `more`: matchers beside cluster and node, here and below."""
-    checks = owning_pod(select(health.HEALTH, CLUSTER, NODE, *more))
-    failing = f"min by ({_GPU}, check, namespace, pod) ({checks}) == 0"
+def health_timeline(*gpus: str) -> grafana.Panel:
+    """When which check of which GPU failed: of a few `gpus` at once, of the whole fleet as it is recorded; so below."""
+    checks = owning_pod(f"{select(health.HEALTH, CLUSTER, NODE, *gpus)} == 0")
+    failing = f"min by ({_GPU}, check, namespace, pod) ({checks if gpus else select(FAILING, CLUSTER, NODE)})"
     return state_timeline(
         title="GPU health: failing checks",
         unit="none",
@@ -53,10 +54,11 @@ def health_timeline(*more: str) -> grafana.Panel:
     )
 
 
-def clock_events(*more: str) -> grafana.Panel:
-    """When what held the clocks of which GPU down."""
+def clock_events(*gpus: str) -> grafana.Panel:
+    """When what held the clocks of which GPU down. Of the whole fleet without power caps, which every full load has."""
     faults = but(health.ORDINARY_CLOCK_CAUSES)
-    active = f"max by ({_GPU}, cause) ({select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults, *more)}) == 1"
+    raw = f"{select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults, *gpus)} == 1"
+    active = f"max by ({_GPU}, cause) ({raw if gpus else select(HELD_DOWN, CLUSTER, NODE)})"
     return state_timeline(
         title="Clocks held down, by cause",
         unit="none",
@@ -73,7 +75,7 @@ def clock_events(*more: str) -> grafana.Panel:
     )
 
 
-def xid_errors(*more: str) -> grafana.Panel:
+def xid_errors() -> grafana.Panel:
     """New XID errors by GPU and code."""
     return timeseries(
         title="XID errors",
@@ -81,7 +83,7 @@ def xid_errors(*more: str) -> grafana.Panel:
         description="New XID errors by GPU, code and class. Classes that name the application point to its code; "
         "hardware and fatal ones to the GPU: look the code up in NVIDIA's XID catalogue, drain the GPU "
         "where it asks for a reset, and open a case when it comes back.",
-        queries=[Query(_new_xids(*more), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
+        queries=[Query(_new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
         look=Look(color="palette-classic", no_value="No XID errors", minimum=0, links=[NODE_BOARD]),
         stacked=True,
     )
@@ -102,9 +104,8 @@ def but(causes: Sequence[str]) -> str:
     return f'cause!~"{"|".join(causes)}"'
 
 
-def _new_xids(*more: str) -> str:
-    selector = select(health.XID_ERRORS, CLUSTER, NODE, *more)
-    return f"sum by ({_GPU}, xid, class) (increase({selector}[$__rate_interval])) > 0"
+def _new_xids() -> str:
+    return f"sum by ({_GPU}, xid, class) ({select(XID_ERRORS, CLUSTER, NODE)})"
 
 
 def annotation(name: str, color: str, expr: str, title: str, tags: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ of the thresholds come from the SLOs that it is rendered for.
 
 Decision (accepted). Context: a fleet has thousands of replicas, and a line for each is no picture and no cheap query.
 Decision: figures are by model and kind of engine; of replicas the worst dozen are shown. Consequences: the board costs
-the same with ten replicas and with a thousand but for what Prometheus reads; one replica alone is seen by its node.
+the same with ten replicas and with a thousand. Latency and counts of requests are those that rules record by model, of
+all its nodes; the choice of nodes narrows what is by replica.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
 
 def _within_objective() -> grafana.Panel:
     good, every = (
-        f"sum by (cluster, model_name, objective) ({q.rate(q.select(probe.REQUEST_OBJECTIVE, *q.SERVING, *more))})"
+        f"sum by (cluster, model_name, objective) ({q.by_model(probe.REQUEST_OBJECTIVE, *more)})"
         for more in ([f'{probe.RESULT_LABEL}="good"'], [])
     )
     return timeseries(

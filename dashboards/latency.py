@@ -16,6 +16,7 @@ from dashboards.panels import GREEN, RED, Look, Query, by_names, heatmap, state_
 from dashboards.wording import WORST
 from exporter.metrics import llm, probe
 from exporter.model import Family
+from slo.fleet_names import REPLICA_TTFT
 from slo.model import Matcher, Slo
 from slo.names import INFO, LABEL_ID, THRESHOLD
 from slo.signals import signal_of
@@ -136,9 +137,7 @@ def _with_lines(lines: Sequence[Query]) -> Look:
 
 def _quantiles(title: str, family: Family, description: str, slos: Sequence[Slo]) -> grafana.Panel:
     lines = _thresholds(family, slos)
-    queries = [
-        Query(q.quantile(share, family, _MODEL, *q.SERVING), f"p{share * 100:g} {_LEGEND}") for share in QUANTILES
-    ]
+    queries = [Query(q.quantile(share, family, _MODEL), f"p{share * 100:g} {_LEGEND}") for share in QUANTILES]
     return timeseries(
         title=title, unit="s", description=description, queries=[*queries, *lines], look=_with_lines(lines)
     )
@@ -150,7 +149,7 @@ def _spread(title: str, family: Family) -> grafana.Panel:
         description="Requests a second by how long they took; each kind of engine has its own buckets. Two bands "
         "are two kinds of requests, such as cached and uncached prompts: judge them apart. One band that moves up "
         "is the engine slowing down for everyone.",
-        expr=f"sum by (le) ({q.rate(q.select(family.bucket, *q.SERVING, q.ENGINE))})",
+        expr=f"sum by (le) ({q.by_model(family.bucket, q.ENGINE)})",
         repeat="engine",
     )
 
@@ -165,7 +164,7 @@ def _where_time_goes() -> grafana.Panel:
         "bandwidth or smaller batches.",
         queries=[
             Query(
-                q.ratio(*(f"sum by ({_MODEL}) ({q.rate(q.select(s, *q.SERVING))})" for s in (part.sum, part.count))),
+                q.ratio(*(f"sum by ({_MODEL}) ({q.by_model(s)})" for s in (part.sum, part.count))),
                 f"{word} {_LEGEND}",
             )
             for word, part in parts.items()
@@ -175,7 +174,6 @@ def _where_time_goes() -> grafana.Panel:
 
 
 def _slowest_replicas() -> grafana.Panel:
-    by = "cluster, node, model_name, engine, target"
     return timeseries(
         title=f"Time to first token by replica, the {WORST} slowest",
         unit="s",
@@ -183,7 +181,7 @@ def _slowest_replicas() -> grafana.Panel:
         "ill: open its node's board; all of them together are overloaded.",
         queries=[
             Query(
-                f"topk({WORST}, {q.quantile(TAIL, llm.TIME_TO_FIRST_TOKEN, by, *q.SERVING)} >= 0)",
+                f"topk({WORST}, {q.select(REPLICA_TTFT, *q.SERVING)})",
                 "{{target}} {{model_name}} {{node}} {{cluster}}",
             )
         ],
@@ -201,8 +199,8 @@ def _beside(title: str, engine: Family, client: Family, slos: Sequence[Slo]) -> 
         "count of the users' requests. Probes are short: they should be faster. Where they are slower, the time is "
         "lost before the engine: gateway, network, or a queue that the engine does not count.",
         queries=[
-            Query(q.quantile(TAIL, client, by, *q.SERVING), "probe {{model_name}} {{cluster}}"),
-            Query(q.quantile(TAIL, engine, _MODEL, *q.SERVING), f"engine {_LEGEND}"),
+            Query(q.quantile(TAIL, client, by), "probe {{model_name}} {{cluster}}"),
+            Query(q.quantile(TAIL, engine, _MODEL), f"engine {_LEGEND}"),
             *lines,
         ],
         look=_with_lines(lines),
@@ -217,7 +215,7 @@ def _probe_results() -> grafana.Panel:
         "timeout: it is full or hangs; refused: nothing listens there, or the agent's address for it is wrong.",
         queries=[
             Query(
-                f"sum by (cluster, model_name, result) ({q.rate(q.select(probe.REQUESTS, *q.SERVING))})",
+                f"sum by (cluster, model_name, result) ({q.by_model(probe.REQUESTS)})",
                 "{{result}} {{model_name}} {{cluster}}",
             )
         ],

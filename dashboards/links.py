@@ -30,6 +30,9 @@ MODEL_BOARD_OF_ROW = link("Inference board", f"/d/{INFERENCE_UID}?var-model_name
 INFERENCE_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?{_HERE}")
 """From a series without a model, to all of them at the same time."""
 
+COST_BOARD = link("Cost board", f"/d/{COST_UID}?{_HERE}")
+"""At the same time and cluster."""
+
 
 def links() -> list[dict[str, Any]]:
     """The page, and a list of our boards that keeps the time and the chosen cluster."""

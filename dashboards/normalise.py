@@ -50,10 +50,9 @@ def _panel(panel: Json) -> Json:
         kept: Json = {key: out[key] for key in ("type", "title", "collapsed", "gridPos", "id") if key in out}
         return {**kept, "panels": [_panel(inner) for inner in out.get("panels", ())]}
     out.pop("hideTimeOverride", None)
-    # 100 points is grafanalib's idea; Grafana chooses by the panel's width.
-    out.pop("maxDataPoints", None)
     if out["type"] == "text":
         del out["targets"]
+        out.pop("maxDataPoints", None)
     out["targets"] = [{k: v for k, v in t.items() if k not in _LEGACY_TARGET} for t in out.get("targets", ())]
     if not out["targets"]:
         del out["targets"]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from exporter.metrics import CATALOGUE, SAMPLE_NAMES, llm
 from exporter.model import Family
+from slo.fleet_names import FLEET, rate_by_model
 from slo.model import Matcher, Slo
 from slo.names import (
     ALERT_BURN_PAGE,
@@ -31,7 +32,7 @@ from slo.signals.base import MinuteSelectors, Selected, Selectors
 
 ALERTS = "ALERTS"
 """Prometheus' own series of pending and firing alerts."""
-KNOWN = SAMPLE_NAMES | set(RECORDED) | {ALERTS}
+KNOWN = SAMPLE_NAMES | set(RECORDED) | set(FLEET) | {ALERTS}
 """Every series name that a board may ask for."""
 
 NODE_LABEL = "node"
@@ -79,9 +80,17 @@ def increase(selector: str) -> str:
     return rate(selector).replace("rate(", "increase(", 1).replace("$__rate_interval", "$__range")
 
 
+def by_model(series: Family | str, *matchers: str) -> str:
+    """A counter's recorded rate of the chosen models on all nodes; by cluster, model, engine and what tells it apart.
+
+    Raises KeyError for one that is not recorded.
+    """
+    return select(rate_by_model(str(series)), CLUSTER, MODEL, *matchers)
+
+
 def quantile(share: float, family: Family, by: str, *matchers: str) -> str:
     """A quantile of a histogram by labels; `by` should have the engine's kind, whose histograms share their edges."""
-    return f"histogram_quantile({share}, sum by ({by}, le) ({rate(select(family.bucket, *matchers))}))"
+    return f"histogram_quantile({share}, sum by ({by}, le) ({by_model(family.bucket, *matchers)}))"
 
 
 def ratio(part: str, whole: str) -> str:

@@ -72,13 +72,13 @@ def _rate() -> grafana.Panel:
         unit="reqps",
         description="Requests that the chosen replicas finish a second. None while users complain means that "
         "nothing reaches the engines: look at the gateway.",
-        queries=[Query(f"sum({q.rate(q.select(llm.REQUEST_DURATION.count, *q.SERVING))})", instant=True)],
+        queries=[Query(f"sum({q.by_model(llm.REQUEST_DURATION.count)})", instant=True)],
         look=Look(((None, GREY),), decimals=1),
     )
 
 
 def _tail(title: str, family: Family) -> grafana.Panel:
-    worst = f"max({q.quantile(TAIL, family, _MODEL, *q.SERVING)} >= 0)"
+    worst = f"max({q.quantile(TAIL, family, _MODEL)} >= 0)"
     return stat(
         title=f"{title}, p{TAIL * 100:g}",
         unit="s",
@@ -94,10 +94,10 @@ def _engines() -> grafana.Panel:
         return f"{how} by ({_MODEL}) ({q.select(family, *q.SERVING)})"
 
     def per_second(series: str, *more: str) -> str:
-        return f"sum by ({_MODEL}) ({q.rate(q.select(series, *q.SERVING, *more))})"
+        return f"sum by ({_MODEL}) ({q.by_model(series, *more)})"
 
     def tail(family: Family) -> str:
-        return q.quantile(TAIL, family, _MODEL, *q.SERVING)
+        return q.quantile(TAIL, family, _MODEL)
 
     seconds = {
         "TTFT p95, s": tail(llm.TIME_TO_FIRST_TOKEN),

@@ -7,7 +7,7 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards.layout import Cell
 from dashboards.links import NODE_BOARD
-from dashboards.panels import ORANGE, RED, YELLOW, Look, Query, timeseries
+from dashboards.panels import NO_TRAFFIC, ORANGE, RED, YELLOW, Look, Query, timeseries
 from dashboards.wording import WORST
 from exporter.metrics import llm
 from exporter.model import Family
@@ -17,14 +17,14 @@ _LEGEND = "{{model_name}} {{engine}} {{cluster}}"
 _REPLICA = "cluster, node, model_name, target"
 _REPLICA_LEGEND = "{{target}} {{model_name}} {{node}} {{cluster}}"
 _LINES = Look(color="palette-classic", minimum=0)
-_SHARE = Look(color="palette-classic", minimum=0, maximum=1)
 
 
 def load_panels() -> list[Cell]:
     """Requests in the engines, and the memory that bounds them."""
     return [
-        Cell(_running_and_waiting(), 12, 9),
-        Cell(_most_waiting(), 12, 9),
+        Cell(_running_and_waiting(), 8, 9),
+        Cell(_waiting_by_reason(), 8, 9),
+        Cell(_most_waiting(), 8, 9),
         Cell(_kv_cache(), 12, 9),
         Cell(_preemptions(), 12, 9),
     ]
@@ -51,8 +51,8 @@ def token_panels() -> list[Cell]:
     ]
 
 
-def _sum(family: Family, *matchers: str, by: str = _MODEL) -> str:
-    return f"sum by ({by}) ({q.rate(q.select(family, *q.SERVING, *matchers))})"
+def _sum(series: Family | str, *matchers: str, by: str = _MODEL) -> str:
+    return f"sum by ({by}) ({q.by_model(series, *matchers)})"
 
 
 def _running_and_waiting() -> grafana.Panel:
@@ -68,6 +68,23 @@ def _running_and_waiting() -> grafana.Panel:
             for word, family in now.items()
         ],
         look=_LINES,
+    )
+
+
+def _waiting_by_reason() -> grafana.Panel:
+    return timeseries(
+        title="Requests waiting, by reason",
+        unit="short",
+        description="capacity: the batch or the KV cache is full, add replicas; deferred: held back for something "
+        "else, such as a KV transfer or too many adapters at once: look there, more replicas do not help.",
+        queries=[
+            Query(
+                f"sum by ({_MODEL}, reason) ({q.select(llm.WAITING_BY_REASON, *q.SERVING)})",
+                f"{{{{reason}}}} {_LEGEND}",
+            )
+        ],
+        look=Look(color="palette-classic", minimum=0, no_value="The engine does not tell"),
+        stacked=True,
     )
 
 
@@ -105,26 +122,36 @@ def _kv_cache() -> grafana.Panel:
 
 
 def _preemptions() -> grafana.Panel:
+    preempted = f"sum by ({_REPLICA}) ({q.rate(q.select(llm.PREEMPTIONS, *q.SERVING))})"
     return timeseries(
         title=f"Preemptions by replica, the {WORST} most",
         unit="ops",
         description="Requests put back a second for want of KV cache; their work is done twice and their users wait. "
         "More than a few a minute: let fewer requests run at once, or add replicas.",
-        queries=[Query(f"topk({WORST}, {_sum(llm.PREEMPTIONS, by=_REPLICA)} > 0)", _REPLICA_LEGEND)],
+        queries=[Query(f"topk({WORST}, {preempted} > 0)", _REPLICA_LEGEND)],
         look=Look(color="palette-classic", minimum=0, no_value="No preemptions", links=[NODE_BOARD]),
     )
 
 
-def _outcomes() -> grafana.Panel:
+def _stacked(title: str, description: str, expr: str, label: str, **look: str) -> grafana.Panel:
+    """Bars a model, one on another by a label: requests a second."""
     return timeseries(
-        title="Requests by outcome",
+        title=title,
         unit="reqps",
-        description="Finished requests a second by how they ended. Many `length` means that answers are cut: raise "
-        "the limit on tokens or tell the clients. Engines do not count all aborts: a client that went away "
-        "may be missing.",
-        queries=[Query(_sum(llm.REQUESTS, by=f"{_MODEL}, outcome"), f"{{{{outcome}}}} {_LEGEND}")],
-        look=_LINES,
+        description=description,
+        queries=[Query(expr, f"{{{{{label}}}}} {_LEGEND}")],
+        look=Look(color="palette-classic", minimum=0, **look),
         stacked=True,
+    )
+
+
+def _outcomes() -> grafana.Panel:
+    return _stacked(
+        "Requests by outcome",
+        "Finished requests a second by how they ended. Many `length` means that answers are cut: raise the limit on "
+        "tokens or tell the clients. Engines do not count all aborts: a client that went away may be missing.",
+        _sum(llm.REQUESTS, by=f"{_MODEL}, outcome"),
+        "outcome",
     )
 
 
@@ -153,26 +180,23 @@ def _failed_share() -> grafana.Panel:
 
 
 def _http() -> grafana.Panel:
-    return timeseries(
-        title="Requests by HTTP status class",
-        unit="reqps",
-        description="Inference requests a second by status class. 4xx are the clients': a wrong model name, too "
-        "long a prompt. 5xx are ours: engine or admission. A stream that broke after its headers counts as 2xx.",
-        queries=[Query(_sum(llm.HTTP_REQUESTS, by=f"{_MODEL}, code"), f"{{{{code}}}} {_LEGEND}")],
-        look=_LINES,
-        stacked=True,
+    return _stacked(
+        "Requests by HTTP status class",
+        "Inference requests a second by status class. 4xx are the clients': a wrong model name, too long a prompt. 5xx "
+        "are ours: engine or admission. A stream that broke after its headers counts as 2xx.",
+        _sum(llm.HTTP_REQUESTS, by=f"{_MODEL}, code"),
+        "code",
     )
 
 
 def _rejections() -> grafana.Panel:
-    return timeseries(
-        title="Requests refused, by reason",
-        unit="reqps",
-        description="Requests that engines refused at admission, by their own reason. A full queue wants replicas "
-        "or load shed earlier; a bad request wants a word with its client.",
-        queries=[Query(f"{_sum(llm.REJECTIONS, by=f'{_MODEL}, reason')} > 0", f"{{{{reason}}}} {_LEGEND}")],
-        look=Look(color="palette-classic", minimum=0, no_value="None refused, or the engine does not tell"),
-        stacked=True,
+    return _stacked(
+        "Requests refused, by reason",
+        "Requests that engines refused at admission, by their own reason. A full queue wants replicas or load shed "
+        "earlier; a bad request wants a word with its client.",
+        f"{_sum(llm.REJECTIONS, by=f'{_MODEL}, reason')} > 0",
+        "reason",
+        no_value="None refused, or the engine does not tell",
     )
 
 
@@ -192,7 +216,7 @@ def _tokens() -> grafana.Panel:
 
 
 def _per_request() -> grafana.Panel:
-    finished = f"sum by ({_MODEL}) ({q.rate(q.select(llm.REQUEST_DURATION.count, *q.SERVING))})"
+    finished = _sum(llm.REQUEST_DURATION.count)
     per = f"{_sum(llm.TOKENS, by=f'{_MODEL}, direction')} / on ({_MODEL}) group_left () ({finished} > 0)"
     return timeseries(
         title="Tokens per request",
@@ -204,35 +228,44 @@ def _per_request() -> grafana.Panel:
     )
 
 
-def _prefix_cache() -> grafana.Panel:
+def _share(title: str, description: str, part: str, whole: str, no_value: str = NO_TRAFFIC) -> grafana.Panel:
+    """A line a model: a part of a whole."""
     return timeseries(
-        title="Prefix-cache hit ratio",
+        title=title,
         unit="percentunit",
-        description="Share of looked-up tokens that the prefix cache had. If it falls after a release, a prompt's "
-        "beginning changed (a date, a name): put what varies last. If it falls with load, the cache is too small, or "
-        "the gateway spreads users over replicas.",
-        queries=[Query(q.ratio(_sum(llm.PREFIX_CACHE_HITS), _sum(llm.PREFIX_CACHE_QUERIES)), _LEGEND)],
-        look=_SHARE,
+        description=description,
+        queries=[Query(q.ratio(part, whole), _LEGEND)],
+        look=Look(color="palette-classic", minimum=0, maximum=1, no_value=no_value),
+    )
+
+
+def _prefix_cache() -> grafana.Panel:
+    return _share(
+        "Prefix-cache hit ratio",
+        "Share of looked-up tokens that the prefix cache had. If it falls after a release, a prompt's beginning "
+        "changed (a date, a name): put what varies last. If it falls with load, the cache is too small, or the "
+        "gateway spreads users over replicas.",
+        _sum(llm.PREFIX_CACHE_HITS),
+        _sum(llm.PREFIX_CACHE_QUERIES),
     )
 
 
 def _cached_share() -> grafana.Panel:
-    return timeseries(
-        title="Share of input from a cache",
-        unit="percentunit",
-        description="Share of input tokens served from any cache. What is not cached is prefill to be paid for: "
-        "compare with the prefix cache beside it; a gap is lookups that the engine does not count.",
-        queries=[Query(q.ratio(_sum(llm.CACHED_TOKENS), _sum(llm.TOKENS, 'direction="input"')), _LEGEND)],
-        look=_SHARE,
+    return _share(
+        "Share of input from a cache",
+        "Share of input tokens served from any cache. What is not cached is prefill to be paid for: compare with the "
+        "prefix cache beside it; a gap is lookups that the engine does not count.",
+        _sum(llm.CACHED_TOKENS),
+        _sum(llm.TOKENS, 'direction="input"'),
     )
 
 
 def _speculation() -> grafana.Panel:
-    return timeseries(
-        title="Speculation: share of drafts accepted",
-        unit="percentunit",
-        description="Proposed tokens that were accepted. Low acceptance costs compute and gains nothing: draft "
-        "fewer tokens, or switch speculation off under load.",
-        queries=[Query(q.ratio(_sum(llm.SPEC_DECODE_ACCEPTED_TOKENS), _sum(llm.SPEC_DECODE_DRAFT_TOKENS)), _LEGEND)],
-        look=Look(color="palette-classic", minimum=0, maximum=1, no_value="No speculation"),
+    return _share(
+        "Speculation: share of drafts accepted",
+        "Proposed tokens that were accepted. Low acceptance costs compute and gains nothing: draft fewer tokens, or "
+        "switch speculation off under load.",
+        _sum(llm.SPEC_DECODE_ACCEPTED_TOKENS),
+        _sum(llm.SPEC_DECODE_DRAFT_TOKENS),
+        "No speculation",
     )

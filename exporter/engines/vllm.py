@@ -81,6 +81,7 @@ _SIMPLE: Mapping[Family, tuple[str, ...]] = {
     llm.PREEMPTIONS: ("num_preemptions_total",),
     llm.SPEC_DECODE_DRAFT_TOKENS: ("spec_decode_num_draft_tokens_total",),
     llm.SPEC_DECODE_ACCEPTED_TOKENS: ("spec_decode_num_accepted_tokens_total",),
+    llm.ESTIMATED_FLOPS: ("estimated_flops_per_gpu_total",),
 }
 """One value a rank. Family → the engine's names, newest first."""
 
@@ -150,6 +151,7 @@ def add_figures(finder: Finder, *, answers: bool = True) -> None:
         finder.value(family, *(PREFIX + name for name in names))
     for name, where in _FAILURES.items():
         finder.failure(PREFIX + name, where)
+    finder.by(llm.WAITING_BY_REASON, PREFIX + "num_requests_waiting_by_reason", "reason", str, "reason")
     finder.by(llm.REJECTIONS, PREFIX + "admission_rejections_total", "reason", str, "reason")
     if answers:
         for name, direction in _DIRECTIONS.items():

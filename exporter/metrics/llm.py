@@ -48,6 +48,12 @@ REQUESTS_RUNNING = Family(
     "llm_requests_running", MetricType.GAUGE, "Requests in the engine's running batch.", MODEL_LABELS
 )
 REQUESTS_WAITING = Family("llm_requests_waiting", MetricType.GAUGE, "Requests waiting to be scheduled.", MODEL_LABELS)
+WAITING_BY_REASON = Family(
+    "llm_requests_waiting_by_reason",
+    MetricType.GAUGE,
+    "Requests waiting to be scheduled, by the engine's own reason; their sum is llm_requests_waiting.",
+    ("reason", *MODEL_LABELS),
+)
 KV_CACHE_USAGE = Family(
     "llm_kv_cache_usage_ratio", MetricType.GAUGE, "Share of the KV cache blocks in use, 0 to 1.", MODEL_LABELS, "1"
 )
@@ -97,6 +103,13 @@ SPEC_DECODE_DRAFT_TOKENS = Family(
 )
 SPEC_DECODE_ACCEPTED_TOKENS = Family(
     "llm_spec_decode_accepted_tokens_total", MetricType.COUNTER, "Proposed tokens accepted.", MODEL_LABELS
+)
+ESTIMATED_FLOPS = Family(
+    "llm_estimated_flops_per_gpu_total",
+    MetricType.COUNTER,
+    "Floating-point operations of the model on each GPU of the engine, by the engine's estimate; stands at 0 where the "
+    "engine was started without that (vLLM: --enable-mfu-metrics).",
+    MODEL_LABELS,
 )
 ENGINE_UP = Family(
     "llm_engine_up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import runpy
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from alerts.fleet import fleet_rules
+from alerts.rules import dump
 from slo.model import Slo
 from slo.spec import load
 
@@ -54,30 +57,43 @@ def prometheus(
         "--storage.tsdb.retention.time=100y",
         "--web.listen-address=127.0.0.1:0",
     ]
-    with subprocess.Popen(serving, cwd=home, stderr=subprocess.PIPE, text=True) as server:
+    # What rules record of the fleet is recorded by those rules, asked of the server as they would be.
+    (home / "fleet.yml").write_text(dump({"groups": [{"name": "fleet", "rules": fleet_rules()}]}), encoding="utf-8")
+    with _running(serving, home) as address:
+        span = [f"--start={synthetic['TIMES'].start + 360}", f"--end={synthetic['END']}", "--eval-interval=30s"]
+        recording = [binary("promtool"), "tsdb", "create-blocks-from", "rules", f"--url=http://{address}", *span]
+        subprocess.run([*recording, "--output-dir=data", "fleet.yml"], cwd=home, check=True, capture_output=True)
+    with _running(serving, home) as address:
+
+        def query(expr: str) -> list[dict[str, Any]]:
+            form = urllib.parse.urlencode({"query": expr, "time": synthetic["END"]})
+            with urllib.request.urlopen(f"http://{address}/api/v1/query", form.encode(), timeout=30) as answer:
+                return list(json.load(answer)["data"]["result"])
+
+        yield query
+
+
+@contextlib.contextmanager
+def _running(command: list[str], home: Path) -> Iterator[str]:
+    """Its address while it runs."""
+    with subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True) as server:
         try:
-            address = _address(server)
-
-            def query(expr: str) -> list[dict[str, Any]]:
-                form = urllib.parse.urlencode({"query": expr, "time": synthetic["END"]})
-                with urllib.request.urlopen(f"http://{address}/api/v1/query", form.encode(), timeout=30) as answer:
-                    return list(json.load(answer)["data"]["result"])
-
-            yield query
+            yield _address(server)
         finally:
             server.terminate()
             server.wait(timeout=30)
 
 
 def _address(server: subprocess.Popen[str]) -> str:
-    """Where it listens, from its log, once it is ready."""
+    """Where it listens, from its log, once it is ready; the two lines come in either order."""
     assert server.stderr is not None
-    address, log = "", []
+    address, ready, log = "", False, []
     for line in server.stderr:
         log.append(line)
         fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
         if "Listening on" in line and fields["address"].startswith("127.0.0.1:"):
             address = fields["address"]
-        if "Server is ready" in line:
+        ready = ready or "Server is ready" in line
+        if address and ready:
             return address
     raise AssertionError("Prometheus ended: " + "".join(log))

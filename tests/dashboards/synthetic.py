@@ -19,6 +19,7 @@ END = 1_763_700_000
 STEP = 30
 TIMES = range(END - 1200, END + 1, STEP)
 EDGES = ("0.05", "0.075", "0.25", "0.5", "1.0", "+Inf")
+CARDS = {"node-good": "NVIDIA H200", "node-bad": "NVIDIA H100 80GB HBM3"}
 SEVERAL = {"le": EDGES, "code": ("2xx", "5xx"), "outcome": ("stop", "error"), "direction": ("input", "output"),
            "result": ("ok", "good", "bad")}  # fmt: skip
 """Labels of which each series of a family has one of several values."""
@@ -93,6 +94,8 @@ def _label_sets(family: Family, suffix: str, node: str) -> Iterator[Mapping[str,
         labels |= instance
     if family in OF_INSTANCES:
         yield {**labels, **instance}
+    if "modelName" in labels:
+        labels["modelName"] = CARDS[node]
     if "target" in labels:
         labels["target"] = f"{node}:8000"
     if family is health.HEALTH and node == "node-bad":

@@ -170,10 +170,10 @@ def test_money_and_energy_are_those_of_the_gpus_that_a_model_sits_on(prometheus:
 
 
 def test_a_model_with_one_gpu_without_a_price_has_no_figure_of_money(prometheus: Query, slos: list[Slo]) -> None:
-    some = {"gpufleet-cost": render(slos, prices=Prices("EUR", {"modelName-node-good": Decimal(1)}))["gpufleet-cost"]}
+    some = {"gpufleet-cost": render(slos, prices=Prices("EUR", {"NVIDIA H200": Decimal(1)}))["gpufleet-cost"]}
     assert values(prometheus, some, "Money per hour", "model_name", board="gpufleet-cost") == {}
     lacking = values(prometheus, some, "GPUs without a price", "modelName", board="gpufleet-cost")
-    assert lacking == {"modelName-node-bad": 1}
+    assert lacking == {"NVIDIA H100 80GB HBM3": 1}
 
 
 def test_a_gpu_that_is_held_and_idle_is_laid_to_its_namespace(prometheus: Query, boards: Boards) -> None:

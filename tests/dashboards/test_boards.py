@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from alerts.fleet import fleet_rules
 from dashboards.boards import render, to_text
 from dashboards.check import EXCLUDED, RULES, expressions, faults
 from dashboards.hardware import EXPECTED_CAUSES
@@ -216,6 +217,8 @@ NOT_SHOWN = {
 
 def test_every_family_of_the_catalogue_is_on_a_board(boards: Boards) -> None:
     asked = set().union(*(names_in(expr) for board in boards.values() for _, expr in expressions(board)))
+    behind = [names_in(str(rule["expr"])) for rule in fleet_rules() if rule["record"] in asked]
+    asked = asked.union(*behind)
     shown = {
         name
         for name, family in CATALOGUE.items()

@@ -86,6 +86,9 @@ def test_counters_gauges_and_information_of_a_recorded_page() -> None:
         for family, who, labels, value in [
             (llm.REQUESTS_RUNNING, RANK, {}, 0),
             (llm.REQUESTS_WAITING, RANK, {}, 0),
+            (llm.WAITING_BY_REASON, RANK, {"reason": "capacity"}, 0),
+            (llm.WAITING_BY_REASON, RANK, {"reason": "deferred"}, 0),
+            (llm.ESTIMATED_FLOPS, RANK, {}, 0),
             (llm.KV_CACHE_USAGE, RANK, {}, 0),
             (llm.CACHED_TOKENS, RANK, {}, 0),
             (llm.PREFIX_CACHE_QUERIES, RANK, {}, 2624),
@@ -116,6 +119,7 @@ def test_speculation_is_counted_and_several_api_servers_give_no_start_time() -> 
     readings = plan.readings(page.values)
     assert one(readings, llm.SPEC_DECODE_DRAFT_TOKENS) == 152
     assert one(readings, llm.SPEC_DECODE_ACCEPTED_TOKENS) == 149
+    assert one(readings, llm.ESTIMATED_FLOPS) == 2.643349504e9
     page, plan = read((CAPTURES / "vllm-0.32.0-two-api-servers.prom").read_bytes())
     readings = plan.readings(page.values)
     assert llm.ENGINE_START_TIME.name not in names(readings)
