@@ -9,6 +9,7 @@ import base64
 import bisect
 import difflib
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from slo.hardware import look
 from slo.hardware_objects import hardware_object
 from slo.ledger_file import LedgerError
 from slo.model import Slo, Window
-from slo.names import TILE_SECONDS
+from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.page.views import Page
 from slo.periods import elapsed
 from slo.service import Service
@@ -156,6 +157,22 @@ def window_of(request: web.Request, slo: Slo) -> Window:
         raise RequestError(400, f"window: {error}") from None
 
 
+def _until(request: web.Request, latest: float) -> float:
+    """The `until` parameter, a moment that was counted; the latest where it is absent."""
+    text = request.query.get("until")
+    if text is None:
+        return latest
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(400, f"until={text!r} is no moment: write one like 2026-11-20T12:00:00Z")
+    if not 0 < moment.timestamp() <= latest:
+        raise RequestError(400, f"until={text!r} is later than what was counted: {objects.rfc3339(latest)}")
+    return moment.timestamp() // MINUTE_SECONDS * MINUTE_SECONDS
+
+
 class _Api:
     def __init__(self, service: Service, collectors: Iterable[Collector]) -> None:
         self._service = service
@@ -194,14 +211,15 @@ class _Api:
 
     async def attribution(self, request: web.Request) -> web.StreamResponse:
         status = find_status(self._service, request)
-        self._known(request, {"window", "by"})
+        self._known(request, {"window", "by", "until"})
         window = window_of(request, status.slo)
+        until = _until(request, status.until)
         by = request.query.get("by", "")
         if by not in BY:
             raise RequestError(
                 400, f"by={by!r} is not something spenders are told apart by: write one of {', '.join(BY)}"
             )
-        who = await self._service.attribution(status, by, elapsed(window, status.until))
+        who = await self._service.attribution(status, by, elapsed(window, until), until)
         return _json(objects.attribution_object(status, window.text, who), request=request)
 
     async def gpu(self, request: web.Request) -> web.StreamResponse:

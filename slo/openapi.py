@@ -62,6 +62,7 @@ def document() -> Json:
     """The whole document, as JSON values."""
     limit = _param("limit", "query", "Objects a page, 1 to 1000.", {"type": "integer", "minimum": 1, "maximum": 1000})
     cursor = _param("cursor", "query", "`next` of the page before.", {"type": "string"})
+    until = _param("until", "query", "Where the window ends, RFC 3339; now unless told.", {"type": "string"})
     by = _param("by", "query", "What spenders are told apart by.", {"type": "string", "enum": list(BY)}, required=True)
     one = ("400", "404")
     _, schemas = msgspec.json.schema_components(
@@ -80,7 +81,7 @@ def document() -> Json:
             "/api/v1/slos/{id}": _get("One SLO, or one group of it", SloObject, (_ID, _GROUP), one),
             "/api/v1/slos/{id}/history": _get("What was counted, in steps", History, (_ID, _GROUP, _WINDOW), one),
             "/api/v1/slos/{id}/attribution": _get(
-                "Who spent the budget", AttributionObject, (_ID, _GROUP, by, _WINDOW), one
+                "Who spent the budget", AttributionObject, (_ID, _GROUP, by, _WINDOW, until), one
             ),
             "/api/v1/gpus/{key}": _get("One GPU and what it spent of every SLO", HardwareObject, (_UUID, _BACK), one),
             "/api/v1/nodes/{key}": _get("One node and what it spent of every SLO", HardwareObject, (_NODE, _BACK), one),

@@ -142,9 +142,9 @@ class Service:
         """What the last `seconds` held, in at most HISTORY_POINTS steps, oldest first."""
         return await self._in_thread(lambda: self._history(status, seconds))
 
-    async def attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
-        """Who spent in the last `seconds`."""
-        return await self._in_thread(lambda: self._attribution(status, by, seconds))
+    async def attribution(self, status: SloStatus, by: str, seconds: int, until: float | None = None) -> Attribution:
+        """Who spent in the last `seconds`, or in those before `until`."""
+        return await self._in_thread(lambda: self._attribution(status, by, seconds, until))
 
     async def read(self, work: Callable[[Ledger], T]) -> T:
         """`work` in the ledger's thread. A long reading is better done in several short ones."""
@@ -306,5 +306,6 @@ class Service:
         windows = dict(in_window(self.ledger, status.slo, status.group, since=since, until=until, step=step))
         return [Point(start, step, held, windows[start + step]) for start, held in steps]
 
-    def _attribution(self, status: SloStatus, by: str, seconds: int) -> Attribution:
-        return who_spent(self.ledger, status.slo, status.group, by, since=status.until - seconds, until=status.until)
+    def _attribution(self, status: SloStatus, by: str, seconds: int, until: float | None = None) -> Attribution:
+        end = status.until if until is None else until
+        return who_spent(self.ledger, status.slo, status.group, by, since=end - seconds, until=end)

@@ -109,6 +109,9 @@ def test_every_answer_has_the_shape_that_openapi_tells_and_every_route_is_told(i
         ("/api/v1/slos/chat-ttft/history?window=5y", 400, "like 30d, 4w or 12h"),
         ("/api/v1/slos/chat-ttft/attribution?by=rack", 400, "node, gpu, pod, model, replica"),
         ("/api/v1/slos/chat-ttft/attribution?by=pod&window=4m", 400, "from 5m to 400d"),
+        ("/api/v1/slos/chat-ttft/attribution?by=pod&until=noon", 400, "2026-11-20T12:00:00Z"),
+        ("/api/v1/slos/chat-ttft/attribution?by=pod&until=2026-11-20T11:00:00", 400, "is no moment"),
+        ("/api/v1/slos/chat-ttft/attribution?by=pod&until=2126-11-20T11:00:00Z", 400, "later than what was counted"),
         ("/api/v1/slos/chat-ttft?group.node=a", 400, "it is not grouped"),
         ("/api/v2/slos", 404, "/openapi.json lists what is"),
     ],
@@ -147,6 +150,16 @@ def test_history_and_attribution_agree_with_what_was_counted(incident: Any, serv
     assert who["spenders"][0]["excess"] == 1500
     assert who["spenders"][0]["evidence"][0]["name"] == "hw_thermal"
     assert who["spenders"][0]["gpu_names"] == [{"uuid": "B1", "index": "4", "node": "n2"}]
+
+
+def test_attribution_of_any_time_says_what_went_with_it(incident: Any, serve: Any) -> None:
+    with serve(incident.service()) as url:
+        ask = f"{url}/api/v1/slos/chat-ttft/attribution?by=replica&window=30m"
+        (_, _, now), (_, _, before) = get(ask), get(f"{ask}&until=2026-11-20T11:30:00Z")
+    verdict = now["verdict"]
+    assert (verdict["kind"], verdict["replica"], verdict["evidence"]["name"]) == ("hardware", "b:1", "hw_thermal")
+    assert verdict["text"].startswith("b:1 on n2 spent 100% with 50% of the traffic. At the same time: ")
+    assert (before["until"], before["bad"], before["verdict"]["kind"]) == ("2026-11-20T11:30:00Z", 0.0, "none")
 
 
 def test_attribution_takes_every_window_that_burn_rates_are_told_for(incident: Any, serve: Any) -> None:
