@@ -105,16 +105,24 @@ def incidents(
     return [_of(rows, slo, group, span, those, until=until) for span, those in found]
 
 
-def burned(rows: Rows, slo: Slo, group: Group, *, since: float, until: float) -> Incident | None:
+def together(rows: Rows, several: Sequence[Incident], *, until: float) -> Incident | None:
+    """Several of one SLO and group as one, with the pauses between them; None where there is none."""
+    if not several:
+        return None
+    span = Stretch(min(one.began for one in several), max(one.ended for one in several))
+    alerts = tuple(alert for one in several for alert in one.alerts)
+    return _of(rows, several[0].slo, several[0].group, span, alerts, until=until)
+
+
+def burned(rows: Rows, slo: Slo, group: Group, *, since: float, until: float, through: float) -> Incident | None:
     """What burned in [since, until), as one, whether an alert fired on it or not; None where nothing did.
 
-    `over` speaks of `until`: ask for the end of the data.
+    `through` is the end of the data.
     """
     found = stretches(rows, slo, group, since=since, until=until)
     if not found:
         return None
-    span = Stretch(found[0].first, found[-1].end)
-    return _of(rows, slo, group, span, (), until=until)
+    return _of(rows, slo, group, Stretch(found[0].first, found[-1].end), (), until=through)
 
 
 def stretches(rows: Rows, slo: Slo, group: Group, *, since: float, until: float) -> list[Stretch]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exporter.model import InputError
 from gpufleet import paging, slo_text, source_options
-from gpufleet.commands import slo_backtest, slo_ledger
+from gpufleet.commands import slo_backtest, slo_ledger, slo_report
 from gpufleet.listen import Address, address, http_url
 from slo import spec
 from slo.model import Slo
@@ -25,6 +25,8 @@ _EPILOG = """examples:
   gpufleet slo budget chat-ttft                                   what is left, from a running service
   gpufleet slo exclude --from 2026-11-20T12:00:00Z --to 2026-11-20T14:00:00Z --all --reason "new racks" --by ada
   gpufleet slo backtest --slos slos/ --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --windows own --windows sloth
+  gpufleet slo report --slos slos/ --quarter 2026-Q3              budgets, incidents, spenders, hardware of a quarter
+  gpufleet slo incident --slos slos/ --slo chat-ttft              a post-mortem draft of its last incident
   gpufleet slo export ledger-copy.sqlite                          a copy of the ledger; `slo import` takes it over"""
 _PAGE = "http://127.0.0.1:9490"
 
@@ -55,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--url", type=http_url, default=_PAGE, help="address of the service (default: %(default)s)")
     budget.add_argument("id", nargs="?", metavar="ID", help="one SLO, as <service>-<name>; all unless given")
     slo_ledger.configure(add)
+    slo_report.configure(add)
     slo_backtest.configure(add)
 
 

@@ -7,7 +7,7 @@
 | spenders.py | who spent beyond their traffic, over all SLOs |
 | suspects.py | GPUs to replace and to look at, with the evidence |
 | gather.py, telling.py | all of it, read from a ledger and put into words |
-| at_risk.py, postmortem.py | the draft about one incident (slo.incident finds it) |
+| findings.py, at_risk.py, postmortem.py | the draft about one incident (slo.incident finds it) |
 | document.py, html.py | headings, text and tables; as Markdown, as one HTML page |
 
 What is told is read once, from one state of the ledger, also while a service writes on. Every figure is a sum that the

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from slo.names import MINUTE_SECONDS
 from slo.periods import zone
 
+UTC_ZONE = ZoneInfo("UTC")
+
 
 @dataclass(frozen=True, slots=True)
 class Period:

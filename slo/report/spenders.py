@@ -7,7 +7,7 @@ an excess counts that is no chance. The GPUs of one replica spend together: each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slo.attribution import SIGMAS, Gpu, attribute
@@ -68,7 +68,7 @@ def top_spenders(
                 known.update((gpu.uuid, gpu) for gpu in one.gpus)
                 part = Part(budget, one.bad, excess, excess / budget.allowed, one.shared)
                 parts[by].setdefault(one.key, []).append(part)
-    return {by: _ranked(by, found, known) for by, found in parts.items()}
+    return {by: _ranked(by, found, known, gpus) for by, found in parts.items()}
 
 
 def _placed(
@@ -80,7 +80,10 @@ def _placed(
     return {uuid: gpus.get(uuid, Place(uuid, gpus=(Gpu(uuid),))) for uuid in spenders}
 
 
-def _ranked(by: str, parts: Mapping[str, list[Part]], known: Mapping[str, Gpu]) -> list[TopSpender]:
+def _ranked(
+    by: str, parts: Mapping[str, list[Part]], known: Mapping[str, Gpu], seen: Container[str]
+) -> list[TopSpender]:
+    """Most first; of equal ones (the GPUs of one replica) those first that something was seen on."""
     found = [
         TopSpender(
             by,
@@ -91,4 +94,4 @@ def _ranked(by: str, parts: Mapping[str, list[Part]], known: Mapping[str, Gpu]) 
         )
         for key, some in parts.items()
     ]
-    return sorted(found, key=lambda one: (-one.spent, one.key))
+    return sorted(found, key=lambda one: (-round(one.spent, 9), one.key not in seen, one.key))

@@ -153,7 +153,9 @@ def _hardware(report: Report) -> Iterator[Block]:
         if some:
             yield Heading(title, 3)
             columns = ("GPU", "evidence", "first", "last", "what to do", "spent beyond its traffic")
-            yield Table(title, columns, list(_findings(some, report)))
+            yield Table(
+                f"GPUs {title[0].lower()}{title[1:]}, with the evidence", columns, list(_findings(some, report))
+            )
             yield Items([f"{gpu_of(one.gpu)}: {one.gpu.uuid}{f', {one.model}' if one.model else ''}" for one in some])
 
 
@@ -188,7 +190,12 @@ def _spenders(report: Report) -> Iterator[Block]:
                 for one in some[:MOST_SPENDERS]
             ]
             yield Heading(_TITLES[by], 3)
-            yield Table(_TITLES[by], (by.upper() if by == "gpu" else by, "budgets spent", "of"), rows, frozenset({1}))
+            yield Table(
+                "Who spent most beyond their traffic",
+                (by.upper() if by == "gpu" else by, "budgets spent", "of"),
+                rows,
+                frozenset({1}),
+            )
             if len(some) > MOST_SPENDERS:
                 yield Text(f"{len(some) - MOST_SPENDERS} more spent less.")
 
