@@ -23,8 +23,8 @@ from slo.timeline import Lane
 LANE_HEIGHT, STRIP_HEIGHT = 12, 30
 LEAST_WIDTH = 0.4
 """Of a span, in percent of the width: what lasted five minutes of a month is still to be seen."""
-HOT = 2.0
-"""An error rate so many times that of the rest is the hardware's own."""
+HOT, SIGMAS = 2.0, 3.0
+"""An error rate so many times that of the rest is the hardware's own, where chance does not give as many."""
 MOST_TICKS = 8
 
 
@@ -135,9 +135,10 @@ def tone_of(kind: str) -> str:
 
 
 def _hot(step: Step) -> bool:
-    mine = step.bad / step.total if step.total > 0 else 0.0
-    rest = step.rest_bad / step.rest_total if step.rest_total > 0 else 0.0
-    return step.rest_total <= 0 or mine > HOT * rest
+    if step.rest_total <= 0:
+        return step.bad > 0
+    expected = step.total * step.rest_bad / step.rest_total
+    return step.bad > HOT * expected and step.bad - expected > SIGMAS * max(1.0, expected) ** 0.5
 
 
 def _svg(kind: str, height: int, marks: Iterable[Markup]) -> Markup:

@@ -16,7 +16,7 @@ from slo.page import text
 from slo.page.lanes import Axis
 from slo.page.links import hardware_url
 from slo.page.models import row_of
-from slo.page.words import called
+from slo.page.words import called, spelled
 from slo.service import Service
 from slo.status import STALE_SECONDS
 from slo.windows import parse_window
@@ -77,10 +77,10 @@ def _health(seen: Seen | None, now: float) -> tuple[str, str]:
     if now - seen.time > STALE_SECONDS:
         return "nodata", f"Not seen since {text.clock(seen.time, now)}"
     if seen.failing:
-        names = text.listed(check.replace("_", " ") for check in seen.failing)
+        names = text.listed(spelled(check) for check in seen.failing)
         return "exhausted", f"{names[0].upper()}{names[1:]} check{'s fail' if len(seen.failing) > 1 else ' fails'}"
     if seen.causes:
-        return "risk", f"Clocks held down by {text.listed(cause.replace('_', ' ') for cause in seen.causes)}"
+        return "risk", f"Clocks held down by {text.listed(spelled(cause) for cause in seen.causes)}"
     return ("ok", "No check fails") if seen.checks else ("nodata", "No check is made")
 
 

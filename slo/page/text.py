@@ -1,4 +1,4 @@
-"""Figures as people read them. Pure; imports the standard library and slo.model alone."""
+"""Figures as people read them. Pure; imports the standard library, slo.model and slo.forecast alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from slo.forecast import Forecast
 from slo.model import Method, Slo
 from slo.signals import signal_of, unit_of
 
@@ -81,6 +82,16 @@ def span(first: float, last: float, now: float) -> str:
     begin, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
     until = f"{end:%H:%M} UTC" if begin.date() == end.date() else clock(last, now)
     return f"{clock(first, now).removesuffix(' UTC')} to {until}"
+
+
+def foreseen(forecast: Forecast, now: float) -> str:
+    """ "35 % likely to end in this window, 24 Nov 06:00 UTC at the earliest"; the interval where it is sure to end."""
+    early, late = forecast.interval or (None, None)
+    if early is None:
+        return "not in this window"
+    if late is not None:
+        return f"{clock(early, now)} to {clock(late, now)}"
+    return f"{percent(forecast.probability, 0)} likely to end in this window, {clock(early, now)} at the earliest"
 
 
 def threshold(slo: Slo) -> str:

@@ -18,7 +18,7 @@ from slo.page.filters import Filters
 from slo.page.links import hardware_url
 from slo.page.models import STATES
 from slo.page.overview import Overview
-from slo.page.words import gpu_link, gpu_names, node_link
+from slo.page.words import gpu_link, gpu_names, node_link, spelled
 from slo.service import Service
 from slo.signals import unit_of
 from slo.status import SloStatus
@@ -53,6 +53,7 @@ class Page:
             gpu_names=gpu_names,
             gpu_link=gpu_link,
             node_link=node_link,
+            spelled=spelled,
             hardware_url=hardware_url,
             unit_of=unit_of,
         )

@@ -44,6 +44,8 @@ EVENT_WORDS = {
     VERSION: "engine now {}",
 }
 """What each kind of event is called; {} is its code, check or cause. Other kinds are told by their own sentence."""
+ACRONYMS = {"sm": "SM", "ecc": "ECC", "nvlink": "NVLink", "pcie": "PCIe", "xid": "XID"}
+"""Words of codes, checks and causes that are not written as they are spelled there."""
 SHORT_UUID = 12
 MOST_LIFT = 100.0
 """A larger one says no more than this: hardly an error without the event."""
@@ -62,12 +64,14 @@ def gpu_names(gpus: Iterable[Gpu]) -> Markup:
 
 def gpu_link(gpu: Gpu) -> Markup:
     """One GPU without its node."""
-    return Markup('<a href="{}" title="{}">{}</a>').format(hardware_url("gpu", gpu.uuid), gpu.uuid, called(gpu))
+    return Markup('<a class="hw" href="{}" title="{}">{}</a>').format(
+        hardware_url("gpu", gpu.uuid), gpu.uuid, called(gpu)
+    )
 
 
 def node_link(node: str) -> Markup:
     """One node."""
-    return Markup('<a href="{}">{}</a>').format(hardware_url("node", node), node)
+    return Markup('<a class="hw" href="{}">{}</a>').format(hardware_url("node", node), node)
 
 
 def called(gpu: Gpu) -> str:
@@ -140,6 +144,10 @@ def _event(one: Evidence) -> str:
     return f"{name} {text.TIMES}{one.events}" if one.kind in (XID, SXID) and one.events > 1 else name
 
 
+def spelled(name: str) -> str:
+    """A code, check or cause as people write it: "sm_clock" is the SM clock."""
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
+
+
 def _named(kind: str, name: str) -> str:
-    name = name.replace("_", " ")
-    return f"{name} (normal under load)" if kind == CLOCK_EVENT and name == POWER_CAP.replace("_", " ") else name
+    return f"{spelled(name)} (normal under load)" if kind == CLOCK_EVENT and name == POWER_CAP else spelled(name)

@@ -45,7 +45,7 @@
     const least = d3.min(seen, (p) => p.low ?? p.left), most = d3.max(seen, (p) => p.high ?? p.left);
     const pad = Math.max(0.02, (most - least) * 0.12);
     const y = d3.scale.linear().domain([least - pad < 0 && least >= 0 ? 0 : least - pad, Math.min(1, most + pad)]).range([HEIGHT.budget, 0]);
-    grid(svg, y, 4, percent, inner);
+    grid(svg, y, 5, percent, inner);
     if (y.domain()[0] <= 0 && y.domain()[1] >= 0) line(svg, "zero", y(0), inner);
     const has = (p) => p.left !== null;
     if (data.bounds) svg.append("path").attr("class", "band").attr("d", d3.svg.area().defined(has)

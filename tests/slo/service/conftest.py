@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
@@ -22,6 +23,10 @@ from slo.observed import Missed, Scrape, Slice
 from slo.service import Service
 from slo.windows import parse_window
 
+BROWSER_ARGUMENTS = (
+    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 NOON = 1_795_176_000
 """2026-11-20T12:00:00Z"""
 
@@ -180,6 +185,39 @@ def serve() -> Callable[[Service], object]:
             loop.close()
 
     return serving
+
+
+@pytest.fixture(scope="session")
+def browser(binary: Callable[[str], str]) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        one = started.chromium.launch(executable_path=binary("chromium"), args=BROWSER_ARGUMENTS.split())
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page; whatever it complains of, or asks of another host, fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(url: str, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": options.pop("width", 1280), "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        own = re.match(r"http://[^/]+/", url + "/")
+        assert own
+        page.on("request", lambda r: None if r.url.startswith(own[0]) else complaints.append(f"asked {r.url}"))
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
 @pytest.fixture
