@@ -13,6 +13,7 @@ import msgspec
 from slo.attribution import Evidence, Spender
 from slo.budget import budget_remaining
 from slo.exclusions import Exclusion
+from slo.forecast import Forecast
 from slo.periods import span_of
 from slo.service import Point
 from slo.signals import unit_of
@@ -37,6 +38,20 @@ class AlertObject(msgspec.Struct, frozen=True):
     since: str | None
 
 
+class ForecastObject(msgspec.Struct, frozen=True):
+    """When the budget will end, with the week's traffic. Made at `at` by `method`; null times are: not in this window.
+
+    `exhausted_at_interval` holds it in four of five cases, `probability` is that of ending within the window; both are
+    null with the method "pace" (the present pace kept up), which stands in until there is a week of counts ("days").
+    """
+
+    at: str
+    exhausted_at: str | None
+    exhausted_at_interval: tuple[str | None, str | None] | None
+    probability: float | None
+    method: str
+
+
 class SloObject(msgspec.Struct, frozen=True):
     """One SLO, or one group of it. `good`, `bad` and `total` count `unit` over `window`, `good` being the lower bound.
 
@@ -45,6 +60,7 @@ class SloObject(msgspec.Struct, frozen=True):
     `excluded_seconds` of the window were left out for maintenance (/api/v1/exclusions): in no count and no coverage.
     `culprit` is who spent while an alert fires, of the worst that do; else null.
     `burning_since` is the first bad minute of the stretch that burns faster than allowed up to now, null where none.
+    `forecast` is null where nothing is left, nothing is known, or it is still to be made.
     """
 
     id: str
@@ -76,6 +92,7 @@ class SloObject(msgspec.Struct, frozen=True):
     window_end: str | None
     excluded_seconds: float
     culprit: CulpritObject | None
+    forecast: ForecastObject | None
 
 
 class ExclusionObject(msgspec.Struct, frozen=True):
@@ -321,7 +338,14 @@ def slo_object(status: SloStatus) -> SloObject:
         window_end=rfc3339(span.end),
         excluded_seconds=counts.excluded_seconds,
         culprit=None if status.culprit is None else culprit_object(status.culprit),
+        forecast=None if status.forecast is None else forecast_object(status.forecast),
     )
+
+
+def forecast_object(one: Forecast) -> ForecastObject:
+    """The API's object of a forecast."""
+    interval = None if one.interval is None else (rfc3339(one.interval[0]), rfc3339(one.interval[1]))
+    return ForecastObject(_at(one.at), rfc3339(one.exhausted_at), interval, _round(one.probability), one.method)
 
 
 def exclusion_object(one: Exclusion) -> ExclusionObject:

@@ -29,13 +29,14 @@ from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.fact_watch import FactWatch
 from slo.facts import Fact
+from slo.forecast import Forecast
 from slo.inventory import Inventory
 from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.sliding import in_window, step_for
 from slo.sources.base import Source
-from slo.status import Culprit, SloStatus, assess
+from slo.status import Culprit, SloStatus, assess, foreseen
 from slo.who import Attribution, who_spent
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ BEHIND_SECONDS = 600.0
 HISTORY_POINTS = 360
 CULPRITS = 20
 """So many of the worst get their culprit with each minute; of the others it is computed when asked for."""
+FORECASTS, FORECAST_SECONDS = 10, 3600.0
+"""So many forecasts are made with each minute, none for the same SLO and group more often than that."""
 NOTICES = 20
 """So many of the latest are kept to be shown."""
 
@@ -109,6 +112,7 @@ class Service:
         self.started = int(clock())
         self._statuses: list[SloStatus] = []
         self._by_key: dict[tuple[str, Group], SloStatus] = {}
+        self._forecasts: dict[tuple[str, Group], tuple[float, Forecast | None]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._revisions = dict(ledger.register(slos))
         self._tally = Tally(slos, ledger.state(), revisions=self._revisions)
@@ -274,11 +278,11 @@ class Service:
         self._tally.revisions = dict(self._revisions)
         self._slices = [one._replace(revision=self._revisions[one.slo_id]) for one in self._slices]
         self._watch = FactWatch()  # tells anew where replicas run
-        self._by_key = {}
+        self._by_key, self._forecasts = {}, {}
 
     def _assess_all(self, now: float) -> list[SloStatus]:
         if self.ledger.reread():  # something was excluded: nothing that was known of "since" holds
-            self._by_key = {}
+            self._by_key, self._forecasts = {}, {}
         found = []
         for slo in self.slos.values():
             for group in self.ledger.groups(slo.id) or ([] if slo.group_by else [()]):
@@ -286,7 +290,21 @@ class Service:
                 status = assess(slo, group, self.ledger, revision=self._revisions[slo.id], now=now, last=last)
                 found.append(replace(status, simulated=True) if self.simulated else status)
         found.sort(key=lambda status: status.worst_first)
+        found = self._with_forecasts(found)
         return [self._with_culprit(s) if at < CULPRITS and s.firing else s for at, s in enumerate(found)]
+
+    def _with_forecasts(self, statuses: Sequence[SloStatus]) -> list[SloStatus]:
+        """With those that were made before, and new ones for whom it is longest ago, the worst of them first."""
+        never = (-FORECAST_SECONDS, None)
+        made = {(s.slo.id, s.group): self._forecasts.get((s.slo.id, s.group), never) for s in statuses}
+        due = [s for s in statuses if s.until - made[(s.slo.id, s.group)][0] >= FORECAST_SECONDS]
+        for one in sorted(due, key=lambda s: made[(s.slo.id, s.group)][0])[:FORECASTS]:
+            made[(one.slo.id, one.group)] = one.until, foreseen(one, self.ledger)
+        self._forecasts = made
+        return [
+            replace(s, forecast=made[(s.slo.id, s.group)][1]) if (s.budget.remaining or 0.0) > 0 else s
+            for s in statuses
+        ]
 
     def _with_culprit(self, status: SloStatus) -> SloStatus:
         assert status.firing is not None

@@ -14,6 +14,7 @@ from typing import Protocol
 from slo.attribution import Spender
 from slo.budget import Budget, Counts, budget, budget_remaining
 from slo.burn import alert_state, burn_rate
+from slo.forecast import SLOT_SECONDS, Forecast, forecast, history_seconds
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.periods import span_of
@@ -86,6 +87,8 @@ class SloStatus:
     watched_through: float | None
     """As data_through, of this group alone."""
     culprit: Culprit | None = None
+    forecast: Forecast | None = None
+    """Made within the last hours; None where nothing is known yet, and where nothing is left."""
 
     @property
     def firing(self) -> AlertStatus | None:
@@ -162,6 +165,17 @@ def assess(
         (*trend, (int(until), left.remaining)), ledger.simulated(slo.id), counts,
         ledger.data_through(slo.id, group) if slo.group_by else through,
     )  # fmt: skip
+
+
+def foreseen(status: SloStatus, ledger: Rows) -> Forecast | None:
+    """When the budget of a status will end: from the ledger's history before it."""
+    slo, until = status.slo, int(status.until)
+    if status.budget.remaining is None or status.budget.remaining <= 0:
+        return None
+    kept = ledger.history(slo.id, status.group, until - history_seconds(slo), until, SLOT_SECONDS)
+    pace = status.windows[pace_window(slo)]
+    ratio = pace.bad / pace.total if pace.total > 0 else None
+    return forecast(slo, status.counts, [counts for _, counts in kept], at=status.until, ratio=ratio)
 
 
 def pace_window(slo: Slo) -> str:
