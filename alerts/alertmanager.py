@@ -77,14 +77,24 @@ def equal_labels(slos: Sequence[Slo]) -> list[str]:
 
 
 def inhibit_rules(same: Sequence[str], settings: Settings) -> list[Document]:
-    """A page silences the tickets of its budget; a node that is gone silences what is said of its GPUs and engines."""
-    page, ticket = (f"{names.LABEL_SEVERITY}={_quoted(settings.severity(one))}" for one in ("page", "ticket"))
+    """A page silences the tickets of its budget; a node that is gone silences what is said of its GPUs and engines.
+
+    Information is silent where nothing else fires: whoever routes it to people has it told beside other alerts alone.
+    """
+    page, ticket, info = (
+        f"{names.LABEL_SEVERITY}={_quoted(settings.severity(one))}" for one in ("page", "ticket", "info")
+    )
     gone = f"alertname=~{_quoted('|'.join(health.NODE_DOWN))}"
     return [
         {"source_matchers": [page, _HAS_SLO], "target_matchers": [ticket, _HAS_SLO], "equal": list(same)},
         {
             "source_matchers": [gone],
             "target_matchers": [f"alertname=~{_quoted(ON_A_NODE)}", 'node=~".+"'],
+            "equal": [names.LABEL_CLUSTER, "node"],
+        },
+        {
+            "source_matchers": [f"alertname={_quoted(health.INFO_INHIBITOR)}"],
+            "target_matchers": [info],
             "equal": [names.LABEL_CLUSTER, "node"],
         },
     ]

@@ -7,7 +7,7 @@
 Decision (accepted). Context: one group an SLO lets rulers shard and keeps one SLO's trouble from another's, but 35 SLOs
 fill a tenant of Mimir. Decision: a group an SLO unless `--pack` is given; packed groups hold whole groups of one
 interval, in order, so that rules still see what those before them recorded. Constants read nothing and are put together
-by themselves, which leaves room for a second SLO: about 60 SLOs fit. Consequences: packed SLOs wait for each other, and
+by themselves, which leaves room for a second SLO: about 55 SLOs fit. Consequences: packed SLOs wait for each other, and
 an SLO that is taken away moves those behind it: their alerts begin anew.
 """
 

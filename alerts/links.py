@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from slo.model import Slo
 from slo.names import LABEL_ID
 
+SLO_BOARD = "gpufleet-slo"
+"""Its uid, the last part of its address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -27,6 +30,13 @@ class Links:
     def board_of(self, slo: Slo) -> str:
         """The SLO board at one SLO."""
         return f"{self.board}?var-{LABEL_ID}={slo.id}"
+
+    def board_at(self, place: str) -> str:
+        """Another of our boards: the last word of its uid, then what it shows, as in "gpu?var-node=a".
+
+        They lie beside the SLO board; where that has an address of another form, it is the one board there is.
+        """
+        return self.board.replace(SLO_BOARD, f"{SLO_BOARD.removesuffix('slo')}{place}")
 
     def page_of(self, slo: Slo, group: Mapping[str, str]) -> str:
         """The page of one SLO, or of one group of it: label → value as it stands in a URL, or a template of that."""

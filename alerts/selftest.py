@@ -13,11 +13,12 @@ from itertools import chain, groupby
 from math import ceil
 
 from alerts import health
+from alerts.health import proofs
 from alerts.promql import select
 from alerts.rules import HEADER, dump, groups, render
 from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, longest, scenarios, shape_of, total_after
-from exporter.health import DRIVER_UNRESPONSIVE, LOST
-from exporter.metrics import agent, llm
+from exporter.health import LOST
+from exporter.metrics import llm
 from exporter.metrics import health as verdicts
 from slo import names
 from slo.model import Matcher, Slo
@@ -47,31 +48,11 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
             "tests": tests,
         }
         found[f"{name}.test.yaml"] = HEADER + dump(document)
-    found["health.rules.yaml"] = render([])
-    document = {"rule_files": ["health.rules.yaml"], "evaluation_interval": "1m", "tests": list(_health())}
-    found["health.test.yaml"] = HEADER + dump(document)
+    for area, alerts in health.AREAS.items():
+        rule_file = f"health-{area}.rules.yaml"
+        found[rule_file] = HEADER + dump(proofs.rules(alerts))
+        found[f"health-{area}.test.yaml"] = HEADER + dump(proofs.tests(alerts, rule_file))
     return found
-
-
-def _health() -> Iterable[dict[str, object]]:
-    """Each alert on health: silent before, firing after its time, silent again once all is well."""
-    node = Matcher("node", "=", "node-a")
-    gpu = (node, Matcher("gpu", "=", "3"), Matcher("UUID", "=", "GPU-3"))
-    ill: Samples = [*([1.0] * 5), *([0.0] * 10), *([1.0] * 5)]
-    once = _counter([0] * 4 + [1] + [0] * 15)
-    lost, unresponsive = (Matcher("check", "=", name) for name in (LOST, DRIVER_UNRESPONSIVE))
-    xid = (Matcher("xid", "=", "79"), Matcher("class", "=", "fatal"))
-    gone: Samples = [*([1.0] * 5), *([None] * 10), *([1.0] * 5)]
-    for alert, series, samples, silent, firing, well in (
-        (health.GPU_LOST, select(verdicts.HEALTH.name, lost, *gpu), ill, 5, 6, 15),
-        (health.GPU_DRIVER_UNRESPONSIVE, select(verdicts.HEALTH.name, unresponsive, *gpu), ill, 6, 7, 15),
-        (health.GPU_XID_FATAL, select(verdicts.XID_ERRORS.name, *xid, *gpu), once, 4, 5, 20),
-        (health.LLM_ENGINE_DOWN, select(llm.ENGINE_UP.name, _TARGET, node), ill, 9, 10, 15),
-        (health.AGENT_DOWN, select(agent.BUILD_INFO.name, node), gone, 9, 10, 15),
-    ):
-        expr = f'count(ALERTS{{alertname="{alert}",{_FIRING}}})'
-        asked = [_asked(expr, at, samples, 1) for at, samples in ((silent, []), (firing, _one()), (well, []))]
-        yield {"name": alert, "interval": "1m", "input_series": [_written(series, samples)], "promql_expr_test": asked}
 
 
 def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:

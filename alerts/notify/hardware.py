@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alerts import health
+from alerts.health.engines import STALLED
 from alerts.links import Links
 from alerts.notify.model import Condition
 from alerts.settings import Settings
@@ -32,6 +33,8 @@ XID_SECONDS = 600.0
 _NODE = ("node", SIMULATED_LABEL)
 _GPU = (*_NODE, "gpu", "UUID", "pci_bus_id")
 _ENGINE = (*_NODE, "namespace", "pod", llm.MODEL_NAME_LABEL, llm.TARGET_LABEL)
+_XIDS = {"fatal": health.GPU_XID_FATAL, "hardware": health.GPU_XID_HARDWARE}
+assert _XIDS.keys() == GRAVE
 _CHECKS = {LOST: health.GPU_LOST, DRIVER_UNRESPONSIVE: health.GPU_DRIVER_UNRESPONSIVE}
 
 Series = Sequence[tuple[int, dict[str, str]]]
@@ -46,6 +49,8 @@ class _Page:
     layout: object = None
     checks: Series = ()
     engines: Series = ()
+    stalled: frozenset[str] = frozenset()
+    """Engines that have requests and make no tokens, by host and port."""
     xids: Series = ()
     values: Sequence[float] | None = None
     """None while it does not answer."""
@@ -88,10 +93,11 @@ class Hardware:
                 yield self._made(_CHECKS[labels["check"]], labels, _GPU, now)
         for at, labels in page.engines:
             if page.values[at] == 0:
-                yield self._made(health.LLM_ENGINE_DOWN, labels, _ENGINE, now)
+                hung = labels.get(llm.TARGET_LABEL) in page.stalled
+                yield self._made(health.LLM_ENGINE_HUNG if hung else health.LLM_ENGINE_DOWN, labels, _ENGINE, now)
         for time, labels in page.happened.values():
             if now - time < XID_SECONDS:
-                yield self._made(health.GPU_XID_FATAL, labels, (*_GPU, "xid"), time)
+                yield self._made(_XIDS[labels["class"]], labels, (*_GPU, "xid"), time)
 
     def _made(self, alert: str, labels: Mapping[str, str], kept: Sequence[str], since: float) -> Condition | None:
         rule = self._rules.get(alert)
@@ -160,6 +166,9 @@ def _learn(page: _Page, scrape: Scrape) -> None:
     page.layout = scrape.layout
     page.checks, page.engines = found.get(verdicts.HEALTH.name, ()), found.get(llm.ENGINE_UP.name, ())
     page.xids = [one for one in found.get(verdicts.XID_ERRORS.name, ()) if one[1].get("class") in GRAVE]
+    sources = (labels for _, labels in found.get(agent.SOURCE_UP.name, ()))
+    stalled = (one["source"] for one in sources if one.get("reason", "").startswith(STALLED))
+    page.stalled = frozenset(urlsplit(name.partition(" ")[2]).netloc for name in stalled)
     for _, labels in found.get(agent.BUILD_INFO.name, ()):
         page.place = {label: labels[label] for label in _NODE if labels.get(label)}
 

@@ -47,7 +47,7 @@ def test_incidents_are_kept_apart_by_what_deserves_its_own(slos: dict[str, Slo])
     assert "model_name" in same
     of_hardware = next(way for way in config["route"]["routes"] if way["matchers"] == ['slo_id=""'])
     assert of_hardware["group_by"] == ["alertname", "cluster", "node", "gpu", "target"]
-    assert [rule["equal"] for rule in config["inhibit_rules"]] == [same, ["cluster", "node"]]
+    assert [rule["equal"] for rule in config["inhibit_rules"]] == [same, ["cluster", "node"], ["cluster", "node"]]
 
 
 ROUTES = [

@@ -110,7 +110,7 @@ def test_a_directory_without_rules_says_what_to_run(
         ("0.999-7d-bad", " * 300", " * 30"),  # a tile that holds too little
         ("0.999-7d-minutes", ">= 3\n", ">= 2\n"),  # luck taken for evidence
         ("0.99-7d-bounds", "bad_lower:sum", "bad:sum"),  # pages on what may have been good
-        ("health", "for: 5m", "for: 1m"),  # too soon
+        ("health-engines", "for: 5m", "for: 1m"),  # too soon
     ],
 )
 def test_a_rule_that_is_wrong_fails_its_test(

@@ -57,7 +57,7 @@ def test_a_lost_gpu_is_told_after_its_rules_time_with_its_place(seen: Any) -> No
     lost = [lambda now: page(URL, now, build(), checked("lost", 0))]
     played(seen, *well * 3, *lost * 2)
     assert seen.receiver.told == []
-    played(seen, *lost * 3, *well * 12)
+    played(seen, *lost * 3, *well * 24)
     key = "gpufleet GpuLost node=node-a gpu=3"
     assert seen.receiver.told == [("trigger", key), ("resolve", key)]
     payload = seen.receiver.events[0]["payload"]
@@ -95,6 +95,18 @@ def test_an_engine_that_is_down_and_one_that_is_starting_are_not_the_same(seen: 
     assert seen.receiver.told == [("trigger", "gpufleet LlmEngineDown node=node-a target=10.0.0.1:8000")]
 
 
+@pytest.mark.parametrize(("port", "alert"), [("8000", "LlmEngineHung"), ("80", "LlmEngineDown")])
+def test_an_engine_that_makes_no_tokens_is_hung_and_another_of_its_host_down(seen: Any, port: str, alert: str) -> None:
+    target = f"10.0.0.1:{port}"
+    reason = "stalled: requests running, no token for 60 s"
+    series = [
+        (llm.ENGINE_UP.name, {"node": "node-a", "target": target, "model_name": "m"}, 0.0),
+        (agent.SOURCE_UP.name, {"node": "node-a", "source": "engine http://10.0.0.1:8000", "reason": reason}, 0.0),
+    ]
+    played(seen, *[lambda now: seen.pages.page(URL, now, build(), *series)] * 14)
+    assert seen.receiver.told == [("trigger", f"gpufleet {alert} node=node-a target={target}")]
+
+
 @pytest.mark.parametrize(
     ("counts", "told"),
     [
@@ -116,6 +128,16 @@ def test_a_fatal_xid_is_told_once_it_happens(seen: Any, counts: list[int | None]
     if told:
         played(seen, *[step(counts[-1])] * 25)
         assert firing(seen) == []
+
+
+def test_an_xid_of_the_hardware_around_a_gpu_has_an_alert_of_its_own(seen: Any) -> None:
+    labels = {**gpu(), "xid": "54", "class": "hardware"}
+    counts = (0.0, 1.0)
+    played(
+        seen,
+        *[lambda now, n=n: seen.pages.page(URL, now, build(), (verdicts.XID_ERRORS.name, labels, n)) for n in counts],
+    )
+    assert firing(seen) == [health.GPU_XID_HARDWARE]
 
 
 def test_an_xid_of_an_application_is_nobodys_alarm(seen: Any) -> None:
@@ -147,7 +169,7 @@ def test_a_node_that_is_gone_silences_its_gpus_and_no_others(seen: Any) -> None:
 def test_every_alert_told_here_has_a_rule() -> None:
     rules = {str(rule["alert"]) for rule in health.alert_rules(Links())}
     told = {
-        health.GPU_LOST, health.GPU_DRIVER_UNRESPONSIVE, health.GPU_XID_FATAL, health.LLM_ENGINE_DOWN,
-        health.AGENT_DOWN,
+        health.GPU_LOST, health.GPU_DRIVER_UNRESPONSIVE, health.GPU_XID_FATAL, health.GPU_XID_HARDWARE,
+        health.LLM_ENGINE_DOWN, health.LLM_ENGINE_HUNG, health.AGENT_DOWN,
     }  # fmt: skip
     assert told <= rules
