@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.agent import Agent
 from exporter.metrics import CATALOGUE
 from exporter.settings import EngineSettings, Settings
+from tests.exporter.stub_driver import StubDriver
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0.prom"
 DCGM_NAME_FORCES = ('counter metrics should have "_total" suffix', "metric name should not include type 'counter'")
@@ -147,8 +148,11 @@ def test_the_command_serves_until_it_is_told_to_end():
         assert (process.returncode, errors) == (0, "")
 
 
-def test_a_hung_driver_and_a_dead_engine_leave_the_page_answering(fake_driver: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("exporter.gpus.NvmlSource", lambda **_: fake_driver.source(retry_seconds=(0.0, 0.0)))
+def test_a_hung_driver_and_a_dead_engine_leave_the_page_answering(
+    stub_driver: StubDriver, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"deadline_seconds": 1.0, "retry_seconds": (0.0, 0.0)}
+    monkeypatch.setattr("exporter.gpus.NvmlSource", lambda **_: stub_driver.source(**options))
     dead = EngineSettings(url="http://127.0.0.1:9")
     agent = Agent(Settings(node="n1", listen="127.0.0.1:0", interval_seconds=3.0, engines=(dead,)))
 
@@ -167,7 +171,7 @@ def test_a_hung_driver_and_a_dead_engine_leave_the_page_answering(fake_driver: A
             async with aiohttp.ClientSession(agent.url) as session:
                 page = await text(session, "DCGM_FI_DEV_GPU_TEMP{")
                 assert re.search(r'^llm_engine_up\{.*target="127.0.0.1:9"\} 0$', page, re.M)
-                fake_driver.set(hang="gpu 1")
+                stub_driver.hang("nvmlDeviceGetTemperature", gpu=1)
                 page = await text(session, 'reason="the driver did not answer within 1 s: 00000000:3C:00.0"')
                 assert re.search(r'^gpu_health\{.*check="driver_unresponsive".*gpu="1".*\} 0$', page, re.M)
                 assert re.search(r'^DCGM_FI_DEV_GPU_TEMP\{.*gpu="0".*\} 45$', page, re.M)

@@ -16,6 +16,7 @@ from exporter.gpu_book import GpuBook, Sxid
 from exporter.metrics import gpu, health
 from exporter.model import InputError
 from exporter.sources.gpu_state import DAMAGED, FILE, StateSource, folder_of
+from tests.exporter.stub_driver import StubDriver
 
 GPU = "00000000:3B:00.0"
 
@@ -55,27 +56,29 @@ def kept(tmp_path: Path) -> Kept:
     return Kept(tmp_path)
 
 
-def test_the_next_agents_page_goes_on_where_the_last_one_ended(kept: Kept, fake_driver: Any, until: Callable[..., Any]):
+def test_the_next_agents_page_goes_on_where_the_last_one_ended(
+    kept: Kept, stub_driver: StubDriver, until: Callable[..., Any]
+):
     async def whole() -> None:
         book, state = await kept.open()
-        source = fake_driver.source(book=book)
+        source = stub_driver.source(book=book)
         await until(source, lambda _, collected: collected.health.up)
-        fake_driver.set(xids=[[0, 79], [0, 31]])
+        stub_driver.xid(0, 79)
+        stub_driver.xid(0, 31)
         await until(source, lambda readings, _: readings.all(gpu.XID_LAST.name, gpu="0") == [31])
         await state.collect()
         await source.close()
         await state.close()
 
-        fake_driver.set(xids=[])
         book, state = await kept.open()
-        source = fake_driver.source(book=book)
+        source = stub_driver.source(book=book)
         page = await until(source, lambda _, collected: collected.health.up)
-        assert page.one(health.XID_ERRORS.name, UUID="GPU-00000000", xid="79") == 1
-        assert page.one(health.DCGM_XID_TOTAL.name, UUID="GPU-00000000", xid="79") == 1
-        assert page.one(gpu.XID_LAST.name, UUID="GPU-00000000") == 31
-        assert page.one(health.HEALTH.name, UUID="GPU-00000000", check="xid") == 0
-        assert sum(page.all(health.XID_ERRORS.name, UUID="GPU-00000001")) == 0
-        assert page.one(health.HEALTH.name, UUID="GPU-00000001", check="xid") == 1
+        assert page.one(health.XID_ERRORS.name, gpu="0", xid="79") == 1
+        assert page.one(health.DCGM_XID_TOTAL.name, gpu="0", xid="79") == 1
+        assert page.one(gpu.XID_LAST.name, gpu="0") == 31
+        assert page.one(health.HEALTH.name, gpu="0", check="xid") == 0
+        assert sum(page.all(health.XID_ERRORS.name, gpu="1")) == 0
+        assert page.one(health.HEALTH.name, gpu="1", check="xid") == 1
         await source.close()
         await state.close()
 

@@ -1,9 +1,8 @@
-"""The NVML source on a driver that answers, refuses, hangs, loses GPUs and tells XIDs as a test writes it."""
+"""The NVML source: verdicts, XIDs, workers that die or cannot be ended. Hangs and losses: test_driver_faults."""
 
 import asyncio
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from exporter.metrics import gpu, health
 from exporter.model import Collected
 from exporter.sources import pci
 from exporter.xid import CATALOGUE, CLASSES
+from tests.exporter.stub_driver import StubDriver
 
 GPU0, GPU1 = "00000000:3B:00.0", "00000000:3C:00.0"
 
@@ -42,13 +42,15 @@ def run(body: Any, source: Any) -> None:
         (0x40, {}, "thermal"),
         (0x20, {}, "thermal"),
         (0x80, {}, "power"),
-        (0x4, {"144": 1}, "row_remap"),
-        (0x1, {"145": 1}, "row_remap"),
+        (0x4, {"field/144": 1}, "row_remap"),
+        (0x1, {"field/145": 1}, "row_remap"),
     ],
 )
-def test_figures_become_verdicts(fake_driver, until, events, figures, check):
-    fake_driver.set(gpus=1, clock_events=events, fields=figures)
-    source = fake_driver.source()
+def test_figures_become_verdicts(
+    stub_driver: StubDriver, until: Any, events: int, figures: dict[str, object], check: str
+):
+    stub_driver.set({"gpus": 1, "nvmlDeviceGetCurrentClocksEventReasons": events, **figures})
+    source = stub_driver.source()
 
     async def body() -> None:
         page = await until(source, up)
@@ -61,26 +63,9 @@ def test_figures_become_verdicts(fake_driver, until, events, figures, check):
     run(body, source)
 
 
-def test_a_lost_gpu_is_named_and_the_others_go_on(fake_driver, until):
-    source = fake_driver.source()
-
-    async def body() -> None:
-        await until(source, up)
-        fake_driver.set(lost=[0])
-        page = await until(source, up)
-        assert page.one(health.HEALTH.name, check="lost", UUID="GPU-00000000") == 0
-        assert page.one(health.HEALTH.name, check="lost", UUID="GPU-00000001") == 1
-        assert page.all(gpu.GPU_TEMP.name, gpu="0") == []
-        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
-        assert page.one(health.READING_MISSING.name, family=gpu.GPU_TEMP.name, gpu="0", reason="lost") == 1
-        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 1)
-
-    run(body, source)
-
-
-def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(fake_driver, until):
-    fake_driver.set(no_handle=[1])
-    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
+def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(stub_driver: StubDriver, until: Any):
+    stub_driver.set({"nvmlDeviceGetHandleByIndex@1": "error 15"})
+    source = stub_driver.source(expected=lambda: (GPU0, GPU1))
 
     async def body() -> None:
         page = await until(source, up)
@@ -90,69 +75,9 @@ def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(fake_driver, un
     run(body, source)
 
 
-def test_a_gpu_the_bus_shows_is_found_when_the_driver_shows_it_too(fake_driver, until):
-    fake_driver.set(gpus=1)
-    now = [0.0]
-    source = fake_driver.source(expected=lambda: (GPU0, GPU1), clock=lambda: now[0])
-
-    async def body() -> None:
-        page = await until(source, up)
-        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 1)
-        assert page.all(health.HEALTH.name, pci_bus_id=GPU1) == []
-        fake_driver.set(gpus=2)
-        now[0] += 61
-        page = await until(source, lambda readings, _: readings.all(health.SEEN.name) == [2])
-        assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU1) == 45
-
-    run(body, source)
-
-
-def test_a_driver_that_hangs_at_start_still_yields_the_gpus_of_the_bus(fake_driver, until):
-    fake_driver.set(hang="init")
-    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
-
-    async def body() -> None:
-        page = await until(source, down)
-        for address in (GPU0, GPU1):
-            assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=address) == 0
-            assert page.one(health.READING_MISSING.name, family=gpu.GPU_TEMP.name, pci_bus_id=address, reason="timeout")
-        assert (page.one(health.EXPECTED.name), page.one(health.SEEN.name)) == (2, 0)
-        assert gpu.GPU_TEMP.name not in page
-
-    run(body, source)
-
-
-def test_a_gpu_that_hangs_costs_one_collection_and_is_found_again(fake_driver, until):
-    now = [0.0]
-    source = fake_driver.source(clock=lambda: now[0], retry_seconds=(10.0, 120.0))
-
-    async def body() -> None:
-        await until(source, up)
-        threads = threading.active_count()
-        fake_driver.set(hang="gpu 1")
-        page = await until(source, down)
-        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 0
-        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="0") == 1
-        assert page.one(gpu.GPU_TEMP.name, gpu="0") == 45
-        assert page.all(gpu.GPU_TEMP.name, gpu="1") == []
-        for _ in range(3):
-            page = await until(source, up)
-            assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 0
-            assert page.one(gpu.GPU_TEMP.name, gpu="0") == 45
-        assert source.abandoned == 0
-        assert threading.active_count() <= threads
-        fake_driver.set(hang="")
-        now[0] += 11
-        page = await until(source, up)
-        assert page.one(health.HEALTH.name, check="driver_unresponsive", gpu="1") == 1
-        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
-
-    run(body, source)
-
-
-def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(fake_driver, until):
-    fake_driver.set(hang="handle 0")
-    source = fake_driver.source(expected=lambda: (GPU0, GPU1))
+def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(stub_driver: StubDriver, until: Any):
+    stub_driver.hang("nvmlDeviceGetHandleByIndex", gpu=0)
+    source = stub_driver.source(expected=lambda: (GPU0, GPU1))
 
     async def body() -> None:
         page = await until(source, down)
@@ -166,9 +91,9 @@ def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(fake_dri
     run(body, source)
 
 
-def test_what_a_driver_library_prints_does_not_get_between_the_lines(fake_driver, until):
-    fake_driver.set(chatter=True)
-    source = fake_driver.source()
+def test_what_a_driver_library_prints_does_not_get_between_the_lines(stub_driver: StubDriver, until: Any):
+    stub_driver.set(chatter=1)
+    source = stub_driver.source()
 
     async def body() -> None:
         page = await until(source, up)
@@ -177,36 +102,15 @@ def test_what_a_driver_library_prints_does_not_get_between_the_lines(fake_driver
     run(body, source)
 
 
-def test_a_wait_for_events_that_hangs_is_said_while_figures_flow(fake_driver, until):
-    fake_driver.set(hang="events")
-    now = [0.0]
-    source = fake_driver.source(clock=lambda: now[0], retry_seconds=(10.0, 120.0))
-
-    def named(readings: Any, collected: Collected) -> bool:
-        return collected.health.up and 0 in readings.all(health.HEALTH.name, check="driver_unresponsive")
-
-    async def body() -> None:
-        page = await until(source, named)
-        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
-        page = await until(source, up)
-        assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
-        assert page.one(health.READING_MISSING.name, family=health.XID_ERRORS.name, gpu="1", reason="timeout")
-        assert source.abandoned == 0
-        fake_driver.set(hang="")
-        now[0] += 11
-        page = await until(source, lambda readings, collected: not named(readings, collected))
-        assert page.all(health.READING_MISSING.name, reason="timeout") == []
-
-    run(body, source)
-
-
-def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(fake_driver, until, monkeypatch):
-    fake_driver.set(hang="init")
+def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(
+    stub_driver: StubDriver, until: Any, monkeypatch: pytest.MonkeyPatch
+):
+    stub_driver.hang("nvmlInit")
     pids: list[int] = []
     monkeypatch.setattr(  # as if each sat in a driver call that not even SIGKILL ends
         "asyncio.subprocess.Process.send_signal", lambda process, _signal: pids.append(process.pid)
     )
-    source = fake_driver.source(retry_seconds=(0.0, 0.0), expected=lambda: (GPU0,), deadline_seconds=0.5)
+    source = stub_driver.source(retry_seconds=(0.0, 0.0), expected=lambda: (GPU0,), deadline_seconds=0.5)
 
     def waiting(_readings: Any, collected: Collected) -> bool:
         return "have not ended" in collected.health.reason
@@ -217,7 +121,8 @@ def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(fake
         for _ in range(5):
             await until(source, waiting)
         assert len(pids) == source.abandoned == 2
-        fake_driver.set(hang="", gpus=1)
+        stub_driver.set(gpus=1)
+        stub_driver.hang("nvmlInit", yes=False)
         os.kill(pids[0], signal.SIGKILL)
         page = await until(source, up)
         assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 1
@@ -227,24 +132,24 @@ def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(fake
     run(body, source)
 
 
-def test_a_driver_process_that_dies_is_replaced(fake_driver, until):
-    source = fake_driver.source(retry_seconds=(0.0, 0.0))
+def test_a_driver_process_that_dies_is_replaced(stub_driver: StubDriver, until: Any):
+    source = stub_driver.source(retry_seconds=(0.0, 0.0))
 
     async def body() -> None:
         await until(source, up)
-        fake_driver.set(crash=True)
+        stub_driver.set({"crash/nvmlDeviceGetTemperature": 1})
         page = await until(source, down)
         assert gpu.GPU_TEMP.name not in page
-        fake_driver.set(crash=False)
+        stub_driver.drop("crash/nvmlDeviceGetTemperature")
         page = await until(source, up)
         assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
 
     run(body, source)
 
 
-def test_a_machine_without_a_driver_says_so(fake_driver):
-    fake_driver.set(library=False)
-    source = fake_driver.source()
+def test_a_machine_without_a_driver_says_so(stub_driver: StubDriver):
+    stub_driver.set({"nvmlInit": "error 12"})
+    source = stub_driver.source()
 
     async def body() -> None:
         async with asyncio.timeout(30):
@@ -256,9 +161,9 @@ def test_a_machine_without_a_driver_says_so(fake_driver):
     run(body, source)
 
 
-def test_xids_are_counted_from_zero(fake_driver, until):
+def test_xids_are_counted_from_zero(stub_driver: StubDriver, until: Any):
     now = [0.0]
-    source = fake_driver.source(clock=lambda: now[0])
+    source = stub_driver.source(clock=lambda: now[0])
     count = health.XID_ERRORS.name
 
     async def body() -> None:
@@ -269,7 +174,8 @@ def test_xids_are_counted_from_zero(fake_driver, until):
         assert set(counted.values()) == set(CLASSES) - {"other"}
         assert set(page.all(count)) == {0}
 
-        fake_driver.set(xids=[[0, 79], [0, 31], [0, 31], [0, 9999]])
+        for code in (79, 31, 31, 9999):
+            stub_driver.xid(0, code)
         page = await until(source, lambda readings, _: readings.all(gpu.XID_LAST.name, gpu="0") == [9999])
         assert page.one(count, gpu="0", xid="79") == 1
         assert page.one(count, gpu="0", xid="31", **{"class": "app"}) == 0
@@ -286,20 +192,22 @@ def test_xids_are_counted_from_zero(fake_driver, until):
     run(body, source)
 
 
-def test_a_grave_xid_stands_until_the_driver_has_asked_for_recovery_and_asks_no_more(fake_driver, until):
-    source = fake_driver.source()
+def test_a_grave_xid_stands_until_the_driver_has_asked_for_recovery_and_asks_no_more(
+    stub_driver: StubDriver, until: Any
+):
+    source = stub_driver.source()
 
     def verdict(value: int) -> Any:
         return lambda readings, _: readings.all(health.HEALTH.name, check="xid", gpu="0") == [value]
 
     async def body() -> None:
         await until(source, up)
-        fake_driver.set(xids=[[0, 48]])
+        stub_driver.xid(0, 48)
         await until(source, verdict(0))
-        fake_driver.set(fields={"230": 1})
+        stub_driver.set({"field/230": 1})
         page = await until(source, lambda readings, _: readings.all(health.RECOVERY_ACTION.name, gpu="0") == [1])
         assert verdict(0)(page, None)
-        fake_driver.set(fields={"230": 0})
+        stub_driver.set({"field/230": 0})
         await until(source, verdict(1))
 
     run(body, source)
