@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from exporter.metrics import SAMPLE_NAMES
+from slo.fleet_names import FLEET
 from slo.model import Matcher
 from slo.names import PUBLISHED, RECORDED
 
@@ -15,7 +16,7 @@ ALERTS = "ALERTS"
 """Prometheus' own series of pending and firing alerts."""
 KUBE_NODE_INFO, KUBE_NODE_CAPACITY = "kube_node_info", "kube_node_status_capacity"
 """Of kube-state-metrics: the nodes of a cluster, and what each has."""
-KNOWN = SAMPLE_NAMES | set(RECORDED) | set(PUBLISHED) | {ALERTS, KUBE_NODE_INFO, KUBE_NODE_CAPACITY}
+KNOWN = SAMPLE_NAMES | set(RECORDED) | set(FLEET) | set(PUBLISHED) | {ALERTS, KUBE_NODE_INFO, KUBE_NODE_CAPACITY}
 """Every series name that a rule may read."""
 
 TERM_LABEL = "gpufleet_term"
