@@ -7,14 +7,26 @@ catalogue. Where the series of interest stand is learned once per page layout; a
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.metrics import gpu, health, llm
 from exporter.model import Family, Labels
-from slo.engine_watch import EngineWatch, Figures
-from slo.facts import CLOCK_EVENT, REPLICA, SXID, UNHEALTHY, XID, Fact, clock_event_text, gpu_text, replica_text
+from slo.engine_watch import MIN_TILES, USUAL_TILES, EngineWatch, Figures
+from slo.facts import (
+    CLOCK_EVENT,
+    POWER_CAP,
+    REPLICA,
+    SXID,
+    UNHEALTHY,
+    XID,
+    Fact,
+    clock_event_text,
+    gpu_text,
+    replica_text,
+)
 from slo.gpu_pace import GpuPace
 from slo.names import TILE_SECONDS
 from slo.observed import Scrape
@@ -69,7 +81,8 @@ class _Shape:
 class FactWatch:
     """Turns successive scrapes into facts. Replicas are told when they change, hardware events as they happen.
 
-    XID counters are compared with those of the source's scrape before; the first scrape is where it starts.
+    XID counters are compared with those of the source's scrape before; the first scrape is where it starts. A power cap
+    that a GPU has most of the time is no event: it would be a fact for each GPU and five minutes.
     """
 
     def __init__(self) -> None:
@@ -77,6 +90,8 @@ class FactWatch:
         self._errors: dict[str, dict[Labels, float]] = {}
         self._replicas: dict[str, Mapping[str, str]] = {}
         self._told: dict[tuple[str, Labels], int] = {}
+        self._capped: dict[Labels, deque[int]] = {}
+        self._since: dict[str, int] = {}
         self._engines = EngineWatch()
         self._pace = GpuPace()
 
@@ -101,8 +116,13 @@ class FactWatch:
             if values[at] == 0 and self._first_in(tile, UNHEALTHY, labels):
                 said = dict(labels)
                 facts.append(Fact(start, UNHEALTHY, said, 1.0, f"{gpu_text(said)}: check {said.get('check')} failed"))
+        since = self._since.setdefault(scrape.source, tile)
         for at, labels in shape.causes:
-            if values[at] == 1 and self._first_in(tile, CLOCK_EVENT, labels):
+            if (
+                values[at] == 1
+                and self._first_in(tile, CLOCK_EVENT, labels)
+                and not self._is_usual(tile, since, labels)
+            ):
                 said = dict(labels)
                 facts.append(Fact(start, CLOCK_EVENT, said, 1.0, clock_event_text(said)))
         for engine in shape.engines:
@@ -141,6 +161,16 @@ class FactWatch:
             self._told = {key: at for key, at in self._told.items() if tile - at < _FORGET_TILES}
         self._told[(kind, labels)] = tile
         return True
+
+    def _is_usual(self, tile: int, since: int, labels: Labels) -> bool:
+        """Whether a power cap is what a GPU has most of the time since it is watched. No other cause is ever usual."""
+        if ("cause", POWER_CAP) not in labels:
+            return False
+        capped = self._capped.setdefault(labels, deque(maxlen=USUAL_TILES))
+        seen = min(USUAL_TILES, tile - since)
+        usual = seen >= MIN_TILES and sum(at >= tile - seen for at in capped) > seen / 2
+        capped.append(tile)
+        return usual
 
 
 def _shape(series: Sequence[PageSeries]) -> _Shape:

@@ -44,7 +44,7 @@ VERSION = "version"
 """An engine runs another version, or serves another model, than before: labels version, before and the replica's."""
 
 POWER_CAP = "power_cap"
-"""The cause that a GPU under full load is meant to have: told, and worded so."""
+"""The cause that a GPU under full load is meant to have: told where it is not the usual for the GPU, and worded so."""
 
 HARDWARE = frozenset({XID, SXID, UNHEALTHY, CLOCK_EVENT, SLOWER})
 ENGINE = frozenset({QUEUE, KV_CACHE, PREEMPTIONS, LOAD, PROMPTS})

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slo.facts import REPLICA, Fact
+from slo.facts import ENGINE, REPLICA, Fact
 from slo.ledger_blocks import Row, Spent
 from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
 from slo.ledger_reader import MARK, LedgerReader, dump
@@ -37,6 +37,8 @@ KEPT_MINUTES = 35 * DAY_MINUTES
 KEPT_MARGIN_MINUTES = 5 * DAY_MINUTES
 FORGET_MINUTES = 410 * DAY_MINUTES
 """Nothing is kept longer: no window is longer than 400 d."""
+ENGINE_SECONDS = 8 * 86400
+"""How engines stood is kept this long: there may be one such fact a figure, replica and five minutes."""
 PACKED_AT_LEAST, PACKED_PART = 8, 30
 """An append packs so many groups, or that part of all: each is packed within half an hour, and no minute takes long."""
 THINNED_PART = 1000
@@ -248,6 +250,8 @@ class Ledger(LedgerReader):
             units.forget(newest - FORGET_MINUTES)
             before = (newest - FORGET_MINUTES) * MINUTE_SECONDS
             self._db.execute("DELETE FROM facts WHERE time < ? AND kind != ?", (before, REPLICA))
+            for kind in sorted(ENGINE):
+                self._db.execute("DELETE FROM facts WHERE kind = ? AND time < ?", (kind, self._newest - ENGINE_SECONDS))
 
     def _write_state(self, state: Mapping[str, bytes]) -> dict[str, bytes]:
         self._db.executemany("DELETE FROM state WHERE part = ?", [(p,) for p in self._state if p not in state])

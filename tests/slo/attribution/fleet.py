@@ -166,30 +166,30 @@ class _Agent:
         for one, version in zip(self._replicas, versions, strict=True):
             said, counts, target = one.labels, self._counts[one.target], one.target
             ttft = llm.TIME_TO_FIRST_TOKEN
-            row(ttft, {**said, "le": "0.5"}, lambda _, c=counts: c[0] - c[1], ttft.bucket)  # type: ignore[misc]
-            row(ttft, {**said, "le": "+Inf"}, lambda _, c=counts: c[0], ttft.bucket)  # type: ignore[misc]
+            row(ttft, {**said, "le": "0.5"}, lambda _, c=counts: c[0] - c[1], ttft.bucket)
+            row(ttft, {**said, "le": "+Inf"}, lambda _, c=counts: c[0], ttft.bucket)
             row(llm.ENGINE_UP, said, lambda _: 1.0)
-            row(llm.ENGINE_START_TIME, said, lambda _, t=target: self._started[t])  # type: ignore[misc]
+            row(llm.ENGINE_START_TIME, said, lambda _, t=target: self._started[t])
             row(llm.ENGINE_INFO, {**said, "version": version}, lambda _: 1.0)
-            row(llm.REQUESTS, {**said, "outcome": "stop"}, lambda _, c=counts: c[3])  # type: ignore[misc]
-            row(llm.REQUESTS_RUNNING, said, lambda _, r=one.rate: r / 12)  # type: ignore[misc]
-            row(llm.REQUESTS_WAITING, said, lambda m, t=target: world.waiting[(t, m)])  # type: ignore[misc]
-            row(llm.KV_CACHE_USAGE, said, lambda m, t=target: world.cache[(t, m)] or 0.5)  # type: ignore[misc]
-            row(llm.TOKENS, {**said, "direction": "input"}, lambda _, c=counts: c[2])  # type: ignore[misc]
-            row(llm.PREEMPTIONS, said, lambda _, c=counts: float(int(c[4])))  # type: ignore[misc]
+            row(llm.REQUESTS, {**said, "outcome": "stop"}, lambda _, c=counts: c[3])
+            row(llm.REQUESTS_RUNNING, said, lambda _, r=one.rate: r / 12)
+            row(llm.REQUESTS_WAITING, said, lambda m, t=target: world.waiting[(t, m)])
+            row(llm.KV_CACHE_USAGE, said, lambda m, t=target: world.cache[(t, m)] or 0.5)
+            row(llm.TOKENS, {**said, "direction": "input"}, lambda _, c=counts: c[2])
+            row(llm.PREEMPTIONS, said, lambda _, c=counts: float(int(c[4])))
             for card in one.gpus:
                 place = {"target": target, "UUID": card.uuid, "gpu": str(card.index)}
                 row(llm.ENGINE_GPU_INFO, place, lambda _: 1.0)
-                row(gpu.SM_CLOCK, card.labels, lambda m, u=card.uuid: FULL_CLOCK * (world.clock[(u, m)] or 1.0))  # type: ignore[misc]
+                row(gpu.SM_CLOCK, card.labels, lambda m, u=card.uuid: FULL_CLOCK * (world.clock[(u, m)] or 1.0))
                 row(gpu.GPU_UTIL, card.labels, lambda _: 97.0)
         for card, code in {(card, code) for card, _, code in world.xids if card.node == self._node}:
             labels = {**card.labels, "xid": str(code), "class": describe(code).kind}
-            row(health.XID_ERRORS, labels, lambda _, k=(card.uuid, code): self._errors[k])  # type: ignore[misc]
+            row(health.XID_ERRORS, labels, lambda _, k=(card.uuid, code): self._errors[k])
         for family, label, told, shown in (
             (health.HEALTH, "check", world.checks, 0.0), (health.CLOCK_EVENT_ACTIVE, "cause", world.causes, 1.0),
         ):  # fmt: skip
             for (card, name), minutes in told.items():
                 if card.node == self._node:
                     labels = {**card.labels, label: name}
-                    row(family, labels, lambda m, s=minutes, v=shown: v if m in s else 1.0 - v)  # type: ignore[misc]
+                    row(family, labels, lambda m, s=minutes, v=shown: v if m in s else 1.0 - v)
         yield from rows

@@ -6,6 +6,7 @@ It plays some 80 incidents of three hours each through pages, counting and ledge
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from tests.slo.attribution.judging import Judged, judged
 SEEDS = range(5)
 
 
-def outcomes(causes: object, tmp_path: Path) -> list[Judged]:
+def outcomes(causes: Iterable[str], tmp_path: Path) -> list[Judged]:
     found = []
-    for cause in causes:  # type: ignore[attr-defined]
+    for cause in causes:
         for seed in SEEDS:
             incident = play(cause, seed, tmp_path)
             found.append(judged(incident))

@@ -71,3 +71,12 @@ def test_clocks_held_down_by_what_is_no_fault_are_no_events():
     assert causes.keys() == {"hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "power_cap"}
     assert causes["power_cap"] == "GPU 0 on n1: clocks held down by power_cap, normal under load"
     assert set(health.ORDINARY_CLOCK_CAUSES) == CLOCK_EVENTS.keys() - causes.keys()
+
+
+def test_a_power_cap_is_told_until_it_is_what_the_gpu_has_most_of_the_time():
+    watch = FactWatch()
+    labels = {"cause": "power_cap", **GPU}
+    told = [
+        watch.feed(scrape(START + 300 * t, [(health.CLOCK_EVENT_ACTIVE, labels, float(t >= 20))])) for t in range(60)
+    ]
+    assert [t for t, facts in enumerate(told) if facts] == list(range(20, 41))
