@@ -23,10 +23,13 @@ PAGE_URL = "http://127.0.0.1:9490"
 NO_PRICES = Prices()
 
 
-def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO_PRICES) -> dict[str, Json]:
+def render(
+    slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO_PRICES, per_service: bool = False
+) -> dict[str, Json]:
     """Grafana's JSON of every board by its uid, the same for the same SLOs.
 
-    `page_url` is the SLO service's address; without `prices` the cost board says that there are none.
+    `page_url` is the SLO service's address; without `prices` the cost board says that there are none. `per_service`
+    adds a copy of the SLO board for each service.
     """
     boards = [
         fleet_board(page_url=page_url),
@@ -36,6 +39,10 @@ def render(slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO
         agents_board(page_url=page_url),
         cost_board(slos, prices, page_url=page_url),
     ]
+    services = sorted({slo.service for slo in slos}) if per_service else []
+    for service in services:
+        mine = [slo for slo in slos if slo.service == service]
+        boards.append(slo_board(mine, page_url=page_url, service=service))
     return {board.uid: normalise(board) for board in boards}
 
 

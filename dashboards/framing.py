@@ -21,12 +21,12 @@ def framed(
     annotations: Sequence[Mapping[str, Any]],
     sections: Sequence[Section],
 ) -> grafana.Dashboard:
-    """A board that shows the last `hours`; its tags are ours and the last word of its uid."""
+    """A board that shows the last `hours`; its tags are ours and the second word of its uid."""
     return grafana.Dashboard(
         title=f"gpufleet / {title}",
         uid=uid,
         description=description,
-        tags=[TAG, uid.rpartition("-")[2]],
+        tags=[TAG, uid.split("-")[1]],
         time=grafana.Time(f"now-{hours}h", "now"),
         refresh="1m",
         timezone="browser",

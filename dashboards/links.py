@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from dashboards.panels import link
@@ -15,6 +16,7 @@ GPU_UID = "gpufleet-gpu"
 AGENTS_UID = "gpufleet-agents"
 COST_UID = "gpufleet-cost"
 
+_UID_LENGTH = 40
 _HERE = "${cluster:queryparam}&${__url_time_range}"
 _NODE = "Node and GPU board"
 SLO_BOARD = link("SLO board", f"/d/{SLO_UID}?var-slo_id=${{__field.labels.slo_id}}&{_HERE}")
@@ -32,6 +34,12 @@ INFERENCE_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?{_HERE}")
 
 COST_BOARD = link("Cost board", f"/d/{COST_UID}?{_HERE}")
 """At the same time and cluster."""
+
+
+def of_service(service: str) -> str:
+    """The uid of a service's copy of the SLO board. Grafana takes 40 signs: of a long name, its beginning and a sum."""
+    uid = f"{SLO_UID}-{service}"
+    return uid if len(uid) <= _UID_LENGTH else f"{uid[:31]}-{zlib.crc32(service.encode()):08x}"
 
 
 def links() -> list[dict[str, Any]]:

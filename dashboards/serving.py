@@ -133,14 +133,14 @@ def _preemptions() -> grafana.Panel:
     )
 
 
-def _stacked(title: str, description: str, expr: str, label: str, **look: str) -> grafana.Panel:
+def _stacked(title: str, description: str, expr: str, label: str, no_value: str = NO_TRAFFIC) -> grafana.Panel:
     """Bars a model, one on another by a label: requests a second."""
     return timeseries(
         title=title,
         unit="reqps",
         description=description,
         queries=[Query(expr, f"{{{{{label}}}}} {_LEGEND}")],
-        look=Look(color="palette-classic", minimum=0, **look),
+        look=Look(color="palette-classic", minimum=0, no_value=no_value),
         stacked=True,
     )
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from grafanalib import core as grafana
 
-from dashboards import variables
+from dashboards import links, variables
 from dashboards.budget import state_panels
 from dashboards.burn import alert_panels, burn_panels
 from dashboards.counts import count_panels
@@ -29,8 +29,11 @@ from dashboards.wording import Wording
 from slo.model import Slo
 
 
-def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
-    """The board for these SLOs. `page_url` is the SLO service's address, the default of the links to it."""
+def slo_board(slos: Sequence[Slo], *, page_url: str, service: str = "") -> grafana.Dashboard:
+    """The board for these SLOs; with `service`, a copy for those of one service alone.
+
+    `page_url` is the SLO service's address, the default of the links to it.
+    """
     words = Wording(slos)
     sections = [
         Section("Is there budget left?", state_panels(words)),
@@ -44,14 +47,14 @@ def slo_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
         Section("What was counted?", count_panels(words)),
     ]
     return framed(
-        title="SLO",
-        uid=SLO_UID,
+        title=f"SLO / {service}" if service else "SLO",
+        uid=links.of_service(service) if service else SLO_UID,
         description="Error budgets, what burns them, and the hardware events of the same time.",
         hours=24,
         variables=[
             variables.datasource(),
             variables.cluster(),
-            variables.service(),
+            variables.only_service(service) if service else variables.service(),
             variables.slo_id(),
             variables.node(),
             variables.page(page_url),

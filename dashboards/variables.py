@@ -62,6 +62,12 @@ def service() -> Variable:
     return _labels(LABEL_SERVICE, "Service", select(INFO, CLUSTER_OR_NONE), all_value=".+")
 
 
+def only_service(name: str) -> Variable:
+    """The one service of a board of its own; not to be chosen."""
+    current = {"text": name, "value": name}
+    return {"type": "constant", "name": LABEL_SERVICE, "query": name, "current": current, "hide": 2}
+
+
 def slo_id() -> Variable:
     """SLOs of the chosen services."""
     return _labels(LABEL_ID, "SLO", select(INFO, CLUSTER_OR_NONE, SERVICE), all_value=".+")
