@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.annotations import LOOK_BACK, burn_facts, burn_text
+from alerts.annotations import burn_facts, burn_text
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts, Side
 from alerts.links import Links
 from alerts.promql import either
-from alerts.recording import Rule, constant_labels, describe
+from alerts.recording import LOOK_BACK, Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.burn import evidence, evidence_of

@@ -13,14 +13,13 @@ from collections.abc import Iterable
 
 from alerts.counts import OPTIMISTIC, Counts
 from alerts.promql import duration, rates
+from alerts.recording import LOOK_BACK
 from exporter.metrics.llm import TARGET_LABEL
 from slo import names
 from slo.model import Matcher
 from slo.signals.base import MinuteSelectors, Selectors
 from slo.windows import AlertWindow, format_window
 
-LOOK_BACK = "10m"
-"""Of series recorded every 5 m: one missed evaluation is borne."""
 CULPRIT_SECONDS = 1800
 """Raw series are not asked about more than this."""
 _WHERE = (TARGET_LABEL, "node")

@@ -128,7 +128,8 @@ class Counts:
     def good(self, side: Side, seconds: int, total: str) -> str:
         """Good events likewise. `total` is an expression for all events with the same labels.
 
-        Where no good event was ever counted, or no bad one where those are what is counted, that is 0 of `total`.
+        Where no good event was ever counted, or no bad one where those are what is counted, that is 0 of `total`,
+        unless their series are never missing: then it is unknown.
         """
         if self.slo.method is Method.TIMESLICES or isinstance(self.selectors, GpuSelectors):
             return self._minutes("sum_over_time", side.minute, seconds)
@@ -140,10 +141,11 @@ class Counts:
             share = f"histogram_fraction(0, {self.selectors.threshold}, {native})"
             return f"{share} * (histogram_count({native}) > 0) * {seconds} or {total} * 0"
         assert isinstance(self.selectors, Selectors)
+        if self.selectors.bad:
+            born_later = "" if self.selectors.whole else f" or {total} * 0"
+            return f"{total} - ({self._increase(self.selectors.bad, seconds)}{born_later})"
         if self.selectors.whole:
             return self._increase(self.selectors.good, seconds)
-        if self.selectors.bad:
-            return f"{total} - ({self._increase(self.selectors.bad, seconds)} or {total} * 0)"
         good = self.selectors.good_upper if side is OPTIMISTIC else self.selectors.good
         return f"{self._increase(good, seconds)} or {total} * 0" if good else f"{total} * 0"
 
@@ -196,6 +198,9 @@ class Counts:
                 return self.recorded(names.GOOD_MINUTE)
             case NativeSelectors(histogram=histogram):
                 return self._renamed(histogram)
+            case Selectors(total=total, bad=bad, whole=True) if bad:
+                both = f"({' or '.join(total)}) and on ({', '.join(self.by)}) ({' or '.join(bad)})"
+                return self._renamed(both)
             case Selectors(total=total, good=good, whole=whole):
                 return self._renamed(" or ".join(good if whole else total))
             case Unrecorded(reason=reason):

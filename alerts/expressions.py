@@ -9,10 +9,14 @@ import promql_parser
 
 
 class Read(NamedTuple):
-    """One selector: the series name, and the length of its range in seconds (0 for an instant)."""
+    """One selector: the series name, the length of its range in seconds (0 for an instant), and how often it is read.
+
+    That is once, or at each step of the subquery that it stands in.
+    """
 
     name: str
     range_seconds: float
+    times: int = 1
 
 
 def reads(expr: str) -> Iterator[Read]:
@@ -32,5 +36,8 @@ def _walk(node: Any) -> Iterator[Read]:  # Any: the parser's types share no base
         case "Call":
             for argument in node.args:
                 yield from _walk(argument)
-        case "AggregateExpr" | "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
+        case "SubqueryExpr":
+            times = int(node.range / node.step) if node.step else 1
+            yield from (read._replace(times=read.times * times) for read in _walk(node.expr))
+        case "AggregateExpr" | "ParenExpr" | "UnaryExpr":
             yield from _walk(node.expr)

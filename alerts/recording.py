@@ -1,12 +1,16 @@
 """The recording rules of one SLO: tiles, sums over windows, ratios, burn rates, budget, coverage, and what it is.
 
-Imports slo and alerts.counts. One rule records a figure for all windows, the window as a label: a group stays far below
-the 20 rules that rulers allow by default. A ratio exists only where events were counted: never NaN.
+Imports slo.model, slo.names, slo.signals, alerts.counts and alerts.promql. One rule records a figure for all windows,
+the window as a label: a group stays far below the 20 rules that rulers allow by default. A ratio exists only where
+events were counted: never NaN.
 
 Decision (accepted). Context: the cost of rules is what they read. Decision: of each window only the sum of all events
 and the sum of bad ones read tiles, once each, every 5 m; ratios, burn rates, budget and evidence read those sums. Sums
-are worth having in their own right: "12 of 3,400 requests". Consequences: tests/alerts/test_rules.py holds the figure,
-and a series that is recorded every 5 m must be read with a look-back of 10 m.
+are worth having in their own right: "12 of 3,400 requests". What lies between two edges is a tile of its own, there
+only where it is not 0, so that a second side costs what it has to say. Coverage is the mean of whole hours: 720 values
+and not 8,640. Consequences: tests/alerts/test_rules.py holds the figure; a series that is recorded every 5 m must be
+read with a look-back of 10 m; the coverage of a window beyond a day is up to an hour old, and an hour at whose end
+nothing was evaluated for 10 m counts as not watched.
 
 Decision (accepted). Context: a calendar's period begins at midnight where its people are, and has no fixed length; a
 range in PromQL has one, and a sum that is carried on from evaluation to evaluation loses whatever falls between two.
@@ -19,13 +23,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.counts import PESSIMISTIC, Counts
+from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts
 from alerts.promql import duration, either, labelled, total_by
 from slo import names
-from slo.model import Matcher, Slo
+from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
+from slo.windows import HOUR
 
 Rule = dict[str, object]
+
+LOOK_BACK = "10m"
+"""Of series recorded every 5 m: one missed evaluation is borne."""
+DAY = 24 * HOUR
+_NOISE = "1e-6"
+"""Far below one event: two sums of the same rates may differ in their last binary digits."""
 
 
 def constant_labels(slo: Slo) -> dict[str, str]:
@@ -41,19 +52,17 @@ def tile_rules(counts: Counts) -> list[Rule]:
     tile = total_by(counts.by, counts.recorded(names.TOTAL_TILE))
     rules += [_record(slo, side.tile, counts.good(side, names.TILE_SECONDS, tile)) for side in counts.sides]
     rules.append(_record(slo, names.TOTAL_SUM, _sums(counts, names.TOTAL_TILE, windows)))
-    for side in counts.sides:
-        good = f"\n{_sums(counts, side.tile, windows)}\n"
-        rules.append(_record(slo, side.bad, _bad(counts.recorded(names.TOTAL_SUM, here), good)))
+    good = f"\n{_sums(counts, names.GOOD_TILE, windows)}\n"
+    rules.append(_record(slo, names.BAD_SUM, _bad(counts.recorded(names.TOTAL_SUM, here), good)))
+    if OPTIMISTIC in counts.sides:
+        rules += _undecided(counts, here)
     rules += _ratios(counts, here)
     if slo.window.calendar is not None:
         return rules
     whole = Matcher(names.LABEL_WINDOW, "=", slo.window.text)
     spent, one_budget = counts.spent(PESSIMISTIC)
     rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.recorded(spent, whole)} / {one_budget}"))
-    observed = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(slo.window.seconds)}])"
-    coverage = f"clamp_max({observed} * {names.TILE_SECONDS} / {slo.window.seconds}, 1)"
-    rules.append(_record(slo, names.COVERAGE, coverage, {names.LABEL_WINDOW: slo.window.text}))
-    return rules
+    return rules + _coverage(counts, whole)
 
 
 def minute_rules(counts: Counts) -> list[Rule]:
@@ -76,6 +85,35 @@ def minute_rules(counts: Counts) -> list[Rule]:
     for side in counts.sides:
         rules.append(_record(slo, side.bad, _bad(total, counts.good(side, seconds, total)), label))
     return rules + _ratios(counts, here, label)
+
+
+def _undecided(counts: Counts, here: Matcher) -> list[Rule]:
+    """The tile of what lies between the sides, and what is certainly bad: the rest of the bad ones."""
+    slo, bad = counts.slo, counts.recorded(names.BAD_SUM, here)
+    between = f"{counts.recorded(names.GOOD_UPPER_TILE)} - {counts.recorded(names.GOOD_TILE)} > {_NOISE}"
+    sums = _sums(counts, names.UNDECIDED_TILE, counts.tile_windows)
+    return [
+        _record(slo, names.UNDECIDED_TILE, between),
+        _record(slo, names.BAD_LOWER_SUM, _bad(bad, f"\n{sums}\nor\n{bad} * 0\n")),
+    ]
+
+
+def _coverage(counts: Counts, whole: Matcher) -> list[Rule]:
+    """The share of the SLO's window that was watched: minutes where they are counted anyway, else tiles."""
+    slo, seconds, label = counts.slo, counts.slo.window.seconds, {names.LABEL_WINDOW: counts.slo.window.text}
+    if slo.method is Method.TIMESLICES:
+        share = f"{counts.recorded(names.TOTAL_SUM, whole)} * {names.MINUTE_SECONDS} / {seconds}"
+        return [_record(slo, names.COVERAGE, f"clamp_max({share}, 1)", label)]
+
+    def counted(length: int) -> str:
+        tiles = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(length)}])"
+        return f"clamp_max({tiles} * {names.TILE_SECONDS} / {length}, 1)"
+
+    if seconds <= DAY:
+        return [_record(slo, names.COVERAGE, counted(seconds), label)]
+    hours = f"last_over_time({counts.recorded(names.COVERAGE_HOUR)}[{LOOK_BACK}])[{_shorter(seconds)}:1h]"
+    mean = f"clamp_max(sum_over_time({hours}) * {HOUR} / {seconds}, 1)"
+    return [_record(slo, names.COVERAGE_HOUR, counted(HOUR)), _record(slo, names.COVERAGE, mean, label)]
 
 
 def _bad(total: str, good: str) -> str:

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 from math import ceil
 
-from alerts import health
+from alerts import health, selftest_long
 from alerts.health import proofs
 from alerts.promql import select
+from alerts.promtool import FIRING, Samples, lone, matchers, question, questions, written
 from alerts.rules import HEADER, dump, groups, render
-from alerts.scenarios import Kind, Scenario, Shape, Tile, expected, longest, scenarios, shape_of, total_after
+from alerts.scenarios import Kind, Scenario, Shape, Tile, scenarios, shape_of
 from exporter.health import LOST
-from exporter.metrics import llm
 from exporter.metrics import health as verdicts
+from exporter.metrics import llm
 from slo import names
 from slo.model import Matcher, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 
-Samples = list[float | None]
-"""Values of one series at even steps; None where there is none."""
-
 _TARGET = Matcher(llm.TARGET_LABEL, "=", "10.0.0.1:8000")
 _VLLM = Matcher("engine", "=", "vllm")
 _COUNTED_BEFORE = 10**9
-_FIRING = 'alertstate="firing"'
 
 
 def files(slos: Sequence[Slo]) -> dict[str, str]:
@@ -39,8 +36,9 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
     for shape in sorted({shape_of(slo) for slo in slos if not slo.parts}, key=str):
         name = shape.slo.name
         found[f"{name}.rules.yaml"] = render([shape.slo])
-        tests = [_test(shape, scenario) for scenario in scenarios(shape)]
-        tests += [_no_data(shape), *([_undecided(shape)] if shape.kind is Kind.BOUNDS else [])]
+        courses = list(scenarios(shape))
+        tests = [_test(shape, course) for course in courses if len(course.tiles) <= selftest_long.LONG_TILES]
+        tests += [*_no_data(shape), *([_undecided(shape)] if shape.kind is Kind.BOUNDS else [])]
         document = {
             "rule_files": [f"{name}.rules.yaml"],
             "evaluation_interval": f"{TILE_SECONDS // 60}m",
@@ -48,6 +46,9 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
             "tests": tests,
         }
         found[f"{name}.test.yaml"] = HEADER + dump(document)
+        found |= selftest_long.files(
+            shape, [course for course in courses if len(course.tiles) > selftest_long.LONG_TILES]
+        )
     for area, alerts in health.AREAS.items():
         rule_file = f"health-{area}.rules.yaml"
         found[rule_file] = HEADER + dump(proofs.rules(alerts))
@@ -56,32 +57,24 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
 
 
 def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
-    slo = shape.slo
-    burning = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{_FIRING},alertname=~"SloErrorBudget.+"}}'
-    ratio = select(names.ERROR_RATIO, *_matchers(slo))
-    whole = _matchers(slo, Matcher(names.LABEL_WINDOW, "=", longest(shape).text))
-    asked = []
-    for after in scenario.checks:
-        firing = expected(slo, scenario.tiles, after)
-        samples = [
-            {"labels": f'{{alertname="{f.alert}",severity="{f.severity}",window="{f.window}"}}', "value": 1}
-            for f in firing
-        ]
-        asked.append(_asked(f"count by (alertname, severity, window) ({burning})", after, samples))
-        counted = f"round(sum({select(names.TOTAL_SUM, *whole)}))"
-        asked.append(_asked(counted, after, [{"labels": "{}", "value": total_after(shape, scenario, after)}]))
-        asked.append(_asked(f"count({ratio} != {ratio})", after, []))  # true of NaN alone
+    asked = [one for after in scenario.checks for one in questions(shape, scenario, after, after)]
     return _document(scenario.name, shape, _series(shape, scenario), asked)
 
 
-def _no_data(shape: Shape) -> dict[str, object]:
-    """Half an hour of traffic, then nothing: pending at once, firing 5 m later, until it is back."""
-    gone: Samples = [*([1.0] * 6), *([None] * 4)]
-    firing = f'count(ALERTS{{alertname="{names.ALERT_NO_DATA}",{_FIRING}}})'
-    series = [_written(_raw_names(shape)[0], [*gone, 1.0])]
-    checks = [(5, []), (6, []), (7, _one()), (10, [])]
-    asked = [_asked(firing, after, samples) for after, samples in checks]
-    return _document("no data", shape, series, asked, TILE_SECONDS)
+def _no_data(shape: Shape) -> Iterable[dict[str, object]]:
+    """Half an hour of traffic, then nothing: pending at once, firing 5 m later, until it is back.
+
+    Where failures are a family of their own, requests without it are no data either.
+    """
+    gone: Samples = [*([1.0] * 6), *([None] * 4), 1.0]
+    firing = f'count(ALERTS{{alertname="{names.ALERT_NO_DATA}",{FIRING}}})'
+    checks = [(5, []), (6, []), (7, lone()), (10, [])]
+    asked = [question(firing, after, samples) for after, samples in checks]
+    raw = _raw_names(shape)
+    vanishing = {"no data": raw, **({"failures are not counted": raw[-1:]} if shape.kind is Kind.BAD else {})}
+    for name, those in vanishing.items():
+        series = [written(one, gone if one in those else [1.0] * len(gone)) for one in raw]
+        yield _document(name, shape, series, asked, TILE_SECONDS)
 
 
 def _undecided(shape: Shape) -> dict[str, object]:
@@ -90,10 +83,10 @@ def _undecided(shape: Shape) -> dict[str, object]:
     tiles = [Tile(total, 20, total - 20)] * 12
     scenario = Scenario("between two edges", tiles, (12,))
     test = _test(shape, scenario)
-    undecided = f'count(ALERTS{{alertname="{names.ALERT_UNDECIDED}",{_FIRING}}})'
+    undecided = f'count(ALERTS{{alertname="{names.ALERT_UNDECIDED}",{FIRING}}})'
     asked = test["promql_expr_test"]
     assert isinstance(asked, list)
-    asked.append(_asked(undecided, 12, _one()))
+    asked.append(question(undecided, 12, lone()))
     return test
 
 
@@ -102,14 +95,12 @@ def _series(shape: Shape, scenario: Scenario) -> list[dict[str, str]]:
     if shape.kind.by_minute:
         labels = (Matcher(names.LABEL_SERVICE, "=", shape.slo.service), Matcher(names.LABEL_SLO, "=", shape.slo.name))
         return [
-            _written(
-                select(name, *_matchers(shape.slo, *labels)), [None, *chain.from_iterable(map(of, scenario.tiles))]
-            )
+            written(select(name, *matchers(shape.slo, *labels)), [None, *chain.from_iterable(map(of, scenario.tiles))])
             for name, of in _MINUTES_OF[shape.kind].items()
         ]
     steps = [None if tile is None else _figures(shape, tile) for tile in scenario.tiles]
     return [
-        _written(name, _counter([None if s is None else s[at] for s in steps], scenario.resets))
+        written(name, _counter([None if s is None else s[at] for s in steps], scenario.resets))
         for at, name in enumerate(_raw_names(shape))
     ]
 
@@ -172,44 +163,6 @@ def _counter(steps: Sequence[int | None], resets: frozenset[int] = frozenset()) 
         count = (0 if number in resets else count) + (step or 0)
         values.append(None if step is None else float(count))
     return values
-
-
-def _written(series: str, samples: Samples) -> dict[str, str]:
-    """A series in promtool's notation, runs of equal steps shortened."""
-    return {"series": series, "values": " ".join(_runs(samples))}
-
-
-def _runs(samples: Samples) -> Iterable[str]:
-    for missing, run in groupby(samples, lambda value: value is None):
-        values = list(run)
-        if missing:
-            yield "stale" if len(values) == 1 else f"stale _x{len(values) - 1}"
-        else:
-            yield from _steps([value for value in values if value is not None])
-
-
-def _steps(values: Sequence[float]) -> Iterable[str]:
-    start = 0
-    while start < len(values):
-        end = start + 1
-        step = values[end] - values[start] if end < len(values) else 0.0
-        while end < len(values) and values[end] - values[end - 1] == step:
-            end += 1
-        yield f"{values[start]:.0f}{step:+.0f}x{end - start - 1}" if end - start > 1 else f"{values[start]:.0f}"
-        start = end
-
-
-def _matchers(slo: Slo, *more: Matcher) -> tuple[Matcher, ...]:
-    return (Matcher(names.LABEL_ID, "=", slo.id), *more)
-
-
-def _one() -> list[dict[str, object]]:
-    return [{"labels": "{}", "value": 1}]
-
-
-def _asked(expr: str, after: int, samples: Sequence[object], minutes: int = 5) -> dict[str, object]:
-    """A question `after` so many steps of `minutes`."""
-    return {"expr": expr, "eval_time": f"{after * minutes}m", "exp_samples": list(samples)}
 
 
 def _document(

@@ -9,6 +9,8 @@ from __future__ import annotations
 GOOD_TILE = "gpufleet_slo:good:increase5m"
 GOOD_UPPER_TILE = "gpufleet_slo:good_upper:increase5m"
 TOTAL_TILE = "gpufleet_slo:total:increase5m"
+UNDECIDED_TILE = "gpufleet_slo:undecided:increase5m"
+"""What lies between the two good ones. Only where it is not 0: adding up what is not there costs nothing."""
 GOOD_MINUTE = "gpufleet_slo:good:minute"
 """1 or 0 for each watched minute of a time-slice SLO; of GPU health, healthy GPUs. The tiles count them."""
 GOOD_UPPER_MINUTE = "gpufleet_slo:good_upper:minute"
@@ -28,6 +30,8 @@ ERROR_RATIO_LOWER = "gpufleet_slo:error_lower:ratio"
 BURN_RATE = "gpufleet_slo:burn_rate:ratio"
 ERROR_BUDGET_REMAINING = "gpufleet_slo:error_budget_remaining:ratio"
 COVERAGE = "gpufleet_slo:coverage:ratio"
+COVERAGE_HOUR = "gpufleet_slo:coverage:ratio1h"
+"""Share of the last hour that was watched, for windows beyond a day: their coverage is the mean of their hours'."""
 OBJECTIVE = "gpufleet_slo:objective:ratio"
 THRESHOLD = "gpufleet_slo:threshold:seconds"
 INFO = "gpufleet_slo_info"
@@ -36,6 +40,7 @@ RECORDED = (
     GOOD_TILE,
     GOOD_UPPER_TILE,
     TOTAL_TILE,
+    UNDECIDED_TILE,
     GOOD_MINUTE,
     GOOD_UPPER_MINUTE,
     TOTAL_MINUTE,
@@ -47,6 +52,7 @@ RECORDED = (
     BURN_RATE,
     ERROR_BUDGET_REMAINING,
     COVERAGE,
+    COVERAGE_HOUR,
     OBJECTIVE,
     THRESHOLD,
     INFO,

@@ -67,7 +67,7 @@ class Availability:
         total = selector(llm.HTTP_REQUESTS.name, slo)
         bad = selector(llm.FAILED_REQUESTS.name, slo)
         if slo.method is Method.OCCURRENCES:
-            return Selectors(total=(total,), bad=(bad,))
+            return Selectors(total=(total,), bad=(bad,), whole=True)  # agents count failures wherever they count 5xx
         return MinuteSelectors(selector(llm.ENGINE_UP.name, slo), bad, total, slo.max_error_ratio)
 
 

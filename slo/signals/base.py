@@ -71,8 +71,9 @@ class Selectors:
     """PromQL selectors of an occurrence SLO. Several in one field are disjoint sets of series, to be joined by `or`.
 
     `good_upper` is empty where it equals `good`. `bad` is set instead of `good` where failures are what is counted.
-    `summed`: several are summed, whether they share series or not. `whole`: good ones are never missing where there
-    are any at all, since they are buckets: where they are, nothing is known.
+    `summed`: several are summed, whether they share series or not. `whole`: good ones, or bad ones where those are what
+    is counted, are never missing where there are any at all: they are buckets, or a family that stands beside that of
+    all from the start. Where they are missing, nothing is known.
     """
 
     total: tuple[str, ...]

@@ -1,5 +1,6 @@
 """SLOs of every way of counting."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from slo.model import Slo
 from slo.spec import load
+from tests.conftest import TOOLS
 
 FILE = """apiVersion: gpufleet/v1
 service: chat
@@ -23,6 +25,12 @@ apiVersion: gpufleet/v1
 service: chat
 slos: [{name: gpus, signal: gpu_health, objective: 99.9%, window: 30d, group_by: [node]}]
 """
+
+
+@pytest.fixture(autouse=True)
+def _tools_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `gpufleet alerts check` and `test` look for is on PATH, where tests/tools.sh has put it."""
+    monkeypatch.setenv("PATH", str(TOOLS), prepend=os.pathsep)
 
 
 @pytest.fixture
