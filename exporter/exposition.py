@@ -22,8 +22,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from exporter.metrics import agent
-from exporter.model import Family, Labels, MetricType, Series, Snapshot, labels_of
+from exporter.model import Labels, MetricType, Series, Snapshot, labels_of
 from exporter.naming import LEGACY, Convert, Profile
+from exporter.text_format import EDGE_LABEL, head, joined, line_start, number, openmetrics_head
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -31,8 +32,6 @@ _GZIP = 31
 """zlib's window bits for a gzip header and trailer."""
 _GZIP_LEVEL = 1
 """A page is repetitive: level 1 makes it about a tenth, higher levels cost more time than they save."""
-_EDGE_LABEL = "le"
-_TOTAL = "_total"
 _SUFFIXES = ("_bucket", "_count", "_sum", "")
 
 
@@ -106,7 +105,7 @@ class Exposition:
         age = Series(agent.SNAPSHOT_AGE, labels_of({**labels, "node": node}))
         self._common = dict(labels)
         self._profile = profile
-        self._age_prefix = _head(age.family) + _line_start(age)
+        self._age_prefix = head(age.family) + line_start(age)
         self._age = age
         self._openmetrics = _OpenMetrics((), age)
         self._series: list[Series] = []
@@ -134,7 +133,7 @@ class Exposition:
         lines[::2] = self._starts
         lines[1::2] = texts
         openmetrics, kept, taken_at = self._openmetrics, tuple(texts), snapshot.taken_at
-        return Page(_joined(lines), self._age_prefix, taken_at, other=lambda: openmetrics.page(kept, taken_at))
+        return Page(joined(lines), self._age_prefix, taken_at, other=lambda: openmetrics.page(kept, taken_at))
 
     def _learn(self, series: list[Series]) -> None:
         """Group the lines by family, in order of first appearance, and write all of them but the values."""
@@ -147,8 +146,8 @@ class Exposition:
         starts: list[str] = []
         last = ""
         for line in lines:
-            head = "" if line.series.family.name == last else _head(line.series.family)
-            starts.append(("\n" if starts else "") + head + line.start)
+            heading = "" if line.series.family.name == last else head(line.series.family)
+            starts.append(("\n" if starts else "") + heading + line.start)
             last = line.series.family.name
         self._series, self._order, self._lines, self._starts = series, order, lines, starts
         self._converts = [line.convert for line in lines]
@@ -163,7 +162,7 @@ class Exposition:
             labels = labels_of({**self._common, **dict(labels)})
         if family is not series.family or labels is not series.labels:
             series = Series(family, labels, series.suffix)
-        return _Line(series, _line_start(series), convert)
+        return _Line(series, line_start(series), convert)
 
 
 class _OpenMetrics:
@@ -171,7 +170,7 @@ class _OpenMetrics:
 
     def __init__(self, series: tuple[Series, ...], age: Series) -> None:
         self._series = series
-        self._age_prefix = _openmetrics_head(age.family) + _line_start(age)
+        self._age_prefix = openmetrics_head(age.family) + line_start(age)
 
     def page(self, texts: Sequence[str], taken_at: float) -> Page:
         """The page of the values in `texts`, which are in the order of the series."""
@@ -179,7 +178,7 @@ class _OpenMetrics:
         lines = [""] * (2 * len(texts))
         lines[::2] = starts
         lines[1::2] = [texts[place] for place in order]
-        return Page(_joined(lines), self._age_prefix, taken_at, end="# EOF\n", content_type=OPENMETRICS_CONTENT_TYPE)
+        return Page(joined(lines), self._age_prefix, taken_at, end="# EOF\n", content_type=OPENMETRICS_CONTENT_TYPE)
 
     @functools.cached_property
     def _lines(self) -> tuple[list[int], list[str]]:
@@ -195,70 +194,15 @@ class _OpenMetrics:
             if one.family.type is not MetricType.HISTOGRAM:
                 keys.append((rank, 0, 0, 0.0))
                 continue
-            group = one.family.name, tuple(pair for pair in one.labels if pair[0] != _EDGE_LABEL)
-            edge = float(dict(one.labels).get(_EDGE_LABEL, math.inf))
+            group = one.family.name, tuple(pair for pair in one.labels if pair[0] != EDGE_LABEL)
+            edge = float(dict(one.labels).get(EDGE_LABEL, math.inf))
             keys.append((rank, groups.setdefault(group, len(groups)), _SUFFIXES.index(one.suffix), edge))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         starts: list[str] = []
         last = ""
         for place in order:
             one = self._series[place]
-            head = "" if one.family.name == last else _openmetrics_head(one.family)
-            starts.append(("\n" if starts else "") + head + _line_start(one))
+            heading = "" if one.family.name == last else openmetrics_head(one.family)
+            starts.append(("\n" if starts else "") + heading + line_start(one))
             last = one.family.name
         return order, starts
-
-
-def number(value: float) -> str:
-    """A sample value as Prometheus reads it: whole numbers without a fraction, as dcgm-exporter writes them."""
-    if value != value:  # noqa: PLR0124  NaN is the one number that is not itself; cheaper here than math.isnan
-        return "NaN"
-    if value in (math.inf, -math.inf):
-        return "+Inf" if value > 0 else "-Inf"
-    if abs(value) < 1e15 and value == int(value):
-        return str(int(value))
-    return repr(float(value))
-
-
-def _head(family: Family) -> str:
-    text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
-    return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type.value}\n"
-
-
-def _joined(lines: Sequence[str]) -> bytes:
-    body = "".join(lines)
-    return (body + "\n" if body else "").encode()
-
-
-def _openmetrics_head(family: Family) -> str:
-    name, kind = family.name, family.type.value
-    if family.type is MetricType.COUNTER:
-        if name.endswith(_TOTAL):
-            name = name.removesuffix(_TOTAL)
-        else:
-            kind = "unknown"
-    unit = f"# UNIT {name} {family.unit}\n" if family.unit and name.endswith(f"_{family.unit}") else ""
-    return f"# TYPE {name} {kind}\n{unit}# HELP {name} {_escape(family.help)}\n"
-
-
-def _line_start(series: Series) -> str:
-    """A line up to its value."""
-    return f"{series.name}{_label_text(series.labels)} "
-
-
-def _label_text(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escape(_edge(name, value))}"' for name, value in labels) + "}"
-
-
-def _edge(name: str, value: str) -> str:
-    """Bucket edges in float form, so that "1" and "1.0" are one series."""
-    if name != _EDGE_LABEL:
-        return value
-    edge = float(value)
-    return repr(edge) if math.isfinite(edge) else "+Inf"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

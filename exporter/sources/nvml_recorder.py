@@ -66,10 +66,17 @@ def _recorder() -> Recorder:
     return Recorder(os.environ[FILE])
 
 
-@cache
-def __getattr__(name: str) -> Any:
-    """nvidia-ml-py's function, recorded; its constants and structures as they are."""
-    found = getattr(pynvml, name)
-    if not name.startswith("nvml") or isinstance(found, type) or not callable(found):
-        return found
-    return lambda *arguments: _recorder().call(name, found, arguments)
+def intercepted(call: Callable[[str, Callable[..., Any], tuple[Any, ...]], Any]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that gives nvidia-ml-py's names: functions go through `call`, all else is as it is."""
+
+    @cache
+    def attribute(name: str) -> Any:
+        found = getattr(pynvml, name)
+        if not name.startswith("nvml") or isinstance(found, type) or not callable(found):
+            return found
+        return lambda *arguments: call(name, found, arguments)
+
+    return attribute
+
+
+__getattr__ = intercepted(lambda name, function, arguments: _recorder().call(name, function, arguments))

@@ -20,6 +20,7 @@ from typing import Any
 
 import pynvml
 
+from exporter.sources.nvml_recorder import intercepted
 from exporter.sources.nvml_recording import (
     FABRIC,
     FIELDS,
@@ -133,10 +134,4 @@ def _replay() -> Replay:
     return Replay(os.environ[FILE])
 
 
-@cache
-def __getattr__(name: str) -> Any:
-    """A function that answers from the recording; constants and structures are nvidia-ml-py's."""
-    found = getattr(pynvml, name)
-    if not name.startswith("nvml") or isinstance(found, type) or not callable(found):
-        return found
-    return lambda *arguments: _replay().call(name, arguments)
+__getattr__ = intercepted(lambda name, _function, arguments: _replay().call(name, arguments))
