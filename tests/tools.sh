@@ -35,6 +35,27 @@ install() { # PACKAGE COMMAND: install with apt where this is root
   fi
 }
 
+newer() { # PACKAGE...: from Debian's unstable pool, under $dir/newer; from the mirror that apt has, signatures verified
+  command -v apt-get >/dev/null || { echo "skipping $*: no apt-get here; put them on PATH"; return; }
+  local uri key apt
+  uri=$(grep -rhoE '^URIs: \S+/debian/?$|^deb (\[[^]]*\] )?\S+/debian/? ' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null \
+    | grep -oE '[a-z+]+://\S+' | head -n 1)
+  key=$(find /usr/share/keyrings -name 'debian-archive-keyring.*' -print -quit 2>/dev/null)
+  [ -n "$uri" ] && [ -n "$key" ] || { echo "skipping $*: apt knows no Debian mirror here; put them on PATH"; return; }
+  apt=$(mktemp -d)
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$dir/newer"
+  echo "deb [signed-by=$key] $uri sid main" >"$apt/sid.list"
+  # A list and caches of its own, so that this machine's packages stay what they are. A mirror may lag behind.
+  local options=(-o Dir::Etc::SourceList="$apt/sid.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$apt/lists"
+    -o Dir::Cache="$apt/cache" -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
+  if apt-get "${options[@]}" update -qq && (cd "$apt" && apt-get "${options[@]}" download -qq "$@" >/dev/null); then
+    for deb in "$apt"/*.deb; do dpkg -x "$deb" "$dir/newer"; done
+  else
+    echo "skipping $*: apt-get could not download them"
+  fi
+  rm -rf "$apt"
+}
+
 missing prometheus promtool && unpack prometheus
 missing prometheus-alertmanager amtool && unpack prometheus-alertmanager
 # Debian's Alertmanager has its own templates read from a fixed place, and does not start without them.
@@ -42,10 +63,19 @@ templates=usr/share/prometheus
 if [ "$(id -u)" = 0 ] && [ -d "$dir/$templates" ] && [ ! -e "/$templates" ]; then
   ln -s "$(realpath "$dir")/$templates" "/$templates"
 fi
+# What users run today beside Debian's own release: Prometheus 3 by other names, VictoriaMetrics and its rules' tools.
+if missing prometheus3 promtool3 victoria-metrics vmalert vmalert-tool; then
+  newer prometheus promtool victoria-metrics
+  rm -f "$dir"/newer/usr/bin/vm{agent,auth,backup,ctl,restore}  # large, and nobody asks for them
+  for name in prometheus=prometheus3 promtool=promtool3 victoria-metrics vmalert vmalert-tool; do
+    [ ! -x "$dir/newer/usr/bin/${name%=*}" ] || ln -sf "../../newer/usr/bin/${name%=*}" "$dir/usr/bin/${name#*=}"
+  done
+fi
 install chromium chromium
 install openssl openssl
 install gcc cc
-for name in prometheus promtool prometheus-alertmanager amtool openssl cc chromium; do
+for name in prometheus promtool prometheus-alertmanager amtool prometheus3 promtool3 victoria-metrics vmalert \
+  vmalert-tool openssl cc chromium; do
   missing "$name" && echo "not on this machine: $name (the tests that need it will say so)"
 done
 exit 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -169,7 +169,6 @@ def test_another_form_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.skipif(shutil.which("vmalert") is None, reason="vmalert is not on this machine: put it on PATH")
-def test_vmalert_reads_the_same_file(tmp_path: Path) -> None:
+def test_vmalert_reads_the_same_file(tmp_path: Path, binary: Callable[[str], str]) -> None:
     path = write(tmp_path) / "rules.yaml"
-    subprocess.run(["vmalert", "-dryRun", "-rule", str(path)], check=True, capture_output=True)
+    subprocess.run([binary("vmalert"), "-dryRun", "-rule", str(path)], check=True, capture_output=True)
