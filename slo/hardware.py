@@ -26,8 +26,10 @@ from slo.timeline import EVENTS, Lane, lanes
 KINDS = ("gpu", "node")
 STEPS = 96
 """Steps of what was spent over time, at most."""
-HOURLY_BEYOND = 86400
-"""The ledger keeps replicas by hours beyond a day."""
+STRIPS = 8
+"""So many SLOs are read over time."""
+HOURLY_BEYOND = 25 * HOUR
+"""The ledger keeps replicas by hours beyond a day; a window's beginning is rounded to five minutes."""
 
 
 class Step(NamedTuple):
@@ -42,12 +44,15 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the hardware spent of one SLO: `spender` as attribution has it, of all that was `all_bad`; and over time."""
+    """What the hardware spent of one SLO: `spender` as attribution has it, of all that was `all_bad`.
+
+    `steps` are it over time, of the STRIPS SLOs that it spent most of.
+    """
 
     status: SloStatus
     spender: Spender
     all_bad: float
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,14 @@ async def look(service: Service, kind: str, key: str, seconds: int) -> Hardware 
         return None
     statuses = [status for status in service.statuses() if _may_concern(status, found)]
     spent = [await service.read(partial(_spent, status=status, hardware=found, where=where)) for status in statuses]
-    took_part = [one for one in spent if one is not None]
+    took_part = sorted((one for one in spent if one is not None), key=_most_first)
+    for at, one in enumerate(took_part[:STRIPS]):
+        if one.spender.bad > 0:
+            took_part[at] = await service.read(partial(_over_time, one=one, hardware=found))
     served = {replica for one in took_part for replica in one.spender.replicas}
     # A replica that is gone is still told of: where some served in this window, those are what runs there.
     replicas = tuple(place for place in found.replicas if place.replica in served) or found.replicas
-    return replace(found, replicas=replicas, spent=tuple(sorted(took_part, key=_most_first)))
+    return replace(found, replicas=replicas, spent=tuple(took_part))
 
 
 async def where_all_run(service: Service, until: float) -> dict[str, Place]:
@@ -154,15 +162,19 @@ def _spent(ledger: Ledger, status: SloStatus, hardware: Hardware, where: Mapping
     one = next((s for s in attribute(hardware.kind, spenders, where) if s.key == hardware.key), None)
     if one is None or one.total <= 0:
         return None
+    return Spent(status, one, sum(bad for bad, _ in spenders.values()))
+
+
+def _over_time(ledger: Ledger, one: Spent, hardware: Hardware) -> Spent:
+    """The same with its steps."""
+    key, seconds = (one.status.slo.id, one.status.group), hardware.step_seconds
     steps = []
-    first = int(hardware.since // hardware.step_seconds) * hardware.step_seconds
-    for start in range(first, int(hardware.until), hardware.step_seconds) if one.bad > 0 else ():
-        end = min(start + hardware.step_seconds, hardware.until)
-        held = ledger.spenders(*key, start, end)
-        mine = [sum(held[r][at] for r in one.replicas if r in held) for at in (0, 1)]
+    for start in range(int(hardware.since // seconds) * seconds, int(hardware.until), seconds):
+        held = ledger.spenders(*key, start, min(start + seconds, hardware.until))
+        mine = [sum(held[r][at] for r in one.spender.replicas if r in held) for at in (0, 1)]
         every = [sum(pair[at] for pair in held.values()) for at in (0, 1)]
         steps.append(Step(start, mine[0], mine[1], every[0] - mine[0], every[1] - mine[1]))
-    return Spent(status, one, sum(bad for bad, _ in spenders.values()), tuple(steps))
+    return replace(one, steps=tuple(steps))
 
 
 def _most_first(one: Spent) -> tuple[float, float, str]:

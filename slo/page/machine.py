@@ -23,7 +23,7 @@ from slo.windows import parse_window
 
 WINDOWS = ("1h", "6h", "1d", "3d", "7d", "30d")
 USUAL = "1d"
-MOST_LANES = 24
+MOST_LANES, MOST_SLOS = 24, 100
 _FIGURES = {
     gpu_metrics.GPU_TEMP.name: ("Temperature", "°C"),
     gpu_metrics.MEMORY_TEMP.name: ("Memory temperature", "°C"),
@@ -45,7 +45,10 @@ async def context(service: Service, kind: str, key: str, asked: str) -> dict[str
         what = "GPU has the UUID" if kind == "gpu" else "node has the name"
         raise UnknownHardwareError(f"no {what} {key!r}: none was seen, and no replica ran there")
     axis = Axis(found.since, found.until, found.until)
-    spent = [(row_of(one.status), one, axis.strip(one.steps, found.step_seconds)) for one in found.spent]
+    spent = [
+        (row_of(one.status), one, axis.strip(one.steps, found.step_seconds) if one.steps else None)
+        for one in found.spent[:MOST_SLOS]
+    ]
     return {
         "kind": kind,
         "key": key,
@@ -60,6 +63,7 @@ async def context(service: Service, kind: str, key: str, asked: str) -> dict[str
         "figures": _figures(found.seen.get(key)),
         "told": _told(found.spent),
         "spent": spent,
+        "more_slos": len(found.spent) - len(spent),
         "axis": axis,
         "lanes": [axis.lane(lane) for lane in found.lanes[:MOST_LANES]],
         "more_lanes": max(0, len(found.lanes) - MOST_LANES),

@@ -140,8 +140,9 @@ class Page:
 
     def _common(self) -> dict[str, Any]:
         service = self._service
+        simulated = {s.simulated for s in service.statuses() if s.data_through is not None} or {service.simulated}
         return {
-            "simulated": any(s.simulated for s in service.statuses()) or service.simulated,
+            "simulated": "" if True not in simulated else "some" if False in simulated else "all",
             "problem": service.problem,
             "failing": [s for s in service.sources.values() if not s.up],
             "answering": sum(s.up for s in service.sources.values()),

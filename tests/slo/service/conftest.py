@@ -187,7 +187,7 @@ def serve() -> Callable[[Service], object]:
     return serving
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, a loop runs in this thread: other modules run their own
 def browser(binary: Callable[[str], str]) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:

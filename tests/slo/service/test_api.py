@@ -59,6 +59,7 @@ def test_one_slo_is_the_designs_example_to_the_field(example: Any, serve: Any) -
     assert [a["state"] for a in alerts] == ["inactive"] * 4 + ["firing"]  # 1.02 and 1.1 pass 1
     culprit = got.pop("culprit")
     assert (culprit["spender"], culprit["verdict"]["kind"]) == (None, "none")  # these counts name no replica
+    assert got.pop("forecast")["method"] == "pace"
     assert got == {
         "id": "chat-ttft", "service": "chat", "name": "ttft", "group": {}, "revision": 1, "signal": "ttft",
         "method": "occurrences", "unit": "requests", "objective": "0.95", "window": "30d", "threshold_seconds": 0.5,

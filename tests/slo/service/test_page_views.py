@@ -141,6 +141,17 @@ def test_a_new_revision_is_marked_where_it_begins(world: Any, serve: Any, look: 
 
 
 @pytest.mark.real
+def test_where_only_some_are_simulated_each_says_so(incident: Any, serve: Any, look: Any) -> None:
+    real = incident.slo("tpot")
+    incident.fill(real, {incident.noon - 60: (0.0, 10.0)})
+    with serve(incident.service()) as url:
+        page = look(url)
+        assert "Some SLOs are: those that say so" in page.locator(".note.simulated").inner_text()
+        said = dict(zip(("ttft", "tpot"), page.locator("#rows tr").all_inner_texts(), strict=True))
+        assert ("simulated" in said["ttft"], "simulated" in said["tpot"]) == (True, False)
+
+
+@pytest.mark.real
 def test_calendars_and_composites_say_what_they_are(three: Any, serve: Any, look: Any) -> None:
     parts = tuple(Part(one.id, Decimal(1), one) for one in three.slos)
     three.slo("composite", "0.99", threshold_seconds=None, parts=parts)
