@@ -59,7 +59,7 @@ def record(file: Path, *, seconds: float, interval: float = INTERVAL_SECONDS) ->
     try:
         reason = asyncio.run(_collect(part, seconds, interval))
         calls = _calls(part)
-        if not any(one.hung or one.function == _FIRST_OF_A_GPU for one in calls):
+        if not _tells_anything(calls):
             raise InputError(f"nothing recorded: {reason or 'no GPU answered'}; gpufleet doctor tells more")
         with part.open("rb") as plain, gzip.open(file, "wb") as packed:
             shutil.copyfileobj(plain, packed)
@@ -76,8 +76,9 @@ async def _collect(part: Path, seconds: float, interval: float) -> str:
         while True:
             collected = await source.collect()
             left = until - asyncio.get_running_loop().time()
-            if left <= 0:
-                return collected.health.reason
+            reason = collected.health.reason
+            if left <= 0 or (reason not in ("", STARTING) and not _tells_anything(_calls(part))):
+                return reason
             await asyncio.sleep(min(interval, left))
     finally:
         await source.close()
@@ -93,6 +94,11 @@ async def _replayed(file: Path) -> int:
                 return len(collected.readings)
     finally:
         await source.close()
+
+
+def _tells_anything(calls: list[Calls]) -> bool:
+    """Whether a driver was there: it gave a GPU, or hung."""
+    return any(one.hung or one.function == _FIRST_OF_A_GPU for one in calls)
 
 
 def _calls(part: Path) -> list[Calls]:
