@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from slo import weighing
 from slo.facts import (
     CLOCK_EVENT,
     HARDWARE,
@@ -40,16 +41,12 @@ from slo.facts import (
 from slo.places import Place
 from slo.slots import LASTING, POINTS, Grid, Slot, Spent
 
-MIN_SLOTS = 2
-"""Slots with, and slots without an event, that a lift asks for."""
 MIN_LIFT, MIN_AGAINST_PEERS = 1.5, 1.5
 MIN_EXPLAINED, MIN_EXPLAINED_BY_MOMENT = 0.5, 0.8
 SIGMAS = 3.0
 """The excess in slots with the event must be beyond this many roots of what the rest's rate lets expect."""
 STEADY = 0.25
 """The median slot with the event has at least this part of the mean one's excess rate."""
-GOES_ON = 0.25
-"""A burn that began with a moment goes on while a slot has this part of the worst one's excess."""
 HARMLESS_XIDS = frozenset({"app", "info", "sympathetic", "vm"})
 """Classes of XIDs that tell of a program's fault, of another XID, or of nothing: told, never what hardware did."""
 
@@ -156,10 +153,10 @@ class Seen:
     def _weigh(self, sort: Sort, since: float, spent: Sequence[Spent], mine: frozenset[str]) -> Evidence:
         inside = [at for at in sorted(sort.slots) if spent[at].total > 0]
         if sort.kind in POINTS:
-            inside = _going_on(inside, spent)
+            inside = weighing.going_on(inside, spent)
         outside = sorted({at for at, one in enumerate(spent) if one.total > 0} - set(inside))
         peers = self._against_peers(sort, inside, spent, mine)
-        explained = _explained(inside, spent, self.grid.reaching(since))
+        explained = weighing.explained(inside, spent, self.grid.reaching(since))
         listed = [fact for fact in sort.facts if fact.time >= since] or sort.facts
         at = listed[-1].labels
         return Evidence(
@@ -171,14 +168,14 @@ class Seen:
             listed[0].time,
             listed[-1].time,
             sum(round(f.value) for f in listed) if sort.kind == XID else len(listed),
-            _lift(inside, outside, spent),
+            weighing.lift(inside, outside, spent),
             listed[-1].text,
             category_of(sort.kind),
             at.get("target", ""),
             peers,
             explained,
             _fits(sort, inside, outside, spent, peers=peers, explained=explained),
-            _score(inside, outside, spent) + WEIGHT.get(sort.name, WEIGHT[sort.kind]),
+            weighing.score(inside, outside, spent) + WEIGHT.get(sort.name, WEIGHT[sort.kind]),
         )
 
     def _against_peers(
@@ -192,7 +189,9 @@ class Seen:
             others = [spenders[r] for r in carriers.get(at, mine) - mine if r in spenders]
             peers_bad += spent[at].rest_bad - sum(b for b, _ in others)
             peers_total += spent[at].rest_total - sum(t for _, t in others)
-        return rate(bad, total) / rate(peers_bad, peers_total) if peers_total > 0 and total > 0 else None
+        return (
+            weighing.rate(bad, total) / weighing.rate(peers_bad, peers_total) if peers_total > 0 and total > 0 else None
+        )
 
 
 def _fits(
@@ -212,13 +211,16 @@ def _fits(
     else:
         witnessed = sort.name != POWER_CAP  # which is what load does
     excess, expected = sum(spent[at].excess for at in inside), sum(spent[at].expected for at in inside)
-    rates = [spent[at].excess / spent[at].total for at in _until_over(inside, spent)]
+    rates = [spent[at].excess / spent[at].total for at in weighing.until_over(inside, spent)]
     return (
         witnessed
         and explained >= (MIN_EXPLAINED_BY_MOMENT if sort.kind in POINTS else MIN_EXPLAINED)
         and excess >= SIGMAS * math.sqrt(max(1.0, expected))
         and median(rates) >= STEADY * sum(rates) / len(rates)
-        and (not outside or rate(*_sums(inside, spent)) / rate(*_sums(outside, spent)) >= MIN_LIFT)
+        and (
+            not outside
+            or weighing.rate(*weighing.sums(inside, spent)) / weighing.rate(*weighing.sums(outside, spent)) >= MIN_LIFT
+        )
     )
 
 
@@ -239,18 +241,13 @@ def harmless(fact: Fact) -> bool:
     return fact.kind == XID and fact.labels.get("class") in HARMLESS_XIDS
 
 
-def rate(bad: float, total: float) -> float:
-    """Error rate that is never 0: half a bad event more, so that little data gives no infinite ratios."""
-    return (bad + 0.5) / (total + 1.0)
-
-
 def lift(times: Iterable[float], replicas: Sequence[str], slots: Sequence[Slot]) -> float | None:
     """Error rate of the slots with an event over that of those without; None where either has too little to say."""
     grid = Grid(slots)
     spent = grid.spent(replicas)
     inside = {at for time in times for at in grid.touching(time, time)}
     counted = {at for at, one in enumerate(spent) if one.total > 0}
-    return _lift(sorted(inside & counted), sorted(counted - inside), spent)
+    return weighing.lift(sorted(inside & counted), sorted(counted - inside), spent)
 
 
 def _by_subject(where: Mapping[str, Place]) -> dict[str, set[str]]:
@@ -269,70 +266,3 @@ def _concerned(fact: Fact, where: Mapping[str, Place], by_subject: Mapping[str, 
         return frozenset({at["target"]})
     near = by_subject.get(at.get("UUID", ""), set()) | by_subject.get(at.get("node", ""), set())
     return frozenset(replica for replica in near if where[replica].concerns(fact))
-
-
-def _going_on(moments: Sequence[int], spent: Sequence[Spent]) -> list[int]:
-    """The slots of moments and of the burn that goes on after them."""
-    found: set[int] = set(moments)
-    for first in moments:
-        worst = max(one.excess for one in spent[first:])
-        at = first + 1
-        while at < len(spent) and worst > 0 and (spent[at].excess >= GOES_ON * worst or spent[at].total <= 0):
-            found.add(at)
-            at += 1
-    return sorted(at for at in found if spent[at].total > 0)
-
-
-def _until_over(inside: Sequence[int], spent: Sequence[Spent]) -> list[int]:
-    """The slots without the end of each stretch in which the burn is over: a check fails until a reset, harm or not."""
-    counted = [at for at, one in enumerate(spent) if one.total > 0]
-    place = {at: n for n, at in enumerate(counted)}
-    least = GOES_ON * max(spent[at].excess for at in inside)
-    found: list[int] = []
-    stretch: list[int] = []
-    for n, at in enumerate(inside):
-        stretch.append(at)
-        if n + 1 == len(inside) or place[inside[n + 1]] != place[at] + 1:
-            last = next((m for m in reversed(range(len(stretch))) if spent[stretch[m]].excess >= least), None)
-            found += stretch if last is None else stretch[: last + 1]
-            stretch = []
-    return found
-
-
-def _sums(slots: Sequence[int], spent: Sequence[Spent]) -> tuple[float, float]:
-    return sum(spent[at].bad for at in slots), sum(spent[at].total for at in slots)
-
-
-def _lift(inside: Sequence[int], outside: Sequence[int], spent: Sequence[Spent]) -> float | None:
-    (bad, total), (other_bad, other_total) = _sums(inside, spent), _sums(outside, spent)
-    if len(inside) < MIN_SLOTS or len(outside) < MIN_SLOTS or other_bad <= 0:
-        return None
-    return (bad / total) / (other_bad / other_total)
-
-
-def _explained(inside: Sequence[int], spent: Sequence[Spent], first: int) -> float | None:
-    """The part of the excess since slot `first` that lies inside."""
-    whole = sum(one.excess for one in spent[first:])
-    return sum(spent[at].excess for at in inside if at >= first) / whole if whole > 0 else None
-
-
-def _score(inside: Sequence[int], outside: Sequence[int], spent: Sequence[Spent]) -> float:
-    """How closely the excess follows the event, as long as the burn lasted."""
-    during = _until_over(inside, spent) if inside else []
-    outside = sorted({*outside, *inside} - set(during))
-    return follows(during, outside, [(one.excess, one.total) for one in spent])
-
-
-def follows(inside: Sequence[int], outside: Sequence[int], spent: Sequence[tuple[float, float]]) -> float:
-    """Correlation of "the event was there" with the rate, weighted by traffic; 0.5 where it was always there."""
-    if not inside or not outside:
-        return 0.5
-    weights = [total for _, total in spent]
-    whole = sum(weights)
-    mean = sum(bad for bad, _ in spent) / whole
-    share = sum(spent[at][1] for at in inside) / whole
-    within = sum(spent[at][0] for at in inside) / whole
-    spread = sum(t * (b / t - mean) ** 2 for b, t in spent if t > 0) / whole
-    if spread <= 0 or share <= 0 or share >= 1:
-        return 0.0
-    return (within - share * mean) / math.sqrt(spread * share * (1 - share))

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slo.attribution import SIGMAS, Spender, stands_out
-from slo.evidence import MIN_LIFT, SYMPTOMS, WEIGHT, Evidence, Seen, Sort, follows, harmless, rate
+from slo.evidence import MIN_LIFT, SYMPTOMS, WEIGHT, Evidence, Seen, Sort, harmless
 from slo.facts import LOAD, POWER_CAP, PROMPTS, VERSION, category_of
 from slo.places import Place
+from slo.weighing import follows, rate
 
 KINDS = ("hardware", "engine", "load", "prompts", "version", "tenant", "none")
 _MOST = 0.5
@@ -29,7 +30,9 @@ _FOLLOWS = 0.4
 _NEARLY = 0.15
 """Hardware that was everywhere is named only if it follows this much more closely than load, prompts and versions."""
 
+_NOBODY = "No replica stands out."
 _NOTHING_OF_IT = "Nothing that was watched, on its hardware or in its engine, goes with it."
+_UNKNOWN_PLACE = "Where it runs is not known, so its hardware could not be looked at."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +107,21 @@ def judge(
         return Verdict(
             _kind(best.kind), text, replica, top.excess, best, best.lift, best.against_peers, best.explained, node
         )
-    none = Verdict("none", f"{said} {_NOTHING_OF_IT}", replica, top.excess, node=node)
-    common = _common(replicas, seen, where, since)
-    return none if common is None or common.kind == "hardware" else common
+    common = _common(said, replicas, seen, where, since)
+    if common is not None and common.kind != "hardware":
+        return common
+    nothing = _NOTHING_OF_IT if top.gpus or top.nodes else _UNKNOWN_PLACE
+    return Verdict("none", f"{said} {nothing}", replica, top.excess, node=node)
 
 
 def _of_all(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict:
     """The verdict where nobody stands out."""
-    common = _common(replicas, seen, where, since)
+    common = _common(_NOBODY, replicas, seen, where, since)
     if common is None or common.kind == "engine":
         tenant = _tenant(replicas, where)
         if tenant:
-            return Verdict("tenant", f"No replica stands out. {tenant}")
-    return common or Verdict("none", "No replica stands out. Nothing that was watched goes with it.")
+            return Verdict("tenant", f"{_NOBODY} {tenant}")
+    return common or Verdict("none", f"{_NOBODY} Nothing that was watched goes with it.")
 
 
 def _kind(kind: str) -> str:
@@ -174,7 +179,9 @@ def _tenant(replicas: Sequence[Spender], where: Mapping[str, Place]) -> str:
     return ""
 
 
-def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float) -> Verdict | None:
+def _common(
+    said: str, replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place], since: float
+) -> Verdict | None:
     """What most of the traffic saw, and the error rate followed."""
     found = sorted(_commons(seen, where, since), key=lambda one: -one.score)
     causes = [one for one in found if one.kind in (LOAD, PROMPTS, VERSION)]
@@ -188,7 +195,7 @@ def _common(replicas: Sequence[Spender], seen: Seen, where: Mapping[str, Place],
         return None
     on = "" if best.replicas == 1 else f" on {best.replicas} replicas, such as"
     often = f"errors {_times(best.lift)} as frequent as without it"
-    text = f"No replica stands out. At the same time{on}: {best.text} ({often})."
+    text = f"{said} At the same time{on}: {best.text} ({often})."
     evidence = next(
         (e for one in replicas for e in one.evidence if e.kind == best.kind and best.name in ("", e.name)), None
     )

@@ -222,3 +222,9 @@ def test_what_all_have_at_the_same_time_fits_nobody(
         name for name in NAMES if not any(slot.spenders[other][1] for slot in held for other in NAMES if other != name)
     }
     assert [e for name in NAMES if name not in alone for e in seen.of([name]) if e.fits] == []
+
+
+def test_where_its_place_is_not_known_it_is_said_that_nobody_looked() -> None:
+    found = verdict(slots("a"), heat("a0"), [place(name) for name in NAMES if name != "a"])
+    assert (found.kind, found.replica) == ("none", "a")
+    assert found.text.endswith("Where it runs is not known, so its hardware could not be looked at.")
