@@ -7,9 +7,9 @@ alerts. Decision: an incident is where the budget burned. A minute burns while t
 faster than the budget allows, on what was certainly bad; five minutes without events go on as those before. Burning
 stretches belong together when they are not further apart than JOIN_SECONDS, or than the short window of an alert that
 fired there, whichever is longer. An incident is what belongs to the stretches that an alert had in its short window
-when it fired. It begins with the first bad minute and ends with the last one. It is over once an hour has passed
-without a burn and no alert fires. Consequences: alerts of one outage are one incident; a slow burn that a ticket found
-begins when it began, days before; scattered failures within the budget are none.
+when it fired. It begins with the first bad minute, ends with the last one, and is over once an hour has passed without
+a burn, whether or not a slow ticket still fires. Consequences: alerts of one outage are one incident; a slow burn that
+a ticket found begins when it began, days before; scattered failures within the budget are none.
 """
 
 from __future__ import annotations
@@ -169,14 +169,13 @@ def _around(alert: Firing, burning: Sequence[Stretch], until: float) -> Stretch:
 
 def _of(rows: Rows, slo: Slo, group: Group, span: Stretch, alerts: tuple[Firing, ...], *, until: float) -> Incident:
     detected = min((alert.began for alert in alerts), default=None)
-    fires = any(alert.ended is None for alert in alerts)
     whole = rows.counts(slo.id, group, span_of(slo.window, span.end).start, span.end)
     return Incident(
         slo,
         group,
         span.first,
         span.end,
-        not fires and until - span.end >= JOIN_SECONDS,
+        until - span.end >= JOIN_SECONDS,
         alerts,
         rows.counts(slo.id, group, span.first, span.end),
         Counts() if detected is None else rows.counts(slo.id, group, span.first, detected),

@@ -18,6 +18,7 @@ PRODUCERS: tuple[str, ...] = (
     "slo.spec.schema",
     "tests.alerts.golden_alerts",
     "tests.dashboards.producer",
+    "tests.slo.report.report_golden",
     "tests.slo.slo_golden",
 )
 """Modules with `generate() -> {path: text}`. Adding a generated file: a producer, and its line here."""

@@ -58,7 +58,7 @@ def _report(args: argparse.Namespace) -> int:
     from slo.report import gather, html, telling  # noqa: PLC0415
 
     slos = spec.load([args.slos])
-    path = data_directory(args.data) / LEDGER_FILE
+    path = (args.data or data_directory(None)) / LEDGER_FILE  # one that is named is not made
     with told(), LedgerReader.reading(path) as ledger:
         period = _period(args, ledger, slos)
         found = gather.gather(ledger, slos, period)
@@ -84,7 +84,7 @@ def _incident(args: argparse.Namespace) -> int:
     if slo is None:
         raise InputError(f"--slo {args.slo}: {args.slos} has no such SLO; it has {', '.join(slos) or 'none'}")
     where = _checked("--time-zone", lambda: zone(args.time_zone))
-    path = data_directory(args.data) / LEDGER_FILE
+    path = (args.data or data_directory(None)) / LEDGER_FILE  # one that is named is not made
     with told(), LedgerReader.reading(path) as ledger:
         if not counted_as(ledger, slo):
             raise InputError(
@@ -180,7 +180,7 @@ def _checked(flag: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except ValueError as error:
-        raise InputError(f"{error}" if "time zone" in str(error) else f"{flag}: {error}") from None
+        raise InputError(f"{'--time-zone' if 'time zone' in str(error) else flag}: {error}") from None
 
 
 def _write(text: str, out: Path | None) -> None:

@@ -11,7 +11,7 @@ periods can be compared, and differ from those of the page, whose window ends no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
@@ -70,6 +70,12 @@ class PeriodBudget:
     def spent(self) -> float:
         """Bad events, pessimistic, as a share of the budget; 0 where it holds none."""
         return 0.0 if self.remaining is None else 1.0 - self.remaining
+
+    @property
+    def watched(self) -> float:
+        """The share of the time since its counting began that was watched."""
+        missing = 0.0 if self.began is None else self.began - (self.through - self.counts.span_seconds)
+        return replace(self.counts, span_seconds=self.counts.span_seconds - missing).coverage
 
     @property
     def worst_day(self) -> Day | None:

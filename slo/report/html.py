@@ -55,7 +55,7 @@ def chart(cell: Chart) -> Markup:
 def _template() -> Template:
     loader = PackageLoader("slo.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)  # fmt: skip
+                              lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
     environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%")  # a figure keeps its sign beside it
     environment.tests["chart"] = lambda cell: isinstance(cell, Chart)
     return environment.get_template("document.html")

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from slo.names import MINUTE_SECONDS
 from slo.periods import zone
 
+YEARS = range(1970, 2200)
 UTC_ZONE = ZoneInfo("UTC")
 
 
@@ -54,7 +55,7 @@ def moment_text(moment: float, where: ZoneInfo) -> str:
 def month(text: str, time_zone: str = "UTC") -> Period:
     """ "2026-10". Raises ValueError with what to write."""
     match = re.fullmatch(r"(\d{4})-(\d{2})", text, re.ASCII)
-    if not match or not 1 <= int(match[2]) <= 12:
+    if not match or not 1 <= int(match[2]) <= 12 or int(match[1]) not in YEARS:
         raise ValueError(f"{text!r} is no month: write it as 2026-10")
     first = date(int(match[1]), int(match[2]), 1)
     return _months(f"{first:%B %Y}", first, 1, time_zone)
@@ -63,7 +64,7 @@ def month(text: str, time_zone: str = "UTC") -> Period:
 def quarter(text: str, time_zone: str = "UTC") -> Period:
     """ "2026-Q3". Raises ValueError with what to write."""
     match = re.fullmatch(r"(\d{4})-Q([1-4])", text, re.ASCII)
-    if not match:
+    if not match or int(match[1]) not in YEARS:
         raise ValueError(f"{text!r} is no quarter: write it as 2026-Q3")
     return _months(text.replace("-", " "), date(int(match[1]), 3 * int(match[2]) - 2, 1), 3, time_zone)
 

@@ -67,7 +67,7 @@ def _summary(found: Findings) -> str:
     share = between(incident.share(incident.counts.bad_lower), incident.share(incident.counts.bad))
     end = f"for {lasted(incident.seconds)}" if incident.over else f"for {lasted(incident.seconds)} so far; it goes on"
     what = f"From {moment_text(incident.began, UTC)} on, {end}: {bad_of(incident.slo, incident.counts)} missed"
-    cost = f"the objective ({promise(incident.slo)}), which took {share} of its budget over {incident.slo.window.words}."
+    cost = f"the objective ({promise(incident.slo)}), which took {share} of the {incident.slo.window.words} budget."
     alert = "No alert fired."
     if incident.alerts:
         first = incident.alerts[0]
@@ -124,9 +124,7 @@ def _detected(found: Findings) -> Iterator[Block]:
 def _recovered(found: Findings) -> Iterator[Block]:
     incident = found.incident
     if not incident.over:
-        yield Text(
-            "It has not: an alert fires still, or the last bad minute is less than an hour before the end of the data."
-        )
+        yield Text("It has not, or not for an hour yet when the data ends.")
         return
     yield Text(f"The last bad minute ended at {moment_text(incident.ended, UTC)}; an hour without a burn followed.")
     near = [

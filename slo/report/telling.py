@@ -10,7 +10,18 @@ from slo.report.document import Block, Chart, Document, Heading, Items, Table, T
 from slo.report.gather import Report
 from slo.report.spenders import BY, TopSpender
 from slo.report.suspects import LOOK, REPLACE, Suspect
-from slo.report.words import SIMULATED, alert_of, bad_of, between, gpu_of, lasted, name_of, short, span
+from slo.report.words import (
+    SIMULATED,
+    alert_of,
+    bad_of,
+    between,
+    definition_words,
+    gpu_of,
+    lasted,
+    name_of,
+    short,
+    span,
+)
 from slo.signals import unit_of
 
 MOST_SPENDERS = 10
@@ -57,11 +68,11 @@ def _in_short(report: Report) -> Iterator[str]:
         yield "No alert fired."
     gravest = [_numbered(sum(one.verdict == verdict for one in report.suspects), "GPU") for verdict in (REPLACE, LOOK)]
     yield f"Hardware: {gravest[0]} to replace, {gravest[1]} to look at."
-    least = min((one for one in report.budgets), key=lambda one: one.counts.coverage, default=None)
+    least = min((one for one in report.budgets), key=lambda one: one.watched, default=None)
     if least is not None:
         yield (
-            f"Least watched: {name_of(least.slo, least.group)}, {percent(least.counts.coverage, 2)} of the time."
-            if least.counts.coverage < 1
+            f"Least watched: {name_of(least.slo, least.group)}, {percent(least.watched, 2)} of the time."
+            if least.watched < 1
             else "Every minute was watched."
         )
     for title, some in (("Nothing was counted of", report.uncounted), ("The file says otherwise than what the ledger "
@@ -82,7 +93,7 @@ def _budgets(report: Report) -> Iterator[Block]:
             bad_of(one.slo, one.counts),
             count(one.allowed),
             f"{worst.day.day} {worst.day:%b}, {percent(worst.spent)}" if worst is not None else "none",
-            percent(one.counts.coverage, 2),
+            percent(one.watched, 2),
         ))  # fmt: skip
     columns = ("SLO", "objective", "budget left", "over the period", "bad", "allowed", "worst day", "watched")
     yield Table("Budgets of the period, least left first", columns, rows, frozenset({2, 5, 7}))
@@ -207,14 +218,13 @@ def _exclusions(report: Report) -> Iterator[Block]:
     zone = report.period.zone
     rows = []
     for one, budgets in report.exclusions:
-        worth = [f"{percent(held.share)} of {name_of(held.budget.slo, held.budget.group)}" for held in budgets[:3]]
-        undone = (
-            f"taken back {short(one.undone, zone)} by {one.undone_by}" if one.undone is not None else "nothing counted"
-        )
-        rows.append((
-            one.slo_id or "all SLOs", span(one.since, one.until, zone), one.reason, one.author, short(one.made, zone),
-            listed(worth) + (f", and {len(budgets) - 3} more" if len(budgets) > 3 else "") if worth else undone,
-        ))  # fmt: skip
+        bad = [held for held in budgets if held.bad > 0]
+        worth = [f"{percent(held.share)} of {name_of(held.budget.slo, held.budget.group)}" for held in bad]
+        what = _some(worth, 3) if worth else "nothing was bad" if budgets else "nothing was counted"
+        if one.undone is not None:
+            what = f"taken back {short(one.undone, zone)} by {one.undone_by}"
+        when = span(one.since, one.until, zone)
+        rows.append((one.slo_id or "all SLOs", when, one.reason, one.author, short(one.made, zone), what))
     columns = ("of", "time", "why", "by", "entered", "bad in it, of the period's budget")
     yield Table("Spans that count for no budget", columns, rows)
 
@@ -247,7 +257,7 @@ def _revisions(report: Report) -> Iterator[Block]:
     yield Text("Counts of different definitions are never mixed: the budgets above are those of the present one.")
     rows = [
         (slo_id, str(one.number), f"{period.at(one.first or 0)} to {period.at(one.end or 0)}",
-         "present" if one.active else "earlier", one.definition)
+         "present" if one.active else "earlier", definition_words(one.definition))
         for slo_id, some in report.revisions.items()
         for one in some
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -61,3 +62,16 @@ def span(since: float, until: float, zone: ZoneInfo) -> str:
 def lasted(seconds: float) -> str:
     """Two units at most, with plain spaces."""
     return duration(seconds).replace("\u00a0", " ")
+
+
+def definition_words(text: str) -> str:
+    """A revision's definition (slo.ledger.definition) for people: what changed is to be seen beside another."""
+    parts = json.loads(text)
+    signal, method, threshold, selector, group_by, edge, *more = parts
+    said = [f"{signal} by {method}"]
+    if threshold is not None:
+        said.append(f"within {threshold} s ({edge})")
+    said.append(" and ".join(selector) or "everything")
+    if group_by:
+        said.append(f"for each {', '.join(group_by)}")
+    return ", ".join([*said, *(json.dumps(one) if not isinstance(one, str) else one for one in more)])
