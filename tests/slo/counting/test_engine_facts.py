@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +27,9 @@ from slo.facts import (
     Fact,
     category_of,
 )
-from slo.observed import Scrape
+from slo.ledger import Ledger
+from slo.model import Method, Slo, Window
+from slo.observed import Scrape, Slice
 
 START = 1_000_000_200.0  # on five minutes
 SAID = {"target": "e:1", "model_name": "m", "node": "n1", "namespace": "ns", "pod": "p"}
@@ -214,3 +219,15 @@ def test_a_gpu_at_work_that_is_slower_than_its_peers_is_told(rows: list[Any], sl
 def test_every_family_that_facts_are_made_of_is_asked_for() -> None:
     rows = [*Engine().rows(), *clocks(1.0), (health.SXID_ERRORS, {}, 0.0)]
     assert {family.name for family, *_ in rows} <= {family.name for family in FAMILIES}
+
+
+def test_how_engines_stood_is_kept_for_days_what_hardware_did_for_good(tmp_path: Path) -> None:
+    slo = Slo("chat", "ttft", "ttft", Decimal("0.99"), Window("30d", 30 * 86400), Method.OCCURRENCES, Decimal("0.5"))
+    with closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        revision = ledger.register([slo])[slo.id]
+        first = int(START)
+        facts = [Fact(START, kind, {"target": "e:1"}) for kind in (QUEUE, LOAD, RESTART, SLOWER)]
+        for start in (first, first + 9 * 86400):
+            ledger.append([Slice(slo.id, revision, (), start, 9.0, 9.0, 10.0, 60.0)], None, facts)
+            facts = []
+        assert {fact.kind for fact in ledger.facts(0, 2e9)} == {RESTART, SLOWER}
