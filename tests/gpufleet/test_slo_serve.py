@@ -75,6 +75,7 @@ def test_one_process_serves_budgets_rules_and_boards(slos, capsys):
             status, text = get(runbook)
             assert (status, "## Mitigation" in text) == (200, True)
         assert get(f"{url}/runbooks/Nope.md")[0] == 404
+        assert '<a class="action" href="/runbooks/SloNoData.md">' in get(f"{url}/slo/chat-ttft")[1]
         for uid, board in boards.render(load([slos]), page_url=url).items():
             assert get(f"{url}/dashboards/{uid}.json") == (200, boards.to_text(board))
         status, text = get(f"{url}/dashboards/none.json")
