@@ -14,7 +14,7 @@ from itertools import accumulate
 from slo.budget import Counts
 from slo.burn import alert_state, evidence
 from slo.model import Group, Slo
-from slo.names import MINUTE_SECONDS
+from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.sliding import Rows
 from slo.windows import AlertWindow, alert_windows
 
@@ -44,26 +44,56 @@ def replay(
     conditions = alert_windows(slo) if windows is None else windows
     if not conditions:
         return []
-    first = int(since // MINUTE_SECONDS) * MINUTE_SECONDS
+    first, end = (int(at // MINUTE_SECONDS) * MINUTE_SECONDS for at in (since, until))
     reach = max(one.long_seconds for one in conditions)
-    minutes = [counts for _, counts in rows.history(slo.id, group, first - reach, until, MINUTE_SECONDS)]
-    sums = _Sums(minutes)
-    back = reach // MINUTE_SECONDS
-    found = [
-        Firing(
-            one, first + (low - back) * MINUTE_SECONDS, None if high is None else first + (high - back) * MINUTE_SECONDS
-        )
-        for one in conditions
-        for low, high in _held(slo, one, sums, back, len(minutes))
-    ]
+    found: list[Firing] = []
+    for low, high in _where_something_may_hold(rows, slo, group, conditions, first=first, end=end):
+        start = low - reach
+        sums = _Sums([counts for _, counts in rows.history(slo.id, group, start, high, MINUTE_SECONDS)])
+        for one in conditions:
+            for began, ended in _held(slo, one, sums, reach // MINUTE_SECONDS, (high - start) // MINUTE_SECONDS):
+                over = None if ended is None else float(start + ended * MINUTE_SECONDS)
+                found.append(Firing(one, float(start + began * MINUTE_SECONDS), over))
     return sorted(found, key=lambda one: (one.began, one.window.long_seconds))
+
+
+def _where_something_may_hold(
+    rows: Rows, slo: Slo, group: Group, conditions: Sequence[AlertWindow], *, first: int, end: int
+) -> list[tuple[int, int]]:
+    """Spans of [first, end] outside of which no condition can hold, from five-minute sums: most months have few.
+
+    A window that ends within a step lies in the steps that it touches, and holds those that lie within it whole. A span
+    goes on for a minute in which nothing can hold, or to `end`; spans that need the same minutes are one.
+    """
+    reach = max(one.long_seconds for one in conditions)
+    base = (first - reach) // TILE_SECONDS * TILE_SECONDS - TILE_SECONDS
+    sums = _Sums([counts for _, counts in rows.history(slo.id, group, base, end, TILE_SECONDS)])
+    least, total = sums.least, sums.total
+    tests = [
+        (one.long_seconds // TILE_SECONDS, -(-one.long_seconds // TILE_SECONDS), evidence(slo, one) * ALMOST,
+         float(one.error_ratio(slo)) * ALMOST)
+        for one in conditions
+    ]  # fmt: skip
+    found: list[tuple[int, int]] = []
+    for at in range((first - base - 1) // TILE_SECONDS, len(total) - 1):
+        if not any(
+            least[at + 1] - least[at - most] >= max(needed, ratio * (total[at] - total[at + 1 - fewest]))
+            for fewest, most, needed, ratio in tests
+        ):
+            continue
+        start, stop = max(first, base + at * TILE_SECONDS), base + (at + 1) * TILE_SECONDS + MINUTE_SECONDS
+        if found and start - reach <= found[-1][1]:
+            found[-1] = (found[-1][0], min(end, stop))
+        else:
+            found.append((start, min(end, stop)))
+    return found
 
 
 class _Sums:
     """Counts summed from the front: what the minutes [low, high) held."""
 
     def __init__(self, minutes: Sequence[Counts]) -> None:
-        self.bad = [0.0, *accumulate(c.bad for c in minutes)]
+        self.least = [0.0, *accumulate(c.bad_lower for c in minutes)]
         self.good = [0.0, *accumulate(c.good for c in minutes)]
         self.upper = [0.0, *accumulate(c.good_upper for c in minutes)]
         self.total = [0.0, *accumulate(c.total for c in minutes)]
@@ -77,12 +107,12 @@ class _Sums:
 def _held(slo: Slo, window: AlertWindow, sums: _Sums, first: int, last: int) -> Iterator[tuple[int, int | None]]:
     """(position of the first minute's end, of the end of the first that no longer held) of each time it held."""
     long, short = window.long_seconds // MINUTE_SECONDS, window.short_seconds // MINUTE_SECONDS
-    needed, bad, total = evidence(slo, window), sums.bad, sums.total
+    needed, least, total = evidence(slo, window), sums.least, sums.total
     ratio = float(window.error_ratio(slo)) * ALMOST
     began: int | None = None
     for at in range(first, last + 1):
         low = at - long
-        seen = bad[at] - bad[low]
+        seen = least[at] - least[low]
         # Asked first, being cheap and true of nearly every minute: it cannot hold.
         if seen < needed * ALMOST or seen < ratio * (total[at] - total[low]):
             fires = False
