@@ -8,6 +8,7 @@ import contextlib
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,9 @@ from slo import spec
 from slo.backtest import OWN, SLOTH, Outcome, conditions, count_past, outcome, reach
 from slo.ledger_reader import LedgerReader
 from slo.model import Slo
+
+SETTLED_SECONDS = 120
+"""A minute is whole once a scrape behind it was read."""
 
 
 def configure(add: Add) -> None:
@@ -106,8 +110,9 @@ async def _read(args: argparse.Namespace, slos: Sequence[Slo], since: float, fol
     source = source_options.source_of(args, slos)
     assert isinstance(source, PrometheusSource)
     begins = await source.earliest(since, args.until)
-    since = args.until if begins is None else max(since, begins)
-    past = source.past(slos, since, args.until)
+    since = args.until if begins is None else max(since, begins - 3600.0)  # it is told to the hour
+    end = max(args.until, min(time.time(), args.until + SETTLED_SECONDS))
+    past = source.past(slos, since, end)
     ledger = Ledger(folder / "ledger.sqlite")
 
     told = 0
@@ -120,7 +125,7 @@ async def _read(args: argparse.Namespace, slos: Sequence[Slo], since: float, fol
             print(f"{source.name}: read to {_time(through)}, {10 * tenths} %", file=sys.stderr)
 
     try:
-        why = await count_past(slos, past, ledger, args.until, tell)
+        why = await count_past(slos, past, ledger, end, tell)
     finally:
         await past.close()
         await source.close()
