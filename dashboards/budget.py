@@ -20,9 +20,11 @@ from dashboards.panels import (
     value_mapping,
 )
 from dashboards.simulated import simulated
+from dashboards.variables import BOUNDED
 from dashboards.wording import BUDGET_COLORS, PAGE_LINK, WORST, Wording
 from slo import names
 
+_WORST, _BEST = "at worst", "at best"
 SOONEST = 4
 """SLOs that the figure of how long the budget lasts is shown for."""
 
@@ -105,17 +107,23 @@ def _budget_over_time(words: Wording) -> grafana.Panel:
 
 
 def _bounds(words: Wording) -> grafana.Panel:
+    """One panel an SLO: Grafana fills between two lines by their names, which must not say whose they are."""
     queries = []
+    groups = " ".join(f"{{{{{label}}}}}" for label in words.groups)
     for (window, budget), slos in words.bounded().items():
         some, own = q.among(slos, words.slos), f'{names.LABEL_WINDOW}="{window}"'
-        for side, series in (("at worst", names.ERROR_RATIO), ("at best", names.ERROR_RATIO_LOWER)):
-            queries.append(Query(f"1 - {q.recorded(series, *some, own)} / {budget}", f"{words.legend} {side}"))
+        chosen = f'{names.LABEL_ID}=~"${BOUNDED}"'
+        for side, series in ((_WORST, names.ERROR_RATIO), (_BEST, names.ERROR_RATIO_LOWER)):
+            queries.append(
+                Query(f"1 - {q.recorded(series, *some, own, chosen)} / {budget}", f"{side} {groups}".strip())
+            )
     return timeseries(
-        title="Budget left, at worst and at best",
+        title=f"Budget left of ${BOUNDED}, at worst and at best",
         unit="percentunit",
-        description="SLOs whose threshold lies between two of the engine's buckets: the truth lies between the two "
-        "lines. Where they are far apart, move the threshold to a bucket's edge, or give the engine a "
-        "bucket at the threshold (`gpufleet slo show` names the nearest edges).",
+        description="An SLO whose threshold lies between two of the engine's buckets: the truth lies within the band. "
+        "Where it is wide, move the threshold to a bucket's edge, or give the engine a bucket at the threshold "
+        "(`gpufleet slo show` names the nearest edges).",
         queries=queries,
-        look=Look(color="palette-classic"),
+        look=Look(color="palette-classic", custom={"fillBelowTo": _WORST, "fillOpacity": 25}),
+        repeat=BOUNDED,
     )

@@ -10,7 +10,16 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards import variables
 from dashboards.framing import framed
-from dashboards.hardware import EXPECTED_CAUSES, but, clock_events, hardware_annotations, health_timeline, xid_errors
+from dashboards.hardware import (
+    EXPECTED_CAUSES,
+    but,
+    clock_events,
+    fleet_alert_annotations,
+    hardware_annotations,
+    health_timeline,
+    restart_annotations,
+    xid_errors,
+)
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_BOARD, FLEET_UID, INFERENCE_BOARD, NODE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
 from dashboards.panels import GREEN, GREY, ORANGE, RED, Look, Query, bar_gauge, stat, table, timeseries, value_mapping
@@ -24,6 +33,7 @@ from slo.fleet_names import EVERY_SECONDS, HELD_IDLE, XID_ERRORS
 
 _NODE = "cluster, node"
 _OURS = 'alertname=~"(Slo|Gpu|Llm|Gpufleet).+"'
+_FIRING = q.select(q.ALERTS, q.CLUSTER_OR_NONE, _OURS, 'alertstate="firing"')
 _ALL_WELL = ((None, GREEN), (1.0, RED))
 
 
@@ -62,7 +72,11 @@ def fleet_board(*, page_url: str) -> grafana.Dashboard:
             variables.node(),
             variables.page(page_url),
         ],
-        annotations=hardware_annotations(),
+        annotations=[
+            *fleet_alert_annotations(_FIRING),
+            *hardware_annotations(),
+            *restart_annotations(q.CLUSTER, q.NODE),
+        ],
         sections=sections,
     )
 
@@ -87,13 +101,12 @@ def _budgets() -> grafana.Panel:
 
 
 def _alerts() -> grafana.Panel:
-    firing = q.select(q.ALERTS, q.CLUSTER_OR_NONE, _OURS, 'alertstate="firing"')
     return stat(
         title="Alerts firing",
         unit="none",
         description="Alerts of SLOs, GPUs, engines and agents that fire now, by severity. Pages first; for tickets "
         "there is time until working hours. None is good only while Prometheus evaluates the rules.",
-        queries=[Query(f"count by (cluster, severity) ({firing})", "{{severity}} {{cluster}}", instant=True)],
+        queries=[Query(f"count by (cluster, severity) ({_FIRING})", "{{severity}} {{cluster}}", instant=True)],
         look=Look(_ALL_WELL, no_value="None"),
     )
 

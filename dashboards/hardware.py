@@ -23,7 +23,7 @@ from dashboards.panels import (
     value_mapping,
 )
 from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
-from exporter.metrics import health
+from exporter.metrics import health, llm
 from slo.fleet_names import FAILING, HELD_DOWN, XID_ERRORS
 
 EXPECTED_CAUSES = (*health.ORDINARY_CLOCK_CAUSES, "power_cap")
@@ -97,6 +97,19 @@ def hardware_annotations() -> list[dict[str, Any]]:
 def alert_annotations() -> list[dict[str, Any]]:
     """Firing alerts of the chosen SLOs on every panel."""
     return [annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
+
+
+def fleet_alert_annotations(firing: str) -> list[dict[str, Any]]:
+    """Every alert of ours that fires, by name alone: a fleet has many at once."""
+    some = f"group by (cluster, alertname, severity) ({firing})"
+    return [annotation("Alerts firing", "orange", some, "{{alertname}}", "alertname,severity")]
+
+
+def restart_annotations(*matchers: str) -> list[dict[str, Any]]:
+    """Engines that started anew."""
+    restarts = f"changes({select(llm.ENGINE_START_TIME, *matchers)}[$__rate_interval]) > 0"
+    title = "{{model_name}} at {{target}} restarted"
+    return [annotation("Engine restarts", "blue", restarts, title, "node,target")]
 
 
 def but(causes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from dashboards import queries as q
 from dashboards import seats
 from dashboards.layout import Cell
 from dashboards.links import MODEL_BOARD
-from dashboards.panels import Look, Query, timeseries
+from dashboards.panels import BARS, Look, Query, timeseries
 from exporter.metrics import llm
 from slo.fleet_names import DRAM, TENSOR
 from slo.model import Slo
@@ -71,6 +71,7 @@ def _load(slos: Sequence[Slo]) -> grafana.Panel:
         "a third apart; where they meet, the objective is missed already.",
         queries=[Query(now, f"now {_LEGEND}"), *lines],
         look=Look(color="palette-classic", minimum=0, links=[MODEL_BOARD]),
+        points=BARS,
     )
 
 

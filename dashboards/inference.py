@@ -18,7 +18,7 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards import variables
 from dashboards.framing import framed
-from dashboards.hardware import annotation, hardware_annotations
+from dashboards.hardware import hardware_annotations, restart_annotations
 from dashboards.latency import latency_panels, probe_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import INFERENCE_UID, MODEL_BOARD
@@ -31,7 +31,6 @@ from slo.model import Slo
 
 def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
     """The board; `slos` give the lines of the thresholds. `page_url` is the SLO service's address."""
-    restarts = f"changes({q.select(llm.ENGINE_START_TIME, *q.SERVING)}[$__rate_interval]) > 0"
     return framed(
         title="Inference",
         uid=INFERENCE_UID,
@@ -46,7 +45,7 @@ def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
             variables.page(page_url),
         ],
         annotations=[
-            annotation("Engine restarts", "blue", restarts, "{{model_name}} at {{target}} restarted", "node,target"),
+            *restart_annotations(*q.SERVING),
             *hardware_annotations(),
         ],
         sections=[

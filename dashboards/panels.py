@@ -62,13 +62,19 @@ def timeseries(
     queries: Sequence[Query],
     look: Look | None = None,
     stacked: bool = False,
+    points: int = 0,
+    repeat: str = "",
 ) -> grafana.TimeSeries:
-    """Lines over time, or stacked bars; the legend is a table with the last and the greatest value."""
+    """Lines over time, or stacked bars; the legend is a table with the last and the greatest value.
+
+    `points`: how many instants to ask for where the queries are dear. `repeat`: drawn for each value of a variable.
+    """
     look = look or Look(color="palette-classic")
     drawing = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}} if stacked else {}
     legend = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}
     return grafana.TimeSeries(
-        **_base(title, description, queries, BARS if stacked else POINTS),
+        **_base(title, description, queries, points or (BARS if stacked else POINTS)),
+        repeat=_repeated(repeat) if repeat else grafana.Repeat(),
         showPoints="never",
         extraJson={
             "fieldConfig": _field_config(unit, look, {"fillOpacity": 8, **drawing}),
@@ -128,7 +134,7 @@ def heatmap(*, title: str, description: str, expr: str, repeat: str) -> Heatmap:
     """
     return Heatmap(
         **_base(title, description, [Query(expr, f"{{{{{BUCKET_LABEL}}}}}", form="heatmap")]),
-        repeat=grafana.Repeat(direction="h", variable=repeat, maxPerRow=3),
+        repeat=_repeated(repeat),
         extraJson={"fieldConfig": _field_config("s", Look())},
     )
 
@@ -201,6 +207,10 @@ def link(title: str, url: str) -> Mapping[str, Any]:
     """A data link; opens in a new tab, so that the board stays. Grafana's schema wants all of a board link's keys."""
     board_link = {"type": "link", "icon": "", "tooltip": "", "tags": [], "asDropdown": False}
     return {**board_link, "title": title, "url": url, "targetBlank": True, "includeVars": False, "keepTime": False}
+
+
+def _repeated(variable: str) -> grafana.Repeat:
+    return grafana.Repeat(direction="h", variable=variable, maxPerRow=3)
 
 
 def _base(title: str, description: str, queries: Sequence[Query], points: int = POINTS) -> dict[str, Any]:

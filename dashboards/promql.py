@@ -70,6 +70,8 @@ def _tree_faults(tree: promql.Expr, one_axis: frozenset[str]) -> Iterator[str]:
                 yield f"{node.name} is neither in the catalogue nor recorded: use a name that something emits"
             if node.name in _COUNTERS and not _PER_SECOND & set(calls):
                 yield f"{node.name} is a counter: ask for its rate or increase"
+        if isinstance(node, promql.Call) and node.func.name == "vector":
+            yield "vector() draws a figure where there is none: say with noValue what nothing means"
         if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
             by = node.modifier.type == promql.AggModifierType.By
             series = {one.name for one, _ in _walk(node) if isinstance(one, promql.VectorSelector)}

@@ -35,7 +35,7 @@ ALERTS = "ALERTS"
 KNOWN = SAMPLE_NAMES | set(RECORDED) | set(FLEET) | {ALERTS}
 """Every series name that a board may ask for."""
 
-NODE_LABEL = "node"
+NODE_LABEL, POD_LABEL, GPU_LABEL = "node", "pod", "gpu"
 CLUSTER = f'{LABEL_CLUSTER}=~"${LABEL_CLUSTER}"'
 NODE = f'{NODE_LABEL}=~"${NODE_LABEL}"'
 MODEL = f'{llm.MODEL_NAME_LABEL}=~"${llm.MODEL_NAME_LABEL}"'
@@ -149,10 +149,18 @@ def counts_requests(slo: Slo) -> bool:
 
 
 def bad_requests(slo: Slo, label: str) -> str:
-    """Bad requests a second of one SLO by a label of the replicas, on the pessimistic side, never below 0.
+    """Bad requests a second of one SLO by a label of the replicas, or by their GPUs: pessimistic, never below 0.
 
     For time slices: failed requests, of which too many make a minute bad.
     """
+    if label == GPU_LABEL:
+        place = f"{LABEL_CLUSTER}, {NODE_LABEL}, {llm.TARGET_LABEL}"
+        seats = f"group by ({place}, {GPU_LABEL}) ({select(llm.ENGINE_GPU_INFO, CLUSTER, NODE)})"
+        one = bad_requests(slo, f"{NODE_LABEL}, {llm.TARGET_LABEL}")
+        return f"sum by ({LABEL_CLUSTER}, {NODE_LABEL}, {GPU_LABEL}) ({seats} * on ({place}) group_left () {one})"
+    if label == POD_LABEL:
+        one = bad_requests(slo, f"{POD_LABEL}, exported_{POD_LABEL}")
+        return f'label_replace({one}, "{POD_LABEL}", "$1", "exported_{POD_LABEL}", "(.+)")'
     by = f"sum by ({LABEL_CLUSTER}, {label})"
     match _selectors(slo):
         case MinuteSelectors(bad=failed):

@@ -17,11 +17,19 @@ from collections.abc import Sequence
 from grafanalib import core as grafana
 
 from dashboards import links, variables
+from dashboards import queries as q
 from dashboards.budget import state_panels
 from dashboards.burn import alert_panels, burn_panels
 from dashboards.counts import count_panels
 from dashboards.framing import framed
-from dashboards.hardware import alert_annotations, clock_events, hardware_annotations, health_timeline, xid_errors
+from dashboards.hardware import (
+    alert_annotations,
+    clock_events,
+    hardware_annotations,
+    health_timeline,
+    restart_annotations,
+    xid_errors,
+)
 from dashboards.layout import Cell, Section
 from dashboards.links import SLO_UID
 from dashboards.spenders import spenders
@@ -56,9 +64,10 @@ def slo_board(slos: Sequence[Slo], *, page_url: str, service: str = "") -> grafa
             variables.cluster(),
             variables.only_service(service) if service else variables.service(),
             variables.slo_id(),
+            *(variables.bounded() for _ in range(bool(words.bounded()))),
             variables.node(),
             variables.page(page_url),
         ],
-        annotations=[*alert_annotations(), *hardware_annotations()],
+        annotations=[*alert_annotations(), *hardware_annotations(), *restart_annotations(q.CLUSTER, q.NODE)],
         sections=sections,
     )

@@ -28,26 +28,40 @@ def spenders(slos: Sequence[Slo]) -> list[Cell]:
         return [Cell(_not_ours(), 24, 4)]
     if len(slos) > LIMIT:
         return [Cell(_too_many(len(slos)), 24, 4)]
-    cells = [Cell(_by(slos, label, title), 8, 9) for label, title in _DIMENSIONS]
+    widths = {q.POD_LABEL: 12, q.GPU_LABEL: 12}
+    cells = [Cell(_by(slos, label, title), widths.get(label, 8), 9) for label, title in _DIMENSIONS]
     watching = [slo for slo in slos if llm.ENGINE_UP in signal_of(slo).families]
     return [*cells, Cell(_replicas(watching), 24, 7)] if watching else cells
 
 
-_DIMENSIONS = ((q.NODE_LABEL, "node"), (llm.MODEL_NAME_LABEL, "model"), (llm.TARGET_LABEL, "replica"))
+_DIMENSIONS = (
+    (q.NODE_LABEL, "node"),
+    (llm.MODEL_NAME_LABEL, "model"),
+    (llm.TARGET_LABEL, "replica"),
+    (q.POD_LABEL, "pod"),
+    (q.GPU_LABEL, "GPU"),
+)
 
-_LINKS = {q.NODE_LABEL: NODE_BOARD, llm.MODEL_NAME_LABEL: MODEL_BOARD, llm.TARGET_LABEL: INFERENCE_BOARD}
+_LINKS = {
+    q.NODE_LABEL: NODE_BOARD,
+    llm.MODEL_NAME_LABEL: MODEL_BOARD,
+    llm.TARGET_LABEL: INFERENCE_BOARD,
+    q.POD_LABEL: INFERENCE_BOARD,
+    q.GPU_LABEL: NODE_BOARD,
+}
 """The board that tells more of each."""
 
 
 def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
-    legend = f"{{{{{label}}}}}"
+    legend = "{{node}} {{gpu}}" if label == q.GPU_LABEL else f"{{{{{label}}}}}"
+    shared = " A replica over several GPUs stands with all of it at each: do not add them up."
     return timeseries(
         title=f"Budget spent by {word}",
         unit="reqps",
         description=f"Bad requests a second of the chosen SLOs by {word}; for availability, failed requests. A {word} "
         "that stands out spends more than its share: compare it with the hardware events below at the "
         f"same time. Where every {word} grows alike, look at load and queues instead. Thresholds between "
-        "two buckets count on the bad side.",
+        f"two buckets count on the bad side.{shared * (label == q.GPU_LABEL)}",
         queries=[Query(q.if_chosen(slo, q.bad_requests(slo, label)), f"{slo.id} {legend}") for slo in slos],
         look=Look(color="palette-classic", minimum=0, links=[_LINKS[label]]),
         stacked=True,

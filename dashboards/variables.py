@@ -13,10 +13,11 @@ from typing import Any
 from dashboards.panels import DATASOURCE
 from dashboards.queries import CLUSTER, CLUSTER_OR_NONE, MODEL, NODE, NODE_LABEL, SERVICE, select
 from exporter.metrics import health, llm
-from slo.names import INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, TOTAL_TILE
+from slo.names import ERROR_RATIO_LOWER, INFO, LABEL_CLUSTER, LABEL_ID, LABEL_SERVICE, TOTAL_TILE
 
 Variable = dict[str, Any]
 
+BOUNDED = "bounded"
 _SORTED = 1
 _ON_TIME_CHANGE = 2
 
@@ -71,6 +72,13 @@ def only_service(name: str) -> Variable:
 def slo_id() -> Variable:
     """SLOs of the chosen services."""
     return _labels(LABEL_ID, "SLO", select(INFO, CLUSTER_OR_NONE, SERVICE), all_value=".+")
+
+
+def bounded() -> Variable:
+    """SLOs among the chosen whose threshold lies between two buckets. Hidden: a panel is repeated by it."""
+    series = select(ERROR_RATIO_LOWER, CLUSTER, SERVICE, f'{LABEL_ID}=~"${LABEL_ID}"')
+    variable = _labels(LABEL_ID, "SLO with bounds", series, all_value=".+")
+    return {**variable, "name": BOUNDED, "hide": 2}
 
 
 def page(url: str) -> Variable:

@@ -1,9 +1,11 @@
 """What every query of every board costs a real Prometheus that holds a fleet of 200 nodes with 8 GPUs and 8 replicas.
 
-Must reach: none over 1 s. The fleet is simulated, each series of the catalogue that such a node has, an hour of it at
-one scrape a minute; what rules record of the fleet is recorded by those rules on that server, what they record of SLOs
-is made up. Lines are asked for over the hour, at as many instants as the panel asks for; single figures at its end.
-The node board shows one node, as it opens; all others the whole fleet.
+Must reach: none over 1 s. The fleet is simulated, each series that such a node has and a board or a rule asks for, an
+hour of it at one scrape a minute; what rules record of the fleet is recorded by those rules on that server, what they
+record of SLOs is made up. Lines are asked for over the hour, at as many instants as the panel asks for; single figures
+at its end.
+The node board shows one node, as it opens; all others the whole fleet. Beside the time that passes stands the
+processor time of the server: on a machine that does other work, it is what the query costs.
 
 Run: python tests/bench/bench_boards.py [--nodes 200] [--json FILE]
 """
@@ -11,7 +13,9 @@ Run: python tests/bench/bench_boards.py [--nodes 200] [--json FILE]
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import re
 import struct
 import sys
@@ -30,9 +34,11 @@ from month_servers import _varint as varint
 
 from alerts.fleet import fleet_rules
 from dashboards.boards import render
+from dashboards.check import expressions
 from dashboards.normalise import all_panels
 from dashboards.panels import POINTS
 from dashboards.prices import load_prices
+from dashboards.promql import names_in
 from exporter import xid
 from exporter.health import CHECKS, CLOCK_EVENTS
 from exporter.metrics import CATALOGUE, gpu, nvlink
@@ -128,6 +134,12 @@ def of_slos(slos: Iterable[Slo]) -> Iterator[tuple[str, dict[str, str], str]]:
                 yield from ((name, labels, "one") for labels in windows)
 
 
+def asked_for(boards: Mapping[str, dict[str, Any]]) -> set[str]:
+    """What boards and the fleet's rules read."""
+    queries = [expr for board in boards.values() for _, expr in expressions(board)]
+    return set().union(*map(names_in, [*queries, *(str(rule["expr"]) for rule in fleet_rules())]))
+
+
 def write(server: Prometheus, found: Iterable[tuple[str, Mapping[str, str], bytes]]) -> int:
     """Send series with their encoded samples; returns how many."""
     body, count = bytearray(), 0
@@ -204,8 +216,9 @@ def main() -> int:
     boards = render(slos, prices=load_prices(HERE / "prices.yaml"))
     with tempfile.TemporaryDirectory() as folder, Prometheus(args.prometheus, Path(folder)) as server:
         began = time.perf_counter()
-        everything = (*series(args.nodes), *of_slos(slos))
-        count = write(server, ((name, labels, shapes[kind]) for name, labels, kind in everything))
+        asked = asked_for(boards)
+        everything = itertools.chain(series(args.nodes), of_slos(slos))
+        count = write(server, ((name, labels, shapes[kind]) for name, labels, kind in everything if name in asked))
         print(f"{server.name}: {count} series of {args.nodes} nodes, {len(times)} samples each, written in "
               f"{time.perf_counter() - began:.0f} s", flush=True)  # fmt: skip
         rules = record(server, range(end - HOURS * 3600, end + 1, SCRAPE))
@@ -221,7 +234,7 @@ def ask(server: Prometheus, uid: str, board: dict[str, Any], end: int) -> Iterat
         expr, instant = concrete(target["expr"], one_node=uid == "gpufleet-gpu"), target.get("instant") is True
         took = []
         for _ in range(3):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), processor_seconds(server)
             if instant:
                 server.query(expr, end)
             else:
@@ -229,28 +242,37 @@ def ask(server: Prometheus, uid: str, board: dict[str, Any], end: int) -> Iterat
                 answer["nocache"] = 1
                 told = requests.post(f"{server.url}/api/v1/query_range", data=answer, timeout=300).json()
                 assert told["status"] == "success", told
-            took.append(time.perf_counter() - began)
-            if not AIM_SECONDS / 4 < took[-1] < 4 * AIM_SECONDS:
+            took.append((time.perf_counter() - began, processor_seconds(server) - worked))
+            if not AIM_SECONDS / 4 < took[-1][0] < 8 * AIM_SECONDS:
                 break
-        yield {"board": uid, "panel": title, "seconds": min(took), "instant": instant, "expr": expr}
+        seconds, worked = (min(one[at] for one in took) for at in (0, 1))
+        about = {"board": uid, "panel": title, "instant": instant, "expr": expr}
+        yield {**about, "seconds": seconds, "processor_seconds": worked}
+
+
+def processor_seconds(server: Prometheus) -> float:
+    """What the server has used of processors until now."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def report(
     args: argparse.Namespace, name: str, count: int, rules: dict[str, float], queries: list[dict[str, Any]]
 ) -> int:
     """The table; 1 where a query is over the aim."""
-    print(f"\n{'board':22}{'queries':>8}{'all, s':>9}{'slowest, s':>12}  panel")
+    print(f"\n{'board':22}{'queries':>8}{'all, s':>9}{'slowest, s':>12}{'processor, s':>14}  panel")
     for uid in dict.fromkeys(one["board"] for one in queries):
         mine = [one for one in queries if one["board"] == uid]
         worst = max(mine, key=lambda one: one["seconds"])
-        total = sum(one["seconds"] for one in mine)
-        print(f"{uid:22}{len(mine):>8}{total:>9.2f}{worst['seconds']:>12.3f}  {worst['panel']}")
+        total, most = sum(one["seconds"] for one in mine), max(one["processor_seconds"] for one in mine)
+        print(f"{uid:22}{len(mine):>8}{total:>9.2f}{worst['seconds']:>12.3f}{most:>14.2f}  {worst['panel']}")
     print(f"\nrules of the fleet, one evaluation each: {sum(rules.values()):.2f} s a minute")
     for rule, seconds in sorted(rules.items(), key=lambda pair: -pair[1]):
         print(f"  {seconds:8.3f} s  {rule}")
     late = [one for one in queries if one["seconds"] > AIM_SECONDS]
     for one in sorted(late, key=lambda one: -one["seconds"]):
-        print(f"OVER {one['seconds']:.2f} s  {one['board']}: {one['panel']}: {one['expr'][:300]}")
+        took = f"{one['seconds']:.2f} s, processor {one['processor_seconds']:.2f} s"
+        print(f"OVER {took}  {one['board']}: {one['panel']}: {one['expr'][:300]}")
     if args.json:
         figures = {"server": name, "series": count, "nodes": args.nodes, "rules_seconds": rules, "queries": queries}
         args.json.write_text(json.dumps(figures, indent=1))

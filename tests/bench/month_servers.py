@@ -122,6 +122,12 @@ class _Asked:
             assert time.monotonic() < until, f"{command[0]} is not ready after {_STARTED_SECONDS} s"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

@@ -60,8 +60,8 @@ def test_time_until_exhausted_is_what_is_left_at_the_pace(prometheus: Query, boa
 
 
 def test_bounds_are_one_minus_each_error_ratio_over_the_budget(prometheus: Query, boards: Boards) -> None:
-    worst = values(prometheus, boards, "Budget left, at worst", "slo_id", "A")
-    best = values(prometheus, boards, "Budget left, at worst", "slo_id", "B")
+    worst = values(prometheus, boards, "Budget left of $bounded", "slo_id", "A")
+    best = values(prometheus, boards, "Budget left of $bounded", "slo_id", "B")
     assert worst["chat-tpot"] == pytest.approx(0.5)
     assert best["chat-tpot"] == pytest.approx(0.75)
 
@@ -72,6 +72,8 @@ def test_the_node_that_answers_late_is_the_one_that_spends(prometheus: Query, bo
     assert late["node-good"] == pytest.approx(0, abs=1e-9)
     failed = values(prometheus, boards, "Budget spent by replica", "target", "C")
     assert failed["node-bad:8000"] == pytest.approx(0.1, rel=0.01)
+    assert values(prometheus, boards, "Budget spent by GPU", "node", "C") == {"node-bad": failed["node-bad:8000"], "node-good": 0}
+    assert values(prometheus, boards, "Budget spent by pod", "pod", "C")["pod-node-bad"] == failed["node-bad:8000"]
 
 
 def test_only_what_is_ill_stands_in_the_timelines(prometheus: Query, boards: Boards) -> None:
@@ -174,6 +176,29 @@ def test_a_model_with_one_gpu_without_a_price_has_no_figure_of_money(prometheus:
     assert values(prometheus, some, "Money per hour", "model_name", board="gpufleet-cost") == {}
     lacking = values(prometheus, some, "GPUs without a price", "modelName", board="gpufleet-cost")
     assert lacking == {"NVIDIA H100 80GB HBM3": 1}
+
+
+def test_mfu_is_what_is_counted_over_the_peaks_of_the_gpus_that_count(prometheus: Query, boards: Boards) -> None:
+    share = values(prometheus, boards, "MFU", "model_name", board="gpufleet-cost")["llama-3.1-8b"]
+    assert share == pytest.approx(2 / (989.4e12 * 2), rel=1e-3), "one operation a second on each of two GPUs"
+
+
+def test_idle_gpu_hours_are_minutes_added_up(prometheus: Query, boards: Boards) -> None:
+    """Recorded each minute; here every 30 s, over the five minutes that stand for the time chosen."""
+    hours = values(prometheus, boards, "Idle GPU-hours", "namespace", board="gpufleet-cost")
+    assert hours == {"prod": pytest.approx(11 / 60, abs=1.01 / 60)}
+    money = values(prometheus, boards, "Money for idle GPUs", "namespace", board="gpufleet-cost")
+    assert money["prod"] == pytest.approx(3 * hours["prod"])
+
+
+def test_the_load_that_would_break_an_objective_is_that_of_a_queue_at_the_present_use(
+    prometheus: Query, slos: list[Slo]
+) -> None:
+    """All of the 95 % quantile, 0.05 s, is queue; the threshold is 0.5 s; half of the KV cache is in use."""
+    board = {"gpufleet-cost": render(slos)["gpufleet-cost"]}
+    now = values(prometheus, board, "Load, and", "model_name", board="gpufleet-cost")["llama-3.1-8b"]
+    breaks = values(prometheus, board, "Load, and", "model_name", "B", board="gpufleet-cost")["llama-3.1-8b"]
+    assert breaks == pytest.approx(now * 0.5 / (0.05 * 0.5 + 0.5 * 0.5), rel=1e-6)
 
 
 def test_a_gpu_that_is_held_and_idle_is_laid_to_its_namespace(prometheus: Query, boards: Boards) -> None:

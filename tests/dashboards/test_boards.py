@@ -158,6 +158,7 @@ def _panel(board: dict[str, Any]) -> dict[str, Any]:
         ("sum by (node) (gpu_seen)", "drops 'cluster'"),
         ("gpu_seen / gpu_expected", "can be 0"),
         ('gpu_seen{pod=~"$pod"}', "which the board does not have"),
+        ("count(gpu_seen) or vector(0)", "where there is none"),
         ("sum by (cluster gpu_seen", "does not parse"),
     ],
 )
