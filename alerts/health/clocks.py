@@ -50,7 +50,7 @@ GPU_THERMAL_THROTTLING = Alert(
     keeps="15m",
     facts=HELD_BY,
     proofs=(
-        Proof("hot under load", {_HOT: "0x19 1x30 0x60", _UTIL: "95x109"}, ((30, 0), (35, 1), (60, 1), (90, 0))),
+        Proof("hot under load", {_HOT: "0x19 1x30 0x60", _UTIL: "95x109"}, ((30, 0), (35, 1), (72, 1), (90, 0))),
         Proof("by the driver, for heat", {_SOFTLY: "1x40", _UTIL: "95x40"}, ((35, 1),)),
         Proof("normal load", {_HOT: "0x60", _CAP: "1x60", _UTIL: "100x60"}, ((55, 0),)),
         Proof("hot while idle", {_HOT: "1x60", _UTIL: "0x60"}, ((55, 0),)),

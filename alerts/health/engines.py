@@ -111,7 +111,7 @@ LLM_QUEUE_GROWING = Alert(
         Proof(
             "more comes than it can serve",
             {_QUEUE: "0x70 5+5x40 0x20", _TTFT["_count"]: "0+60x131", _TTFT["_sum"]: "0+12x70 900+60x40 3300+12x19"},
-            ((75, 0), (95, 1), (110, 1), (125, 0)),
+            ((75, 0), (88, 0), (95, 1), (110, 1), (125, 0)),
         ),
         Proof(
             "saturated: a long queue that stays",
@@ -156,7 +156,7 @@ LLM_ABORTS_HIGH = Alert(
         Proof(
             "half give up",
             {_DONE: "0+60x30 1815+15x60 2730+60x60", _ABORTS: "0x30 15+15x60 915x60"},
-            ((32, 0), (52, 1), (90, 1), (115, 0)),
+            ((32, 0), (46, 0), (53, 1), (90, 1), (115, 0)),
         ),
         Proof("clients that always do", {_DONE: "0+20x1520", _ABORTS: "0+20x1520"}, ((1500, 0),)),
         Proof("three requests at night", {_DONE: "0x60", _ABORTS: "0x20 3x40"}, ((40, 0),)),
@@ -171,7 +171,9 @@ LLM_ERRORS_HIGH = Alert(
     board=_BOARD,
     proofs=(
         Proof(
-            "a third fails", {_SERVED: "0+30x90", _ERRORS: "0x20 10+10x30 310x40"}, ((20, 0), (30, 1), (50, 1), (64, 0))
+            "a third fails",
+            {_SERVED: "0+30x90", _ERRORS: "0x20 10+10x30 310x40"},
+            ((20, 0), (27, 0), (31, 1), (50, 1), (64, 0)),
         ),
         Proof("one in a hundred", {_SERVED: "0+300x60", _ERRORS: "0+3x60"}, ((50, 0),)),
         Proof("two of three at night", {_SERVED: "0x20 1x40", _ERRORS: "0x20 2x40"}, ((28, 0),)),

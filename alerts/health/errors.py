@@ -66,7 +66,7 @@ GPU_XID_FATAL = Alert(
     grown(_BY_CODE, of(health.XID_ERRORS, class_="fatal"), XID_SPELL),
     facts=_ACTION,
     proofs=(
-        Proof("fell off the bus", {_xid("79", "fatal"): "0x4 1x20"}, ((4, 0), (5, 1), (14, 1), (16, 0))),
+        Proof("fell off the bus", {_xid("79", "fatal"): "0x4 1x20"}, ((4, 0), (5, 1), (13, 1), (16, 0))),
         Proof(
             "the pod ends with it",
             {_xid("79", "fatal", pod="chat-0"): "0x4 stale", _xid("79", "fatal", pod="chat-1"): "_x5 1x20"},
@@ -86,7 +86,7 @@ GPU_XID_HARDWARE = Alert(
     grown(_BY_CODE, of(health.XID_ERRORS, class_="hardware"), XID_SPELL),
     facts=_ACTION,
     proofs=(
-        Proof("a power cable", {_xid("54", "hardware"): "0x4 1x20"}, ((4, 0), (5, 1), (14, 1), (16, 0))),
+        Proof("a power cable", {_xid("54", "hardware"): "0x4 1x20"}, ((4, 0), (5, 1), (13, 1), (16, 0))),
         Proof("another class", {_xid("79", "fatal"): "0x4 1x20"}, ((6, 0),)),
     ),
 )

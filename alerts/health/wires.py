@@ -56,7 +56,7 @@ GPU_NVSWITCH_FATAL = Alert(
         "10m",
     ),
     proofs=(
-        Proof("fatal", {_sxid("fatal"): "0x4 1x20"}, ((4, 0), (5, 1), (14, 1), (16, 0))),
+        Proof("fatal", {_sxid("fatal"): "0x4 1x20"}, ((4, 0), (5, 1), (13, 1), (16, 0))),
         Proof("another severity", {_sxid("non_fatal"): "0x4 5x20"}, ((6, 0),)),
     ),
 )
