@@ -45,7 +45,9 @@ FAMILIES: tuple[Family, ...] = (
 """The families that facts are made of."""
 _REPLICA_LABELS = ("target", "model_name", "engine", "node", "namespace", "pod", "simulated")
 _ENGINE_LABELS = ("target", "model_name", "node", "namespace", "pod", "simulated")
-_GPU_LABELS = ("gpu", "UUID", "pci_bus_id", "device", "modelName", "hostname", "node", "simulated")
+_GPU_LABELS = (
+    "gpu", "UUID", "pci_bus_id", "device", "modelName", gpu.DRIVER_VERSION_LABEL, "hostname", "node", "simulated",
+)  # fmt: skip
 _FORGET_TILES = 2
 
 

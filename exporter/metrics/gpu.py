@@ -25,6 +25,8 @@ DRA_LABELS = (
     "dra_mig_device_uuid",
 )
 """dcgm-exporter's names for what a resource claim says."""
+DRIVER_VERSION_LABEL = "DCGM_FI_DRIVER_VERSION"
+"""Which driver runs the GPU, as dcgm-exporter labels it."""
 GPU_LABELS = (
     "gpu",
     "UUID",
@@ -32,7 +34,7 @@ GPU_LABELS = (
     "device",
     "modelName",
     "hostname",
-    "DCGM_FI_DRIVER_VERSION",
+    DRIVER_VERSION_LABEL,
     "node",
     "pod",
     "namespace",

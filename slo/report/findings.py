@@ -66,7 +66,8 @@ def find(ledger: LedgerReader, incident: Incident, others: Sequence[Incident] = 
     risks: list[AtRisk] = []
     if who.verdict.evidence is not None:
         recent = _events(ledger, through - RECENT_SECONDS, through)
-        risks = at_risk(who.verdict.evidence, [*events, *recent], where, through)
+        of_top = [e for one in who.spenders if one.key == who.verdict.replica for e in one.evidence if e.fits]
+        risks = at_risk([who.verdict.evidence, *of_top], [*events, *recent], where, through)
     return Findings(
         incident,
         through,

@@ -13,6 +13,7 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
+from exporter.metrics.gpu import DRIVER_VERSION_LABEL
 from slo import exclusions
 from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID, Fact, clock_event_text
 from slo.ledger import Ledger
@@ -92,14 +93,14 @@ def facts() -> Iterator[Fact]:
     for target, node, gpus in (("a:1", "n1", "A0,A1"), ("b:1", "n2", "B0,B1")):
         labels = {"target": target, "node": node, "model_name": "m", "gpus": gpus, "gpu_indices": "2,3"}
         yield Fact(START - DAY, REPLICA, labels, 1.0, f"{target} on {node}")
-    hot = {"UUID": "B1", "gpu": "3", "node": "n2", "modelName": "NVIDIA H100 80GB HBM3"}
+    hot = {"UUID": "B1", "gpu": "3", "node": "n2", "modelName": "NVIDIA H100 80GB HBM3", DRIVER_VERSION_LABEL: "570.1"}
     for tile in range(FIRST, FIRST + 40 * MINUTE, 300):
         held = hot | {"cause": "hw_thermal"}
         yield Fact(tile, CLOCK_EVENT, held, 1.0, clock_event_text(held))
         yield Fact(tile, UNHEALTHY, hot | {"check": "thermal"}, 1.0, "GPU 3 on n2: check thermal failed")
     for at in (FIRST + 600, SECOND + 60):
         yield Fact(at, XID, hot | {"xid": "79", "class": "fatal"}, 1.0, "GPU 3 on n2: XID 79, 1 times")
-    app = {"UUID": "A0", "gpu": "2", "node": "n1", "modelName": "NVIDIA H100 80GB HBM3"}
+    app = {"UUID": "A0", "gpu": "2", "node": "n1", "modelName": "NVIDIA H100 80GB HBM3", DRIVER_VERSION_LABEL: "570.1"}
     for hour in range(6):
         yield Fact(START + hour * HOUR, XID, app | {"xid": "31", "class": "app"}, 5.0, "GPU 2 on n1: XID 31, 5 times")
     capped = app | {"cause": "power_cap"}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.metrics.gpu import DRIVER_VERSION_LABEL
 from slo.facts import CLOCK_EVENT, SLOWER, UNHEALTHY, XID, Fact
 from slo.incident import Incident
 from slo.ledger_reader import LedgerReader
@@ -187,12 +188,19 @@ def test_who_is_at_risk_has_the_same_sign_of_late(latest: Incident, tmp_path: ob
     assert isinstance(tmp_path, type(seeded.Path()))
     _, data = seeded.write(tmp_path)
     with seeded.closing(seeded.Ledger(data / "ledger.sqlite")) as writing:
-        other = {"UUID": "A1", "gpu": "3", "node": "n1", "xid": "79", "modelName": "NVIDIA H100 80GB HBM3"}
+        other = {
+            "UUID": "A1",
+            "gpu": "3",
+            "node": "n1",
+            "xid": "79",
+            "modelName": "NVIDIA H100 80GB HBM3",
+            DRIVER_VERSION_LABEL: "570.1",
+        }
         writing.append((), None, [Fact(END - HOUR, XID, other, 1.0, "GPU 3 on n1: XID 79, 1 times")])
     with LedgerReader.reading(data / "ledger.sqlite") as ledger:
         found = findings.find(ledger, latest)
     assert [(one.name, one.why) for one in found.at_risk] == [
-        ("GPU 3 on n1", ("same sign", "same product")),
+        ("GPU 3 on n1", ("same sign", "same product", "same driver")),
         ("GPU 2 on n2", ("same node",)),
     ]
     assert found.at_risk[0].replicas == ("a:1",)
