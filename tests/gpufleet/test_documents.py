@@ -16,6 +16,7 @@ import pytest
 from exporter.metrics import CATALOGUE
 from gpufleet import cli
 from slo import names
+from slo.fleet_names import FLEET
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("gpufleet", "exporter", "slo", "alerts", "dashboards")
@@ -102,7 +103,7 @@ def test_the_folders_of_the_readme_exist():
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_metrics_in_documents_exist(path: Path):
     modules = {path.stem for path in (ROOT / "exporter").rglob("*.py")}
-    known = {*CATALOGUE, *names.RECORDED, *names.PUBLISHED, *modules}
+    known = {*CATALOGUE, *names.RECORDED, *names.PUBLISHED, *FLEET, *modules}
 
     def exists(name: str) -> bool:
         if name in known or name in _NO_METRICS or _SUFFIX.sub("", name) in known:
