@@ -175,7 +175,8 @@ def _availability(slo: Slo) -> str:
 def _own_series(slo: Slo, indicator: Indicator) -> list[str]:
     lines = [str(indicator)]
     if indicator.native and slo.threshold_seconds is not None:
-        lines.append(f"within {duration(slo.threshold_seconds)}, estimated inside native buckets")
+        edge = duration(slo.threshold_seconds)
+        lines.append(f"within {edge} by native buckets: rules estimate, the service has bounds")
     elif indicator.histogram is not None and slo.threshold_seconds is not None:
         edge = duration(slo.threshold_seconds)
         lines.append(f"rules count it where {edge} is an edge of its buckets; the service has bounds where it is none")

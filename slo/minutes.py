@@ -103,9 +103,9 @@ def gather(number: int, slo_id: str, sources: Mapping[str, SourceMinute]) -> dic
                 if role is Role.HEALTH:
                     if part.seen:
                         one.ill[replica] = one.ill.get(replica, False) or at in part.down
-                elif role is not Role.UP:
+                elif role in _COLUMN:
                     one.count(role, replica, part.gained[at])
-                elif part.seen:
+                elif part.seen and role is Role.UP:
                     one.seen_on.add(source)
                     one.answered[replica] = one.answered.get(replica, False) or at in part.up
                     if replica in part.starting:

@@ -82,7 +82,7 @@ class Indicator:
     - `histogram`, by its name without a suffix; `native` where its series are native histograms.
     - `minute`: PromQL of the good share, 0 to 1, of the last minute; `$window` stands for its range, `$by` for labels.
 
-    Native histograms and minutes are for rules alone: no raw counters of theirs can be asked for. `renamed` has the
+    Minutes are for rules alone: no raw counters of theirs can be asked for. `renamed` has the
     group_by labels whose names recorded series need for themselves, as (name in group_by, name on the series).
     """
 
@@ -97,7 +97,7 @@ class Indicator:
     @property
     def rules_only(self) -> bool:
         """Whether the service cannot count it."""
-        return self.native or bool(self.minute)
+        return bool(self.minute)
 
     @property
     def series(self) -> tuple[SeriesSelector, ...]:

@@ -27,6 +27,7 @@ class Role(StrEnum):
     TOTAL = "total"
     BAD = "bad"  # counted directly where an engine counts failures: good = total - bad
     UP = "up"  # a gauge: the replica answered
+    WATCHED = "watched"  # a counter that another page shape may count by: its deltas are to be known then
     HEALTH = "health"  # a gauge: a check found the GPU healthy
 
 

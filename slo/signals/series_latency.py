@@ -1,8 +1,9 @@
 """Latency over any histogram that Prometheus has: the generic sibling of ttft and its kin.
 
-Imports slo.signals.latency and slo.signals.ratio. The ledger reads bucket edges from the series and gives bounds where
-the threshold is none of them; rules know no edges of others' histograms, so they count only where it is one, and have
-no data otherwise. Native histograms are for rules alone: shares are estimated within their fine buckets.
+Imports slo.signals.latency, slo.signals.native_buckets and slo.signals.ratio. The ledger reads bucket edges from the
+series and gives bounds where the threshold is none of them; rules know no edges of others' histograms, so they count
+only where it is one, and have no data otherwise. Of native histograms the ledger gets buckets around the threshold
+(slo.signals.native_buckets); rules estimate the share within their fine ones.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from slo.signals.base import (
     INSTANCE_LABEL,
     NativeSelectors,
     PageSeries,
+    Role,
     Selectors,
     Slot,
     edge_matcher,
 )
 from slo.signals.latency import Latency
+from slo.signals.native_buckets import MARK
 from slo.signals.ratio import indicator_of, narrowed
 
 
@@ -56,7 +59,11 @@ class SeriesLatency:
         narrow = replace(slo, selector=(*histogram.matchers, *slo.selector))
         latency = Latency(self.name, self.title, Family(histogram.name, MetricType.HISTOGRAM, self.title))
         slots: list[Slot] = []
-        for slot in latency.bind(narrow, series):
+        of_kind = [at for at, one in enumerate(series) if (MARK in one.labels) == indicator.native]
+        found = [slot._replace(at=of_kind[slot.at]) for slot in latency.bind(narrow, [series[at] for at in of_kind])]
+        if indicator.native:
+            found += _watched(found, series)
+        for slot in found:
             labels = dict(series[slot.at].labels)
             group = slo.group_of(indicator.named(labels))
             slots.append(slot._replace(replica=labels.get(INSTANCE_LABEL, ""), group=group))
@@ -76,6 +83,21 @@ class SeriesLatency:
             good=narrowed((bucket,), slo, edge_matcher(float(slo.threshold_seconds))),
             whole=True,
         )
+
+
+def _watched(bound: Sequence[Slot], series: Sequence[PageSeries]) -> list[Slot]:
+    """The other buckets of the histograms that are bound: those that count once the resolution is halved."""
+    of = {_but_edge(series[slot.at]): slot for slot in bound}
+    taken = {slot.at for slot in bound}
+    return [
+        of[_but_edge(one)]._replace(at=at, role=Role.WATCHED)
+        for at, one in enumerate(series)
+        if at not in taken and _but_edge(one) in of
+    ]
+
+
+def _but_edge(one: PageSeries) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return one.name, tuple(pair for pair in one.labels if pair[0] != "le")
 
 
 def _histogram(slo: Slo) -> SeriesSelector:

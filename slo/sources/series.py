@@ -1,6 +1,6 @@
 """Scrapes of targets that are not agents, for SLOs over series of their author's own: raw samples, put together again.
 
-Imports slo.sources.query, slo.model, slo.observed and the page reader's sample type.
+Imports slo.sources.query, slo.signals, slo.model, slo.observed and the page reader's sample type.
 
 Decision (accepted). Context: agents date their pages, other targets do not; and pods come and go. Decision: the samples
 of `up` say when a target was scraped. They are asked for before the series themselves: Prometheus commits both as one,
@@ -12,14 +12,15 @@ it is told as a page without series, so that it is no gap. Series without `job` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.model import labels_of
 from exporter.page import PageSample
 from slo.model import Matcher, Slo
 from slo.observed import Missed, Scrape
-from slo.sources.query import QueryApi, Result
+from slo.signals.native_buckets import MARK, cumulative, edges_around
+from slo.sources.query import Histogram, QueryApi, Result
 
 GONE_SECONDS = 300.0
 """A target without `up` for this long, while others have it, is gone."""
@@ -44,8 +45,10 @@ class SeriesTargets:
     """Reads what the generic ones among `slos` count. `since` gives when to begin with a source."""
 
     def __init__(self, query: QueryApi, slos: Sequence[Slo], since: Callable[[str], float]) -> None:
-        indicators = [slo.indicator for slo in slos if slo.indicator is not None]
-        self._selectors = tuple(dict.fromkeys(str(one) for indicator in indicators for one in indicator.series))
+        counted = [slo.indicator for slo in slos if slo.indicator is not None and not slo.indicator.native]
+        self._native = _native(slos)
+        names = (str(one) for indicator in counted for one in indicator.series)
+        self._selectors = tuple(dict.fromkeys((*names, *self._native)))
         self._query = query
         self._since = since
         self._targets: dict[_Key, _Target] = {}
@@ -56,7 +59,7 @@ class SeriesTargets:
         if not self._selectors:
             return []
         span = f"[{max(1, int(until - since) + 1)}s]"
-        for result in await self._ask(span, until):
+        for _, result in await self._ask(span, until):
             key = _key(result)
             if key not in self._targets and all(key):
                 self._targets[key] = _Target(self._since(_source(key)))
@@ -64,8 +67,14 @@ class SeriesTargets:
         answers = await self._ask(span, until) if ups else []
         stamps, found = self._stamps(ups)  # nothing is asked from here on: what is handed out is handed out whole
         samples: dict[tuple[_Key, float], dict[int, tuple[PageSample, float]]] = {stamp: {} for stamp in stamps}
-        for result in answers:
-            key, (number, one) = _key(result), self._sample(result.metric)
+        for selector, result in answers:
+            key = _key(result)
+            if selector in self._native:
+                for at, histogram in result.histograms:
+                    if (key, at) in samples:
+                        samples[(key, at)].update(self._buckets(result.metric, histogram, self._native[selector]))
+                continue
+            number, one = self._sample(result.metric)
             for at, value in result.values:
                 if (key, at) in samples:
                     samples[(key, at)][number] = (one, float(value))
@@ -73,8 +82,8 @@ class SeriesTargets:
             found.append(self._scrape(key, at, samples[(key, at)]))
         return sorted(found, key=lambda one: one.time)
 
-    async def _ask(self, span: str, until: float) -> list[Result]:
-        return [result for selector in self._selectors for result in await self._query.ask(selector + span, until)]
+    async def _ask(self, span: str, until: float) -> list[tuple[str, Result]]:
+        return [(one, result) for one in self._selectors for result in await self._query.ask(one + span, until)]
 
     async def _ups(self, span: str, until: float) -> list[Result]:
         jobs = "|".join(re.escape(job) for job in sorted({job for job, _ in self._targets}))
@@ -115,6 +124,17 @@ class SeriesTargets:
                 del target.layouts[next(iter(target.layouts))]
         return Scrape(_source(key), at, layout, [samples[number][1] for number in shape], layout)
 
+    def _buckets(
+        self, metric: Mapping[str, str], histogram: Histogram, edges: Sequence[float]
+    ) -> Iterator[tuple[int, tuple[PageSample, float]]]:
+        """A native histogram as cumulative buckets, each by the number that stays its own."""
+        buckets = [(float(lower), float(upper), float(count)) for _, lower, upper, count in histogram.buckets]
+        name = f"{metric.get('__name__', '')}_bucket"
+        for edge, count in (*cumulative(buckets, edges), (float("inf"), float(histogram.count))):
+            le = "+Inf" if edge == float("inf") else repr(edge)
+            number, one = self._sample({**metric, "__name__": name, "le": le, MARK[0]: MARK[1]})
+            yield number, (one, count)
+
     def _sample(self, metric: Mapping[str, str]) -> tuple[int, PageSample]:
         """The series with all its labels, and a number that stays; one series that two selectors select is one."""
         key = frozenset(metric.items())
@@ -123,6 +143,15 @@ class SeriesTargets:
             labels = {name: value for name, value in metric.items() if name != "__name__"}
             found = self._series[key] = len(self._series), PageSample(metric.get("__name__", ""), labels_of(labels))
         return found
+
+
+def _native(slos: Sequence[Slo]) -> Mapping[str, tuple[float, ...]]:
+    """Selectors of native histograms, and the edges around all thresholds on each."""
+    found: dict[str, set[float]] = {}
+    for slo in slos:
+        if slo.indicator is not None and slo.indicator.native and slo.threshold_seconds is not None:
+            found.setdefault(str(slo.indicator.histogram), set()).update(edges_around(float(slo.threshold_seconds)))
+    return {selector: tuple(sorted(edges)) for selector, edges in found.items()}
 
 
 def _key(result: Result) -> _Key:

@@ -127,7 +127,7 @@ class Objective(msgspec.Struct, forbid_unknown_fields=True):
     ] = UNSET
     native: Annotated[
         bool | UnsetType,
-        _about("Signal latency: true where metric is a native histogram; rules alone count it, by estimate."),
+        _about("Signal latency: true where metric is a native histogram; rules estimate, the service has bounds."),
     ] = UNSET
     threshold: Annotated[
         str | UnsetType,

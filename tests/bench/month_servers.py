@@ -85,9 +85,13 @@ class _Asked:
         self._write(held)
 
     def _write(self, held: dict[tuple[str, Labels], list[tuple[float, float]]]) -> None:
+        self.write(_request(held))
+
+    def write(self, request: bytes) -> None:
+        """Send a remote write request (prometheus.WriteRequest)."""
         headers = {"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
         headers["Content-Type"] = "application/x-protobuf"
-        answer = requests.post(f"{self.url}{WRITE_PATH}", data=_snappy(_request(held)), headers=headers, timeout=60)
+        answer = requests.post(f"{self.url}{WRITE_PATH}", data=_snappy(request), headers=headers, timeout=60)
         assert answer.ok, answer.text
 
     def query(self, expr: str, at: float) -> tuple[list[Point], int | None]:
@@ -145,13 +149,13 @@ class _Asked:
 class Prometheus(_Asked):
     """A Prometheus that keeps a whole month in its head, so that any part of it can be written at any time."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, *more: str) -> None:
         super().__init__()
         (folder / "prometheus.yml").write_text("global: {}\n")
         flags = ["--web.enable-remote-write-receiver", f"--web.listen-address={self.listen}"]
         flags += [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
         flags += [f"--storage.tsdb.{bound}-block-duration={HEAD_DAYS}d" for bound in ("min", "max")]
-        self._start([binary, *flags, "--storage.tsdb.retention.time=100y"], "/-/ready")
+        self._start([binary, *flags, "--storage.tsdb.retention.time=100y", *more], "/-/ready")
         told = requests.get(f"{self.url}/api/v1/status/buildinfo", timeout=5).json()
         self.name = f"Prometheus {told['data']['version']}"
 
@@ -177,18 +181,20 @@ def _request(held: dict[tuple[str, Labels], list[tuple[float, float]]]) -> bytes
     found = []
     for (name, labels), values in held.items():
         pairs = sorted((("__name__", name), *labels))
-        parts = [_field(1, _field(1, key.encode()) + _field(2, value.encode())) for key, value in pairs]
+        parts = [field(1, field(1, key.encode()) + field(2, value.encode())) for key, value in pairs]
         for at, value in values:
-            parts.append(_field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(round(at * 1000))))
-        found.append(_field(1, b"".join(parts)))
+            parts.append(field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(round(at * 1000))))
+        found.append(field(1, b"".join(parts)))
     return b"".join(found)
 
 
-def _field(number: int, body: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(body)) + body
+def field(number: int, body: bytes) -> bytes:
+    """A field of a message that has a length."""
+    return bytes([number << 3 | 2]) + varint(len(body)) + body
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
     found = bytearray()
     while number > 0x7F:
         found.append(number & 0x7F | 0x80)
@@ -200,7 +206,7 @@ def _varint(number: int) -> bytes:
 def _snappy(body: bytes) -> bytes:
     """The format that remote write asks for, with everything as literals: what is on loopback need not be small."""
     parts = (body[at : at + 65536] for at in range(0, len(body), 65536))
-    return _varint(len(body)) + b"".join(b"\xf4" + struct.pack("<H", len(part) - 1) + part for part in parts)
+    return varint(len(body)) + b"".join(b"\xf4" + struct.pack("<H", len(part) - 1) + part for part in parts)
 
 
 def binary_at(name: str) -> str | None:

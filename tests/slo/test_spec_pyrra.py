@@ -48,13 +48,14 @@ def test_latency_is_a_bucket_in_both_spellings_of_its_edge():
     assert (latency.id, latency.signal) == ("monitoring-nginx-api-latency", "ratio")
 
 
-def test_native_histograms_and_gauges_are_for_rules_alone():
+def test_gauges_are_for_rules_alone_native_histograms_are_not():
     (native,) = load([SPECS / "pyrra-connect-latency.yaml"])
     assert (native.signal, native.threshold_seconds) == ("latency", Decimal("0.2"))
     assert native.group_by == ("exported_service", "method")
     (gauge,) = load([SPECS / "prometheus-probe-success.yaml"])
     assert (gauge.method, gauge.group_by) == (Method.TIMESLICES, ("target",))
-    assert native.indicator.rules_only
+    assert native.indicator.native
+    assert not native.indicator.rules_only
     assert gauge.indicator.rules_only
 
 
