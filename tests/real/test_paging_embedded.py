@@ -16,7 +16,7 @@ import pytest
 from alerts import alertmanager, health
 from alerts.links import Links
 from alerts.settings import PagerDuty, Receiver, Settings, Timing
-from exporter.metrics import agent
+from exporter.metrics import agent, llm
 from exporter.metrics import health as verdicts
 from slo.model import Slo
 from tests.alerts.notify.conftest import Pages, World
@@ -29,6 +29,10 @@ DAY = 86400
 
 def gpu(node: str, value: float) -> tuple[str, Mapping[str, str], float]:
     return verdicts.HEALTH.name, {"node": node, "gpu": "3", "UUID": f"GPU-{node}", "check": "lost"}, value
+
+
+def engine(node: str, value: float) -> tuple[str, Mapping[str, str], float]:
+    return llm.ENGINE_UP.name, {"node": node, "target": f"{node}:8000", "model_name": "llama-3.1-8b"}, value
 
 
 def build(node: str) -> tuple[str, Mapping[str, str], float]:
@@ -65,7 +69,7 @@ async def _through_alertmanager(manager: str, address: str, folder: Path) -> Non
             assert world.pages is not None
             world.pages.missed("node-a", world.now)
             world.pages.page("beside-a", world.now, build("node-a"), gpu("node-a", 0.0))
-            world.pages.page("node-b", world.now, build("node-b"), gpu("node-b", 0.0))
+            world.pages.page("node-b", world.now, build("node-b"), engine("node-b", 0.0))
             world.fill(slo, {int(world.now) // 60 * 60: FAILED})
             await world.step(session)
 
@@ -73,7 +77,9 @@ async def _through_alertmanager(manager: str, address: str, folder: Path) -> Non
         while world.now < time.time() - 60:
             await step()
         firing = sorted(alert.condition.name for alert in world.notifier.alerts if alert.state == "firing")
-        assert {*firing} >= {health.AGENT_DOWN, health.GPU_LOST, "SloErrorBudgetBurn", "SloErrorBudgetBurnSlow"}
+        assert {*firing} >= {
+            health.AGENT_DOWN, health.GPU_LOST, health.LLM_ENGINE_DOWN, "SloErrorBudgetBurn", "SloErrorBudgetBurnSlow",
+        }  # fmt: skip
         assert world.notifier.alertmanagers[0].problem
         stack.enter_context(
             running(
@@ -94,22 +100,22 @@ async def _through_alertmanager(manager: str, address: str, folder: Path) -> Non
                 await asyncio.sleep(0.1)
         assert sorted(told(event) for event in world.receiver.events) == [
             ("trigger", "page", "critical", "SloErrorBudgetBurn", "eu-1"),
-            ("trigger", "ticket", "warning", "GpuLost", "eu-1"),
             ("trigger", "ticket", "warning", "GpufleetAgentDown", "eu-1"),
+            ("trigger", "ticket", "warning", "LlmEngineDown", "eu-1"),
         ]
         held_back = {("SloErrorBudgetBurnSlow", None), ("GpuLost", "node-a")}
         assert held_back <= await silenced(session, address) <= held_back | {("SloErrorBudgetExhausted", None)}
         assert_told_well(next(e for e in world.receiver.events if e["payload"].get("component") == slo.id), slo)
 
-        # A GPU is found again: it ends, under the key that it began with.
+        # An engine is back: it ends, under the key that it began with.
         before = {event["payload"]["class"]: event["dedup_key"] for event in world.receiver.events}
-        world.pages.page("node-b", time.time(), build("node-b"), gpu("node-b", 1.0))
+        world.pages.page("node-b", time.time(), build("node-b"), engine("node-b", 1.0))
         world.now = time.time()
         await world.notifier.step(session)
         async with asyncio.timeout(60):
-            while ("resolve", before["GpuLost"]) not in world.receiver.told:  # noqa: ASYNC110 (as above)
+            while ("resolve", before["LlmEngineDown"]) not in world.receiver.told:  # noqa: ASYNC110 (as above)
                 await asyncio.sleep(0.1)
-        assert {action for action, key in world.receiver.told if key != before["GpuLost"]} == {"trigger"}
+        assert {action for action, key in world.receiver.told if key != before["LlmEngineDown"]} == {"trigger"}
 
 
 def assert_told_well(page: Mapping[str, Any], slo: Slo) -> None:
