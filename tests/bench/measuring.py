@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+GROWTH_FROM_SECONDS = 900.0
 _MOST_BYTES, _MOST_HEAD = 8 << 20, 4096
 
 
@@ -116,10 +117,11 @@ class Cost:
         """Of all its processes."""
         return sum(pss_mib(one, kind) for one in children(self._pid))
 
-    def found(self) -> dict[str, float]:
+    def found(self) -> dict[str, float | None]:
         """The figures. Growth is that of the second half of the time watched, extrapolated to an hour.
 
-        It goes by anonymous memory: a share in libraries moves with how many others have them loaded.
+        It goes by anonymous memory: a share in libraries moves with how many others have them loaded. Over less than
+        GROWTH_FROM_SECONDS it would be noise times a large number, and is None.
         """
         spent = {one: processor_seconds(one) - self._before.get(one, 0.0) for one in children(self._pid)}
         lasted = time.monotonic() - self._started
@@ -131,7 +133,7 @@ class Cost:
             "processes": len(spent),
             "pss_mib": round(self.memory(), 1),
             "pss_mib_below": round(sum(pss_mib(one) for one in children(self._pid)[1:]), 1),
-            "growth_mib_per_hour": round(3600 * slope(half), 2),
+            "growth_mib_per_hour": round(3600 * slope(half), 2) if lasted >= GROWTH_FROM_SECONDS else None,
         }
 
 

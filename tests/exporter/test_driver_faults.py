@@ -312,7 +312,7 @@ def test_figures_that_are_all_refused_are_an_error_and_no_seen_gpu(stub_driver: 
 
 def test_a_driver_that_is_let_go_is_held_by_no_process_until_it_is_taken(stub_driver: StubDriver, until: Any):
     now = [0.0]
-    source = stub_driver.source(expected=lambda: (GPU0, GPU1), clock=lambda: now[0])
+    source = stub_driver.source(expected=lambda: (GPU0, GPU1), clock=lambda: now[0], deadline_seconds=10.0)
 
     async def body() -> None:
         await until(source, up)
@@ -432,8 +432,9 @@ def test_signals_let_the_agent_go_of_the_driver_and_take_it_again(
 
         try:
             async with aiohttp.ClientSession() as session:
-                await page(session, r"^DCGM_FI_DEV_GPU_TEMP\{")
-                assert len(holding()) == 1
+                async with asyncio.timeout(30):
+                    while len(holding()) != 1:  # on a busy machine a worker may just be replaced
+                        await page(session, r"^DCGM_FI_DEV_GPU_TEMP\{")
                 process.send_signal(signal.SIGUSR1)
                 text = await page(session, r'^gpufleet_source_up\{.*reason="released",source="nvml"\} 0$')
                 assert holding() == []
