@@ -145,7 +145,7 @@ def test_severities_labels_and_links_are_the_settings(tmp_path: Path) -> None:
     assert burn["annotations"]["page_url"] == "https://slo.example.org/slo/chat-ttft"
     assert burn["annotations"]["runbook_url"].startswith("https://slo.example.org/runbooks/")
     records = [r for g in formats.read_groups((out / "rules.yaml").read_text()) for r in g["rules"] if "record" in r]
-    assert not any("stage" in rule["labels"] for rule in records)
+    assert not any("stage" in rule.get("labels", {}) for rule in records)
 
 
 @pytest.mark.real
