@@ -6,7 +6,7 @@ their group, tiles every 5 m over the month, the rest at its end, and what each 
 while it runs
 (promtool's own back-fill of rules does not see what a rule before it in the group gave).
 
-Run: python tests/bench/bench_month.py [--prometheus BINARY] [--victoriametrics BINARY] [--json FILE]
+Run: python tests/bench/bench_month.py [--json FILE]; it takes every server of SERVERS that is on this machine.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ SLOTH, SLOTH_CLEAN, PYRRA = "slo:sli_error:ratio_rate5m", "sloth_without_nan", f
 SLOTH_WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 """Those that Sloth reads from raw series; its 30 d are a mean of its 5 m."""
 DAY = 86400
+SERVERS: dict[str, type[Prometheus] | type[VictoriaMetrics]] = {
+    "prometheus": Prometheus,
+    "prometheus3": Prometheus,
+    "victoria-metrics": VictoriaMetrics,
+}
 
 
 @dataclass(frozen=True)
@@ -254,15 +259,11 @@ def main() -> int:
     """Run all months, print, write JSON; 1 when an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--prometheus", help="this binary, with promtool beside it (default: found on PATH)")
-    parser.add_argument("--victoriametrics", help="run the same against this binary too")
     args = parser.parse_args()
-    prometheus = args.prometheus or binary_at("prometheus")
-    if prometheus is None:
-        print("prometheus is not on this machine: bash tests/tools.sh .venv/tools")
+    wanted = [(kind, binary) for name, kind in SERVERS.items() if (binary := binary_at(name)) is not None]
+    if not wanted:
+        print(f"none of {', '.join(SERVERS)} is on this machine: bash tests/tools.sh .venv/tools")
         return 1
-    wanted: list[tuple[type[Prometheus] | type[VictoriaMetrics], str]]
-    wanted = [(Prometheus, prometheus), *([(VictoriaMetrics, args.victoriametrics)] if args.victoriametrics else [])]
     found = [run(server, binary, kind) for server, binary in wanted for kind in MONTHS]
     faults = [f"{one['server']}: {fault}" for one in found for fault in missed(one)]
     print("\n".join(f"MISSED: {fault}" for fault in faults) or "\nall aims met")
