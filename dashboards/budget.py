@@ -54,12 +54,13 @@ def _worst_budget() -> grafana.Panel:
 
 
 def _worst_budgets(words: Wording) -> grafana.Panel:
+    left = words.once("min", q.recorded(names.ERROR_BUDGET_REMAINING))
     return bar_gauge(
         title=f"Budget left, the {WORST} worst",
         unit="percentunit",
         description="Error budget left by SLO, least first. Choose the SLO at the top of this list in the variable "
         "above to see what burns it. No traffic means that nothing was counted in the whole window.",
-        queries=[Query(f"bottomk({WORST}, {q.recorded(names.ERROR_BUDGET_REMAINING)})", words.legend, instant=True)],
+        queries=[Query(f"bottomk({WORST}, {left})", words.legend, instant=True)],
         look=Look(BUDGET_COLORS, minimum=0, maximum=1, decimals=1, links=[PAGE_LINK]),
     )
 
@@ -70,8 +71,8 @@ def _time_left(words: Wording) -> grafana.Panel:
     outlasts = {}
     for (window, pace), slos in words.paces().items():
         some = q.among(slos, words.slos)
-        left = f"clamp_min({q.recorded(names.ERROR_BUDGET_REMAINING, *some)}, 0)"
-        burn = q.recorded(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"')
+        left = f"clamp_min({words.once('min', q.recorded(names.ERROR_BUDGET_REMAINING, *some))}, 0)"
+        burn = words.once("max", q.recorded(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"'))
         ends = f"clamp_max({left} / on ({words.key}) clamp_min({burn}, 0), 1) * {window.seconds}"
         queries.append(Query(f"bottomk({SOONEST}, {ends})", words.legend, instant=True))
         outlasts[str(window.seconds)] = (f"outlasts {window.text}", GREEN)
@@ -95,7 +96,7 @@ def _budget_over_time(words: Wording) -> grafana.Panel:
         description="Error budget left by SLO over the time chosen. A steep fall is an incident: look below which "
         "node or replica spent it and what its hardware did then. A slow slope is a service that misses "
         "its objective every day: change the service or the objective.",
-        queries=[Query(q.recorded(names.ERROR_BUDGET_REMAINING), words.legend)],
+        queries=[Query(words.once("min", q.recorded(names.ERROR_BUDGET_REMAINING)), words.legend)],
         look=Look(
             ((None, RED), (0.0, "transparent")),
             maximum=1,

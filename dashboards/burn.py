@@ -78,7 +78,8 @@ def _burn_by_window(words: Wording) -> grafana.Panel:
 def _burn_by_slo(words: Wording) -> grafana.Panel:
     queries = []
     for (_, pace), slos in words.paces().items():
-        burn = q.recorded(names.BURN_RATE, *q.among(slos, words.slos), f'{names.LABEL_WINDOW}="{pace}"')
+        some = q.among(slos, words.slos)
+        burn = words.once("max", q.recorded(names.BURN_RATE, *some, f'{names.LABEL_WINDOW}="{pace}"'))
         queries.append(Query(f"topk({WORST}, {burn})", f"{words.legend} {pace}"))
     return timeseries(
         title=f"Burn rate by SLO, the {WORST} fastest",

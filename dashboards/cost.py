@@ -19,7 +19,7 @@ from dashboards.framing import framed
 from dashboards.headroom import headroom_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_UID, MODEL_BOARD
-from dashboards.panels import GREEN, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
+from dashboards.panels import BARS, GREEN, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
 from dashboards.prices import Prices
 from dashboards.simulated import simulated
 from dashboards.wording import WORST
@@ -246,11 +246,18 @@ def _mfu() -> grafana.Panel:
         "itself after a change of batch, type or parallelism.",
         {"": seats.mfu()},
         no_value="No engine counts its arithmetic (vLLM: --enable-mfu-metrics), or the GPU's peak is not known",
+        points=BARS,
     )
 
 
 def _lines(
-    title: str, unit: str, description: str, expressions: Mapping[str, str], *, no_value: str = _NO_SEATS
+    title: str,
+    unit: str,
+    description: str,
+    expressions: Mapping[str, str],
+    *,
+    no_value: str = _NO_SEATS,
+    points: int = 0,
 ) -> grafana.Panel:
     """A line a model for each expression by its word in the legend."""
     return timeseries(
@@ -259,4 +266,5 @@ def _lines(
         description=description,
         queries=[Query(expr, f"{word} {_LEGEND}".strip()) for word, expr in expressions.items()],
         look=Look(color="palette-classic", minimum=0, no_value=no_value, links=[MODEL_BOARD]),
+        points=points,
     )

@@ -45,7 +45,7 @@ def _coverage(words: Wording) -> grafana.Panel:
         description="Share of the window that was watched. Below 100 % the budget rests on less than the whole "
         "window: an agent, a scrape or Prometheus itself was away. Find out which before trusting the "
         "budget.",
-        queries=[Query(q.recorded(names.COVERAGE), words.legend)],
+        queries=[Query(words.once("min", q.recorded(names.COVERAGE)), words.legend)],
         look=Look(color="palette-classic", minimum=0, maximum=1),
     )
 

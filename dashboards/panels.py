@@ -22,7 +22,7 @@ GREEN, YELLOW, ORANGE, RED, GREY = "green", "yellow", "orange", "red", "text"
 Threshold = tuple[float | None, str]
 """From this value on (None: from the start) this colour."""
 
-POINTS, BARS = 240, 60
+POINTS, BARS = 160, 60
 """How many instants a panel asks for, whatever the time chosen: what a query costs is its series times these."""
 NO_TRAFFIC = "No traffic"
 BUCKET_LABEL = "le"

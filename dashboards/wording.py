@@ -33,6 +33,10 @@ class Wording:
         self.key = ", ".join((names.LABEL_CLUSTER, SIMULATED_LABEL, names.LABEL_ID, *self.groups))
         self.legend = " ".join(f"{{{{{label}}}}}" for label in (names.LABEL_ID, *self.groups, names.LABEL_CLUSTER))
 
+    def once(self, how: str, expr: str) -> str:
+        """One series an SLO and group: the service may publish what rules record too; `how`: min or max."""
+        return f"{how} by ({self.key}) ({expr})"
+
     def rows(self) -> Mapping[AlertWindow, list[Slo]]:
         """Each burn-rate condition with the SLOs that have it, in the order of the SLOs."""
         found: dict[AlertWindow, list[Slo]] = {}
