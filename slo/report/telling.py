@@ -27,6 +27,7 @@ from slo.signals import unit_of
 MOST_SPENDERS = 10
 MOST_GAPS = 30
 _TITLES = {"node": "By node", "gpu": "By GPU", "model": "By model"}
+_WHO = {"node": "Nodes", "gpu": "GPUs", "model": "Models"}
 
 
 def tell(report: Report) -> Document:
@@ -202,7 +203,7 @@ def _spenders(report: Report) -> Iterator[Block]:
             ]
             yield Heading(_TITLES[by], 3)
             yield Table(
-                "Who spent most beyond their traffic",
+                f"{_WHO[by]} that spent most beyond their traffic",
                 (by.upper() if by == "gpu" else by, "budgets spent", "of"),
                 rows,
                 frozenset({1}),
@@ -261,7 +262,7 @@ def _revisions(report: Report) -> Iterator[Block]:
         for slo_id, some in report.revisions.items()
         for one in some
     ]  # fmt: skip
-    yield Table("Revisions", ("SLO", "revision", "counted", "", "counts"), rows, frozenset({1}))
+    yield Table("Revisions", ("SLO", "revision", "counted", "state", "counts"), rows, frozenset({1}))
 
 
 def _notes(report: Report) -> Iterator[str]:
