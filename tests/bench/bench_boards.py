@@ -27,10 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from month_servers import WRITE_PATH, Prometheus, binary_at
-from month_servers import _field as field
+from month_servers import WRITE_PATH, Prometheus, binary_at, field, varint
 from month_servers import _snappy as snappy
-from month_servers import _varint as varint
 
 from alerts.fleet import fleet_rules
 from dashboards.boards import render
@@ -163,13 +161,13 @@ def send(server: Prometheus, body: bytes) -> None:
 
 
 def record(server: Prometheus, times: range) -> dict[str, float]:
-    """Evaluate the fleet's rules as a server does each minute, and keep what they give; seconds of one evaluation."""
+    """Evaluate the fleet's rules as a server does each minute, and keep what they give; processor seconds of one."""
     took = {}
     for rule in fleet_rules():
         expr, name = str(rule["expr"]), str(rule["record"])
-        began = time.perf_counter()
+        began = processor_seconds(server)
         server.query(expr, times[-1])
-        took[name] = time.perf_counter() - began
+        took[name] = processor_seconds(server) - began
         lines: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = defaultdict(list)
         for point in server.query_range(expr, times[0], times[-1], SCRAPE):
             lines[tuple(point.labels.items())].append((point.time, point.value))
@@ -266,7 +264,7 @@ def report(
         worst = max(mine, key=lambda one: one["seconds"])
         total, most = sum(one["seconds"] for one in mine), max(one["processor_seconds"] for one in mine)
         print(f"{uid:22}{len(mine):>8}{total:>9.2f}{worst['seconds']:>12.3f}{most:>14.2f}  {worst['panel']}")
-    print(f"\nrules of the fleet, one evaluation each: {sum(rules.values()):.2f} s a minute")
+    print(f"\nrules of the fleet, one evaluation each: {sum(rules.values()):.2f} s of a processor a minute")
     for rule, seconds in sorted(rules.items(), key=lambda pair: -pair[1]):
         print(f"  {seconds:8.3f} s  {rule}")
     late = [one for one in queries if one["seconds"] > AIM_SECONDS]

@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -180,12 +180,25 @@ def _request(held: dict[tuple[str, Labels], list[tuple[float, float]]]) -> bytes
     """A remote write request (prometheus.WriteRequest) of these series."""
     found = []
     for (name, labels), values in held.items():
-        pairs = sorted((("__name__", name), *labels))
-        parts = [field(1, field(1, key.encode()) + field(2, value.encode())) for key, value in pairs]
-        for at, value in values:
-            parts.append(field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(round(at * 1000))))
-        found.append(field(1, b"".join(parts)))
+        found.append(field(1, _labels(name, labels) + _samples(values)))
     return b"".join(found)
+
+
+def alike(series: Iterable[tuple[str, Labels]], values: Iterable[tuple[float, float]]) -> Iterator[bytes]:
+    """Remote write requests that give several series the same values, which are encoded once."""
+    encoded = _samples(values)
+    for name, labels in series:
+        yield field(1, _labels(name, labels) + encoded)
+
+
+def _labels(name: str, labels: Labels) -> bytes:
+    pairs = sorted((("__name__", name), *labels))
+    return b"".join(field(1, field(1, key.encode()) + field(2, value.encode())) for key, value in pairs)
+
+
+def _samples(values: Iterable[tuple[float, float]]) -> bytes:
+    times = ((b"\x10" + varint(round(at * 1000)), value) for at, value in values)
+    return b"".join(field(2, b"\x09" + struct.pack("<d", value) + at) for at, value in times)
 
 
 def field(number: int, body: bytes) -> bytes:
