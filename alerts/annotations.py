@@ -28,25 +28,26 @@ _WHERE = (TARGET_LABEL, "node")
 def burn_text(counts: Counts, window: AlertWindow) -> str:
     """How fast, over which windows, how much is left and for how long at this pace."""
     labels = _values(counts)
-    return (
+    text = (
         f"burned {{{{ $value | humanize }}}} times the sustainable rate over the last {window.long}, and still does "
         f"over the last {window.short} (limit {window.factor})."
-        + _asked(" ", _left(counts), labels, _LEFT)
-        + _asked(
-            " ", _lasts(counts, window), labels * 2, "At this pace it lasts {{ . | first | value | humanizeDuration }}."
-        )
-    )
+    ) + _asked(" ", _left(counts), labels, _LEFT)
+    if counts.slo.window.calendar is not None:
+        return text
+    lasts = "At this pace it lasts {{ . | first | value | humanizeDuration }}."
+    return text + _asked(" ", _lasts(counts, window), labels * 2, lasts)
 
 
 def burn_facts(counts: Counts, window: AlertWindow) -> dict[str, str]:
     """The same one by one, for those who want fields: annotation → text."""
     labels = _values(counts)
-    ends = f"time() + {_lasts(counts, window)}"
     found = {
         "burn_rate": "{{ $value | humanize }}",
         "error_budget_remaining": _asked("", _left(counts), labels, "{{ . | first | value | humanizePercentage }}"),
-        "exhausted_at": _asked("", ends, labels * 2, "{{ . | first | value | humanizeTimestamp }}"),
     }
+    if counts.slo.window.calendar is None:
+        ends = f"time() + {_lasts(counts, window)}"
+        found["exhausted_at"] = _asked("", ends, labels * 2, "{{ . | first | value | humanizeTimestamp }}")
     return found | _culprit(counts, window)
 
 
@@ -61,7 +62,10 @@ def _left(counts: Counts) -> str:
 
 
 def _lasts(counts: Counts, window: AlertWindow) -> str:
-    """Seconds until the budget ends at the pace of the long window; nothing where it has ended."""
+    """Seconds until the budget ends at the pace of the long window; nothing where it has ended.
+
+    Not for calendar windows: when their period began, and how long it is, the service alone knows.
+    """
     return (
         f"({_left(counts)} > 0) / ignoring ({names.LABEL_WINDOW}) "
         f"{_query(counts, names.BURN_RATE, window.long)} * {counts.slo.window.seconds}"

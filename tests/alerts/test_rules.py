@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from alerts.promql import KNOWN
 from alerts.rules import MAX_RULES, groups, render
 from exporter.model import InputError
 from slo import names
-from slo.model import Alerting, Matcher, Slo
+from slo.model import Alerting, Calendar, Matcher, Slo, Unit, Window
 from slo.windows import alert_windows, parse_window
 
 WINDOWS = ("1h", "12h", "3d", "7d", "28d", "4w", "30d", "90d")
@@ -96,6 +97,15 @@ def test_labels_hold_no_value_that_changes(slos: dict[str, Slo]) -> None:
     for rule in rules_of(*slos.values()):
         assert not any("{{" in value for value in rule["labels"].values())
         assert "{{" not in rule.get("annotations", {}).get("summary", "")
+
+
+def test_when_a_calendars_budget_ends_is_left_to_the_service(slos: dict[str, Slo]) -> None:
+    calendar_month = Window("month", 30 * 86400, Calendar(Unit.MONTHS, 1, datetime(2026, 1, 1), "UTC"))
+    month = replace(slos["ttft"], window=calendar_month)
+    rolling, calendar = (alerts_of(slo, names.ALERT_BURN_PAGE)[0]["annotations"] for slo in (slos["ttft"], month))
+    assert "At this pace it lasts" in rolling["description"]
+    assert "At this pace it lasts" not in calendar["description"]
+    assert set(rolling) - set(calendar) == {"exhausted_at"}
 
 
 def test_an_slo_on_an_engine_of_unknown_edges_is_refused(make_slo: Callable[..., Slo]) -> None:

@@ -96,10 +96,12 @@ class Month:
         return min(opened) - failing.start if opened else None
 
     def told_enough(self, failing: range) -> bool:
-        """Whether so many requests came within two of the hours that chance hardly lets them all fail."""
-        needed = low_traffic_evidence(self.slo.budget_ratio)
-        sums = (self._total[now] - self._total[now - 2 * HOUR] for now in range(failing.start + 2 * HOUR, failing.stop))
-        return max(sums) >= needed
+        """Whether at some moment as many as the evidence asks for had come in two hours, and one in the last."""
+        needed, total = low_traffic_evidence(self.slo.budget_ratio), self._total
+        return any(
+            total[now] - total[now - 2 * HOUR] >= needed and total[now] > total[now - HOUR]
+            for now in range(failing.start + 2 * HOUR, failing.stop + 1)
+        )
 
     def tiles(self, since: int, until: int, failing: range) -> list[tuple[int, int]]:
         """All and failed requests of each 5 minutes of a span."""
