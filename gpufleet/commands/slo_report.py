@@ -128,6 +128,7 @@ def _span(args: argparse.Namespace, end: float) -> Period:
 def _choose(args: argparse.Namespace, ledger: LedgerReader, slo: Slo) -> tuple[Incident, list[Incident]]:
     """The incident that is asked for, and those of other groups at the same time."""
     from slo import incident  # noqa: PLC0415
+    from slo.report.gather import replayable_from  # noqa: PLC0415
 
     end = ledger.data_through(slo.id)
     if end is None:
@@ -137,9 +138,7 @@ def _choose(args: argparse.Namespace, ledger: LedgerReader, slo: Slo) -> tuple[I
     span = _span(args, end) if args.since is not None else None
     found: list[Incident] = []
     for group in ledger.groups(slo.id):
-        kept = ledger.minutes_from(slo.id, group)
-        if kept is None:
-            continue
+        kept = replayable_from(ledger, slo, group)
         since = kept if span is None else max(kept, span.since)
         several = incident.incidents(ledger, slo, group, since=since, until=end)
         if span is not None:

@@ -12,7 +12,7 @@ from slo.exclusions import Exclusion
 from slo.facts import HARDWARE, REPLICA
 from slo.incident import Incident, incidents
 from slo.ledger_reader import LedgerReader, Revision
-from slo.model import Slo
+from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.report.budgets import PeriodBudget, budgets, counted_as, revisions_in
 from slo.report.period import Period
@@ -116,11 +116,8 @@ def _costs(ledger: LedgerReader, every: Sequence[PeriodBudget], period: Period) 
     found: list[Cost] = []
     replayed_from = float(period.since)
     for one in every:
-        since = max(float(period.since), one.began or 0.0)
-        kept = ledger.minutes_from(one.slo.id, one.group)
-        longest = max((window.long_seconds for window in alert_windows(one.slo)), default=0)
-        if kept is not None and kept > since - longest and kept > (ledger.began(one.slo.id, one.group) or 0.0):
-            since = max(since, kept)
+        since = max(float(period.since), one.began or 0.0, replayable_from(ledger, one.slo, one.group))
+        if since > max(float(period.since), one.began or 0.0):
             replayed_from = max(replayed_from, since)
         if one.counts.bad_lower <= 0:
             continue
@@ -131,6 +128,13 @@ def _costs(ledger: LedgerReader, every: Sequence[PeriodBudget], period: Period) 
     found.sort(key=lambda cost: (-cost.share, cost.incident.began))
     explained = [replace(one, who=attribution_of(ledger, one.incident)) for one in found[:MOST_EXPLAINED]]
     return [*explained, *found[MOST_EXPLAINED:]], replayed_from
+
+
+def replayable_from(ledger: LedgerReader, slo: Slo, group: Group) -> float:
+    """Since when all minutes are kept that its alerts look at; what was before the first count held nothing."""
+    began, kept = ledger.began(slo.id, group) or 0.0, ledger.minutes_from(slo.id, group) or 0.0
+    longest = max((window.long_seconds for window in alert_windows(slo)), default=0)
+    return began if kept <= began else kept + longest
 
 
 def attribution_of(ledger: LedgerReader, incident: Incident, by: str = "replica") -> Attribution:
