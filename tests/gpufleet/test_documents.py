@@ -102,7 +102,7 @@ def test_the_folders_of_the_readme_exist():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_metrics_in_documents_exist(path: Path):
-    modules = {path.stem for path in (ROOT / "exporter").rglob("*.py")}
+    modules = {path.stem for top in PACKAGES for path in (ROOT / top).rglob("*.py")}
     known = {*CATALOGUE, *names.RECORDED, *names.PUBLISHED, *FLEET, *modules}
 
     def exists(name: str) -> bool:
