@@ -17,14 +17,14 @@ from dashboards import queries as q
 from dashboards import seats, variables
 from dashboards.framing import framed
 from dashboards.headroom import headroom_panels
+from dashboards.idle import first, idle_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_UID, MODEL_BOARD
-from dashboards.panels import BARS, GREEN, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
+from dashboards.panels import BARS, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
 from dashboards.prices import Prices
 from dashboards.simulated import simulated
-from dashboards.wording import WORST
-from exporter.metrics import gpu, health
-from slo.fleet_names import CACHED, HELD_IDLE
+from exporter.metrics import health
+from slo.fleet_names import CACHED
 from slo.model import Matcher, Slo
 
 _LEGEND = "{{model_name}} {{cluster}}"
@@ -58,7 +58,7 @@ def cost_board(slos: Sequence[Slo], prices: Prices, *, page_url: str) -> grafana
             Section("What does it cost?", _money(prices) if prices.gpu_hour else [Cell(_no_prices(), 24, 4)]),
             Section(
                 "What stands idle?",
-                [Cell(_idle(), 8, 8), Cell(_idle_by_namespace(), 8, 8), Cell(_idle_hours(), 8, 8)],
+                idle_panels(),
             ),
             Section("What runs out first?", headroom_panels(slos)),
             Section("How well is it used?", [Cell(_mfu(), 24, 8)]),
@@ -165,7 +165,7 @@ def _money(prices: Prices) -> list[Cell]:
                 title="Money for idle GPUs in this time, by namespace",
                 unit=prices.unit,
                 description="The same, added up over the time chosen: what could have been saved.",
-                queries=[Query(_first(seats.idle_hours(prices)), "{{namespace}} {{cluster}}", instant=True)],
+                queries=[Query(first(seats.idle_hours(prices)), "{{namespace}} {{cluster}}", instant=True)],
                 look=Look(((None, ORANGE),), minimum=0, no_value="No held GPU was idle"),
             ),
             8,
@@ -188,52 +188,12 @@ def _money(prices: Prices) -> list[Cell]:
     ]
 
 
-def _first(expr: str) -> str:
-    return f"topk({WORST}, {expr} > 0)"
-
-
 def _no_prices() -> grafana.Panel:
     return text(
         title="Money",
         description="Why there are no figures of money.",
         markdown="No prices were given, and none are made up. Write a file with `currency: USD` and "
         "`gpu_hour: {<the GPU's modelName>: <price>}`, then `gpufleet dashboards write --gpu-prices FILE`.",
-    )
-
-
-def _idle() -> grafana.Panel:
-    idle = f"count by (cluster) (max by (cluster, UUID) ({q.select(gpu.GPU_UTIL, q.CLUSTER, q.NODE)}) == 0)"
-    kinds = {"held, idle": f"sum by (cluster) ({q.select(HELD_IDLE, q.CLUSTER)})", "idle": idle}
-    return timeseries(
-        title="Idle GPUs",
-        unit="none",
-        description="GPUs that run nothing, and those among them that a pod holds. Held and idle is paid for twice: "
-        "nobody else can have it. Free and idle is room for the next replica.",
-        queries=[Query(expr, f"{word} {{{{cluster}}}}") for word, expr in kinds.items()],
-        look=Look(((None, GREEN),), color="palette-classic", minimum=0, no_value="None idle"),
-    )
-
-
-def _idle_by_namespace() -> grafana.Panel:
-    return timeseries(
-        title="GPUs held and idle, by namespace",
-        unit="none",
-        description="Whose GPUs run nothing. An hour may be a pause between jobs; a day is a forgotten notebook: "
-        "ask its owner.",
-        queries=[Query(f"sum by (cluster, namespace) ({q.select(HELD_IDLE, q.CLUSTER)})", "{{namespace}} {{cluster}}")],
-        look=Look(color="palette-classic", minimum=0, no_value="No held GPU is idle"),
-        stacked=True,
-    )
-
-
-def _idle_hours() -> grafana.Panel:
-    return bar_gauge(
-        title="Idle GPU-hours in this time, by namespace",
-        unit="h",
-        description="GPU-hours in the time chosen in which a pod held a GPU that ran nothing, minute by minute. "
-        "Take the first namespace to its owner: fewer replicas, a shared GPU, or a schedule.",
-        queries=[Query(_first(seats.idle_hours()), "{{namespace}} {{cluster}}", instant=True)],
-        look=Look(((None, ORANGE),), minimum=0, decimals=1, no_value="No held GPU was idle"),
     )
 
 
