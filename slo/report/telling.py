@@ -66,7 +66,8 @@ def _in_short(report: Report) -> Iterator[str]:
             f"{percent(most.share)} of the budget of {name_of(most.incident.slo, most.incident.group)}."
         )
     else:
-        yield "No alert fired."
+        since = f" since {report.period.at(report.replayed_from)}" if report.replayed_from > report.period.since else ""
+        yield f"No alert fired{since}."
     gravest = [_numbered(sum(one.verdict == verdict for one in report.suspects), "GPU") for verdict in (REPLACE, LOOK)]
     yield f"Hardware: {gravest[0]} to replace, {gravest[1]} to look at."
     least = min((one for one in report.budgets), key=lambda one: one.watched, default=None)
@@ -118,8 +119,13 @@ def _bounds(one: PeriodBudget) -> tuple[float | None, float | None]:
 
 
 def _incidents(report: Report) -> Iterator[Block]:
+    if report.replayed_from > report.period.since:
+        yield Text(
+            f"Before {report.period.at(report.replayed_from)} the ledger keeps hours, not minutes, of some SLO: "
+            "what alerts fired on it then is not known any more."
+        )
     if not report.costs:
-        yield Text("No alert fired in this period.")
+        yield Text("No alert fired." if report.replayed_from <= report.period.since else "Since then no alert fired.")
         return
     zone = report.period.zone
     rows, words = [], []
@@ -149,11 +155,6 @@ def _incidents(report: Report) -> Iterator[Block]:
     )
     yield Heading("Who spent, and what was seen at the same time", 3)
     yield Items(words)
-    if report.replayed_from > report.period.since:
-        yield Text(
-            f"Before {report.period.at(report.replayed_from)} the ledger keeps hours, not minutes, of some SLO: "
-            "what alerts fired on it then is not known any more."
-        )
 
 
 def _hardware(report: Report) -> Iterator[Block]:

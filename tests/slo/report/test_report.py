@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,13 +16,16 @@ from hypothesis import strategies as st
 from exporter.metrics.gpu import DRIVER_VERSION_LABEL
 from slo.facts import CLOCK_EVENT, SLOWER, UNHEALTHY, XID, Fact
 from slo.incident import Incident
+from slo.ledger import Ledger
 from slo.ledger_reader import LedgerReader
 from slo.model import Slo
+from slo.observed import Slice
 from slo.report import findings, gather, html, period, postmortem, telling
 from slo.report.budgets import budgets, counted_as
 from slo.report.document import Chart, Document, Heading, Items, Table, Text
 from slo.report.gather import Report
 from slo.report.suspects import LOOK, REPLACE, suspects
+from slo.spec import load
 from tests.slo.report import seeded
 from tests.slo.report.seeded import DAY, END, FIRST, GAP, HOUR, MINUTE, OUTAGE, SECOND, START
 
@@ -184,10 +189,9 @@ def test_the_draft_tells_detection_cost_and_timeline_from_the_ledger(ledger: Led
     assert "- [ ] " in told
 
 
-def test_who_is_at_risk_has_the_same_sign_of_late(latest: Incident, tmp_path: object) -> None:
-    assert isinstance(tmp_path, type(seeded.Path()))
+def test_who_is_at_risk_has_the_same_sign_of_late(latest: Incident, tmp_path: Path) -> None:
     _, data = seeded.write(tmp_path)
-    with seeded.closing(seeded.Ledger(data / "ledger.sqlite")) as writing:
+    with closing(Ledger(data / "ledger.sqlite")) as writing:
         other = {
             "UUID": "A1",
             "gpu": "3",
@@ -266,3 +270,34 @@ def test_simulated_figures_say_so_on_top_and_at_the_end(ledger: LedgerReader, sl
     pretended = telling.tell(replace(found, budgets=[replace(one, simulated=True) for one in found.budgets]))
     assert pretended.markdown().count("Simulated:") == 2
     assert html.page(pretended).count("Simulated:") == 2
+
+
+# What is kept by hours
+
+
+def test_alerts_are_told_only_from_where_minutes_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "chat.yaml").write_text(seeded.FILE, encoding="utf-8")
+    slos = load([tmp_path / "chat.yaml"])
+    first = START - 42 * DAY
+
+    def bad(t: int) -> float:
+        return (
+            40.0 if t - first in range(2 * DAY, 2 * DAY + 2400) or t - first in range(40 * DAY, 40 * DAY + 2400) else 0
+        )
+
+    with closing(Ledger(tmp_path / "ledger.sqlite")) as writing:
+        writing.register(slos)
+        for start in range(first, START, 6 * HOUR):
+            minutes = range(start, start + 6 * HOUR, MINUTE)
+            writing.append(
+                Slice("chat-ttft", 1, (), t, 100 - bad(t), 100 - bad(t), 100, 60, {}, False) for t in minutes
+            )
+    with LedgerReader.reading(tmp_path / "ledger.sqlite") as ledger:
+        kept = ledger.minutes_from("chat-ttft", ())
+        assert kept is not None
+        assert kept > first + 2 * DAY
+        found = gather.gather(ledger, slos, period.between(first, START))
+    assert found.replayed_from == kept + 3 * DAY  # the longest window
+    assert [cost.incident.began for cost in found.costs] == [first + 40 * DAY]
+    assert found.budgets[0].counts.bad == 2 * 40 * 40.0
+    assert f"Before {found.period.at(found.replayed_from)} the ledger keeps hours" in telling.tell(found).markdown()
