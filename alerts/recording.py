@@ -9,8 +9,8 @@ and the sum of bad ones read tiles, once each, every 5 m; ratios, burn rates, bu
 are worth having in their own right: "12 of 3,400 requests". What lies between two edges is a tile of its own, there
 only where it is not 0, so that a second side costs what it has to say. Coverage is the mean of whole hours: 720 values
 and not 8,640. Consequences: tests/alerts/test_rules.py holds the figure; a series that is recorded every 5 m must be
-read with a look-back of 10 m; the coverage of a window beyond a day is up to an hour old, and an hour at whose end
-nothing was evaluated for 10 m counts as not watched.
+read with a look-back of 10 m; the coverage of a window beyond a day is up to an hour old and right to within a tile
+a gap, and an hour at whose end nothing was evaluated for 10 m counts as not watched.
 
 Decision (accepted). Context: a calendar's period begins at midnight where its people are, and has no fixed length; a
 range in PromQL has one, and a sum that is carried on from evaluation to evaluation loses whatever falls between two.
