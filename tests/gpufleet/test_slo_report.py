@@ -135,3 +135,36 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -
         main(["slo", command, "--help"])
     assert ended.value.code == 0
     assert f"example: gpufleet slo {command} --slos slos/" in " ".join(capsys.readouterr().out.split())
+
+
+def test_of_several_groups_the_one_that_burned_most_is_drafted_and_the_others_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    files = tmp_path / "slos"
+    files.mkdir()
+    (files / "chat.yaml").write_text(
+        seeded.FILE.replace("objective: 99%,", "objective: 99%, group_by: [model_name],"), encoding="utf-8"
+    )
+    with closing(Ledger(tmp_path / "ledger.sqlite")) as writing:
+        writing.register(seeded.load([files]))
+        for model, share in (("small", 30.0), ("large", 90.0), ("calm", 0.0)):
+            group = (("model_name", model),)
+            writing.append(
+                Slice("chat-ttft", 1, group, t, 100.0 - bad, 100.0 - bad, 100.0, 60.0, {}, False)
+                for t in range(seeded.START, seeded.START + seeded.DAY, 60)
+                for bad in [share if seeded.START + 36000 <= t < seeded.START + 39600 else 0.0]
+            )
+    span = ("--from", "2026-10-24", "--to", "2026-10-25")
+    for more in ((), span):
+        code, out, _ = run(capsys, (files, tmp_path), "incident", "--slo", "chat-ttft", *more)
+        assert code == 0
+        assert out.startswith("# Post-mortem (draft): chat-ttft (model_name=large), 24 Oct 2026 10:00 UTC")
+        assert "- chat-ttft (model_name=small): 1 800 of 6 000 requests" in out
+        assert "calm" not in out
+    code, out, _ = run(capsys, (files, tmp_path), "report", "--month", "2026-10")
+    assert code == 0
+    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("| chat-ttft (")][:3] == [
+        "chat-ttft (model_name=large)",
+        "chat-ttft (model_name=small)",
+        "chat-ttft (model_name=calm)",
+    ]
