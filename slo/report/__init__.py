@@ -6,7 +6,7 @@
 | budgets.py | each SLO's budget over the period, day by day; what was not watched; revisions |
 | spenders.py | who spent beyond their traffic, over all SLOs |
 | suspects.py | GPUs to replace and to look at, with the evidence |
-| gather.py, telling.py | all of it, read from a ledger and put into words |
+| gather.py, telling.py, telling_hardware.py | all of it, read from a ledger and put into words |
 | findings.py, at_risk.py, postmortem.py | the draft about one incident (slo.incident finds it) |
 | document.py, html.py | headings, text and tables; as Markdown, as one HTML page |
 

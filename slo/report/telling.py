@@ -8,15 +8,14 @@ from slo.page.text import count, listed, percent, promise
 from slo.report.budgets import Gap, PeriodBudget
 from slo.report.document import Block, Chart, Document, Heading, Items, Table, Text
 from slo.report.gather import Report
-from slo.report.spenders import BY, TopSpender
-from slo.report.suspects import LOOK, REPLACE, Suspect
+from slo.report.suspects import LOOK, REPLACE
+from slo.report.telling_hardware import hardware, spenders
 from slo.report.words import (
     SIMULATED,
     alert_of,
     bad_of,
     between,
     definition_words,
-    gpu_of,
     lasted,
     name_of,
     short,
@@ -24,10 +23,7 @@ from slo.report.words import (
 )
 from slo.signals import unit_of
 
-MOST_SPENDERS = 10
 MOST_GAPS = 30
-_TITLES = {"node": "By node", "gpu": "By GPU", "model": "By model"}
-_WHO = {"node": "Nodes", "gpu": "GPUs", "model": "Models"}
 
 
 def tell(report: Report) -> Document:
@@ -40,8 +36,8 @@ def tell(report: Report) -> Document:
     document.add(Heading("In short"), Items(list(_in_short(report))))
     document.add(Heading("Budgets"), *_budgets(report))
     document.add(Heading("Incidents and what they cost"), *_incidents(report))
-    document.add(Heading("Hardware"), *_hardware(report))
-    document.add(Heading("Who spent beyond their traffic"), *_spenders(report))
+    document.add(Heading("Hardware"), *hardware(report))
+    document.add(Heading("Who spent beyond their traffic"), *spenders(report))
     document.add(Heading("Maintenance that was left out"), *_exclusions(report))
     document.add(Heading("What was not watched"), *_gaps(report))
     document.add(Heading("Definitions that changed"), *_revisions(report))
@@ -155,62 +151,6 @@ def _incidents(report: Report) -> Iterator[Block]:
     )
     yield Heading("Who spent, and what was seen at the same time", 3)
     yield Items(words)
-
-
-def _hardware(report: Report) -> Iterator[Block]:
-    if not report.suspects:
-        yield Text("Nothing was seen on any GPU that asks for a person.")
-        return
-    for title, verdict in (("To replace", REPLACE), ("To look at", LOOK)):
-        some = [one for one in report.suspects if one.verdict == verdict]
-        if some:
-            yield Heading(title, 3)
-            columns = ("GPU", "evidence", "first", "last", "what to do", "spent beyond its traffic")
-            yield Table(
-                f"GPUs {title[0].lower()}{title[1:]}, with the evidence", columns, list(_findings(some, report))
-            )
-            yield Items([f"{gpu_of(one.gpu)}: {one.gpu.uuid}{f', {one.model}' if one.model else ''}" for one in some])
-
-
-def _findings(some: Sequence[Suspect], report: Report) -> Iterator[Sequence[str]]:
-    zone = report.period.zone
-    for one in some:
-        for at, finding in enumerate(one.findings):
-            first, last = short(finding.first, zone), short(finding.last, zone)
-            yield gpu_of(one.gpu), finding.text, first, last, finding.action, _spent(one.spent) if at == 0 else ""
-
-
-def _spent(one: TopSpender | None) -> str:
-    if one is None:
-        return "nothing that stands out"
-    parts = listed(f"{percent(part.share)} of {name_of(part.budget.slo, part.budget.group)}" for part in one.parts)
-    return f"{parts}{f', with {one.shared - 1} more of its replica' if one.shared > 1 else ''}"
-
-
-def _spenders(report: Report) -> Iterator[Block]:
-    if not any(report.spenders.values()):
-        yield Text("Nobody stands out: what was bad is spread as the traffic is.")
-        return
-    yield Text(
-        "Bad events beyond one's own traffic at the error rate of the rest, as a share of each SLO's budget, summed "
-        "over SLOs: 100 % is one whole budget. What chance may give is left out."
-    )
-    for by in BY:
-        some = report.spenders[by]
-        if some:
-            rows = [
-                (gpu_of(one.gpu) if one.gpu is not None else one.key, percent(one.spent), _spent(one))
-                for one in some[:MOST_SPENDERS]
-            ]
-            yield Heading(_TITLES[by], 3)
-            yield Table(
-                f"{_WHO[by]} that spent most beyond their traffic",
-                (by.upper() if by == "gpu" else by, "budgets spent", "of"),
-                rows,
-                frozenset({1}),
-            )
-            if len(some) > MOST_SPENDERS:
-                yield Text(f"{len(some) - MOST_SPENDERS} more spent less.")
 
 
 def _exclusions(report: Report) -> Iterator[Block]:
