@@ -150,7 +150,8 @@ class FactWatch:
             if before is not None and steps > 0:
                 said = dict(labels)
                 where = gpu_text(said) if kind == XID else f"NVSwitch {said.get('nvswitch')} on {said.get('node')}"
-                text = f"{where}: {'XID' if kind == XID else 'SXid'} {said.get(kind)}, {steps:g} times"
+                often = f", {steps:g} times" if steps != 1 else ""
+                text = f"{where}: {'XID' if kind == XID else 'SXid'} {said.get(kind)}{often}"
                 facts.append(Fact(scrape.time, kind, said, steps, text))
         # A GPU that is away for a while is not new when it is back.
         self._errors[scrape.source] = {**(before or {}), **now}

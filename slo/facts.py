@@ -83,7 +83,8 @@ def category_of(kind: str) -> str:
 def clock_event_text(labels: Mapping[str, str]) -> str:
     """A clock event in words; a power cap with what is to be thought of it."""
     cause = labels.get("cause", "")
-    return f"{gpu_text(labels)}: clocks held down by {cause}{', normal under load' if cause == POWER_CAP else ''}"
+    normal = ", normal under load" if cause == POWER_CAP else ""
+    return f"{gpu_text(labels)}: clocks held down by {cause.replace('_', ' ')}{normal}"
 
 
 def gpu_text(labels: Mapping[str, str]) -> str:

@@ -69,7 +69,7 @@ def test_clocks_held_down_by_what_is_no_fault_are_no_events():
     told = FactWatch().feed(held(START, 1.0))
     causes = {fact.labels["cause"]: fact.text for fact in told}
     assert causes.keys() == {"hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "power_cap"}
-    assert causes["power_cap"] == "GPU 0 on n1: clocks held down by power_cap, normal under load"
+    assert causes["power_cap"] == "GPU 0 on n1: clocks held down by power cap, normal under load"
     assert set(health.ORDINARY_CLOCK_CAUSES) == CLOCK_EVENTS.keys() - causes.keys()
 
 

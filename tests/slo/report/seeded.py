@@ -99,7 +99,7 @@ def facts() -> Iterator[Fact]:
         yield Fact(tile, CLOCK_EVENT, held, 1.0, clock_event_text(held))
         yield Fact(tile, UNHEALTHY, hot | {"check": "thermal"}, 1.0, "GPU 3 on n2: check thermal failed")
     for at in (FIRST + 600, SECOND + 60):
-        yield Fact(at, XID, hot | {"xid": "79", "class": "fatal"}, 1.0, "GPU 3 on n2: XID 79, 1 times")
+        yield Fact(at, XID, hot | {"xid": "79", "class": "fatal"}, 1.0, "GPU 3 on n2: XID 79")
     app = {"UUID": "A0", "gpu": "2", "node": "n1", "modelName": "NVIDIA H100 80GB HBM3", DRIVER_VERSION_LABEL: "570.1"}
     for hour in range(6):
         yield Fact(START + hour * HOUR, XID, app | {"xid": "31", "class": "app"}, 5.0, "GPU 2 on n1: XID 31, 5 times")

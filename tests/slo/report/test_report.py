@@ -184,7 +184,7 @@ def test_the_draft_tells_detection_cost_and_timeline_from_the_ledger(ledger: Led
     told = postmortem.draft(findings.find(ledger, latest)).markdown()
     assert "1 080 of 3 000 requests missed the objective" in told
     assert "fired 25 min after it began" in told
-    assert "| 26 Oct 2026 14:01 UTC | GPU 3 on n2: XID 79, 1 times." in told
+    assert "| 26 Oct 2026 14:01 UTC | GPU 3 on n2: XID 79." in told
     assert "is not the cause: that is for people to find" in told
     assert "- [ ] " in told
 
@@ -200,7 +200,7 @@ def test_who_is_at_risk_has_the_same_sign_of_late(latest: Incident, tmp_path: Pa
             "modelName": "NVIDIA H100 80GB HBM3",
             DRIVER_VERSION_LABEL: "570.1",
         }
-        writing.append((), None, [Fact(END - HOUR, XID, other, 1.0, "GPU 3 on n1: XID 79, 1 times")])
+        writing.append((), None, [Fact(END - HOUR, XID, other, 1.0, "GPU 3 on n1: XID 79")])
     with LedgerReader.reading(data / "ledger.sqlite") as ledger:
         found = findings.find(ledger, latest)
     assert [(one.name, one.why) for one in found.at_risk] == [

@@ -30,7 +30,7 @@ def test_the_overview_says_what_burns_since_when_and_who(incident: Any, serve: A
         ):
             assert words in said
         assert "GPU 4, GPU 3 on n2" in said
-        assert "At the same time: GPU 4 on n2: clocks held down by hw_thermal" in said
+        assert "At the same time: GPU 4 on n2: clocks held down by hw thermal" in said
         assert {one.get_attribute("title") for one in burns.get_by_role("link", name="GPU 4").all()} == {"B1"}
         assert "coincidence" in said
         rows = page.locator("#rows tr")
