@@ -66,7 +66,7 @@ def replayed(arguments: list[str], capsys: pytest.CaptureFixture[str], *windows:
 def test_a_burn_pages_once_and_what_it_cost_until_then_is_told(folder, capsys):
     found = replayed(counted(folder, history), capsys)["own"]
     [page] = [one for one in found["alerts"] if one["severity"] == "page" and one["long"] == "1h"]
-    # 14.4 times 0.1 % of an hour's 6,000 requests are 86.4 bad ones: with 3 in the hour before, the fifth minute passes it.
+    # 14.4 times 0.1 % of an hour's 6,000 requests are 86.4 bad ones: with the 3 before, the fifth minute passes it.
     assert page["began"] == "2026-09-23T14:19:00Z"
     total = 100 * (2 * 1440 + 5)
     in_long = sum(history(n)[0] for n in range(2 * 1440 + 5 - 60, 2 * 1440 + 5))
