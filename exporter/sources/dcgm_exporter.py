@@ -1,6 +1,6 @@
 """DCGM's figures from the page of a dcgm-exporter that runs anyway. Gives facts for exporter.attribution alone.
 
-Imports exporter.facts, exporter.metrics, exporter.model, exporter.page, exporter.sources.access; aiohttp does the
+Imports exporter.facts, exporter.metrics, exporter.model, exporter.page, sources.{access,body}; aiohttp does the
 talking. Taken are the fields of exporter.metrics.dcgm, under the names of any of its versions. Its pods are not: who
 holds a GPU is the kubelet's to say, now. A page that stands several times for one GPU (several pods, several jobs)
 counts once. That it hangs, answers 500 as it does when one of its parts fails, or sends something else, is health.
@@ -22,6 +22,7 @@ from exporter.metrics.dcgm import DCGM_FIELDS
 from exporter.model import Collected, Family, Health
 from exporter.page import Layout, PageError, PageReader
 from exporter.sources.access import OPEN, Access
+from exporter.sources.body import within
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SERIES = 200_000
@@ -93,13 +94,10 @@ class DcgmExporterSource:
             ) as response:
                 if response.status != 200:
                     raise _AwayError(f"dcgm-exporter answered {response.status}")
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        response.close()
-                        raise _AwayError("dcgm-exporter's page is too large")
-                return bytes(body)
+                body = await within(response, MAX_BYTES)
+                if body is None:
+                    raise _AwayError("dcgm-exporter's page is too large")
+                return body
         except aiohttp.ClientError as error:
             raise _AwayError(f"no connection to dcgm-exporter: {type(error).__name__}") from None
         except (OSError, ValueError):

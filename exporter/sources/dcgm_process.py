@@ -1,20 +1,19 @@
 """Keeps one DCGM worker, asks it with a deadline, gives it up when it does not answer. Knows lines, not figures.
 
 As exporter.sources.nvml_process does with the driver's: a worker that misses its deadline is killed and not waited for;
-at most ABANDONED_LIMIT of them may stand, then no new one is started until one has ended.
+at most `given_up.LIMIT` of them may stand, then no new one is started until one has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 
 import msgspec
 
-ABANDONED_LIMIT = 2
+from exporter.sources.given_up import LIMIT, GivenUp
+
 STARTED_WITHIN_SECONDS = 20.0
 """A first answer may take this long: the library is loaded, and the hostengine looks at every GPU once."""
 _LINE_LIMIT = 4 << 20
@@ -43,7 +42,7 @@ class DcgmProcess:
         self._arguments = tuple(arguments)
         self._deadline = deadline_seconds
         self._process: asyncio.subprocess.Process | None = None
-        self._abandoned: list[asyncio.subprocess.Process] = []
+        self._given_up = GivenUp()
         self._number = 0
         self._pending: tuple[int, float] | None = None
         self._answered = False
@@ -51,15 +50,14 @@ class DcgmProcess:
     @property
     def abandoned(self) -> int:
         """Workers that were given up and have not ended."""
-        self._abandoned = [process for process in self._abandoned if process.returncode is None]
-        return len(self._abandoned)
+        return self._given_up.standing
 
     async def ask(self, *, fields: Sequence[int], every: float) -> DcgmAnswer:
         """The worker's answer, or an answer of ours that says why there is none."""
         loop = asyncio.get_running_loop()
         if self._process is None:
-            if self.abandoned >= ABANDONED_LIMIT:
-                return DcgmAnswer(error=f"{ABANDONED_LIMIT} stuck DCGM processes have not ended")
+            if self.abandoned >= LIMIT:
+                return DcgmAnswer(error=f"{LIMIT} stuck DCGM processes have not ended")
             await self._spawn()
         process = self._process
         assert process is not None
@@ -97,18 +95,12 @@ class DcgmProcess:
         self._pending, self._answered = None, False
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        self._abandoned.append(process)
+        self._given_up.kill(process)
 
     async def close(self) -> None:
         """End the worker; wait a moment for it and for abandoned ones."""
         self.give_up()
-        waiting = [asyncio.ensure_future(process.wait()) for process in self._abandoned]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=1)
-            for task in late:
-                task.cancel()
+        await self._given_up.wait()
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(

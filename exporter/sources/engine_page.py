@@ -1,8 +1,8 @@
 """The page of an inference engine: where it is, who it is of, its values. Asks; judges nothing.
 
-Imports exporter.engines, exporter.page and sources.{access,failures}; aiohttp does the talking. One connection is kept.
-The page is bounded in bytes, lines, series and labels, and redirects are not followed, since a target is an identity.
-Time is the caller's to bound.
+Imports exporter.engines, exporter.page and sources.{access,body,failures}; aiohttp does the talking. One connection is
+kept. The page is bounded in bytes, lines, series and labels, and redirects are not followed, since a target is an
+identity. Time is the caller's to bound.
 
 Not every engine has its page at /metrics. Until a page of a known engine was seen, the other usual paths are tried
 where the server answers and the answer is no such page; the path that gave one is kept.
@@ -20,6 +20,7 @@ from exporter.model import InputError
 from exporter.page import Layout, Page, PageError, PageReader
 from exporter.sources import failures
 from exporter.sources.access import OPEN, Access
+from exporter.sources.body import within
 
 ACCEPT = "text/plain;version=0.0.4;q=1, */*;q=0.1"
 MAX_BYTES = 8 * 1024 * 1024
@@ -123,13 +124,10 @@ class EnginePage:
             ) as response:
                 if response.status != 200:
                     raise AwayError(f"answered {response.status}", answered=True)
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        response.close()
-                        raise AwayError("page too large", f"more than {MAX_BYTES} bytes")
-                return bytes(body), response.content_type
+                body = await within(response, MAX_BYTES)
+                if body is None:
+                    raise AwayError("page too large", f"more than {MAX_BYTES} bytes")
+                return body, response.content_type
         except (aiohttp.ClientError, OSError) as error:
             raise AwayError(failures.reason(error), failures.detail(error)) from None
 

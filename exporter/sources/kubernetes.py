@@ -1,7 +1,7 @@
 """Pods of this node that run engines, asked of the Kubernetes API with the agent's own service account alone.
 
-Imports exporter.sources.{access,failures}; aiohttp does the talking. Knows pods, not pages: an engine's address, and
-whose it is.
+Imports exporter.sources.{access,body,failures}; aiohttp does the talking. Knows pods, not pages: an engine's address,
+and whose it is.
 
 Status: stands. Context: a service's endpoints leave out pods that are not ready, and a crash loop is down, not gone.
 Decision: pods are listed, those of this node alone, from the API server's cache (resourceVersion 0), decoded into the
@@ -25,6 +25,7 @@ import msgspec
 
 from exporter.sources import failures
 from exporter.sources.access import Access
+from exporter.sources.body import within
 
 PORT_ANNOTATION = "gpufleet.io/engine-port"
 """A port's number or name: the pod is an engine."""
@@ -226,13 +227,10 @@ class Kubernetes:
                     reason = _WORDS.get(response.status, "the Kubernetes API answered {}").format(response.status)
                     detail = (await response.content.read(500)).decode(errors="replace")
                     raise KubernetesError(reason, detail, status=response.status)
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > LARGEST_ANSWER:
-                        response.close()
-                        raise KubernetesError("the Kubernetes API's answer is too large")
-            return bytes(body)
+                body = await within(response, LARGEST_ANSWER)
+                if body is None:
+                    raise KubernetesError("the Kubernetes API's answer is too large")
+            return body
         except TimeoutError:
             raise KubernetesError("the Kubernetes API did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError as error:

@@ -1,24 +1,23 @@
 """Keeps one driver worker, asks it with a deadline, and gives it up when it is stuck. Knows frames, not figures.
 
 Context: a process in an uninterruptible driver call survives even SIGKILL. Decision: a worker that misses its deadline
-is killed and left alone; at most ABANDONED_LIMIT such processes may stand, then no new one is started until one has
+is killed and left alone; at most `given_up.LIMIT` of them may stand, then no new one is started until one has
 ended. Consequence: a stuck driver costs a bounded number of processes for ever, and this process never waits for one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
 
-ABANDONED_LIMIT = 2
+from exporter.sources.given_up import LIMIT, GivenUp
+
 STARTED_WITHIN_SECONDS = 30.0
 """A worker that has not come up by then is replaced: the machine, not the driver, is at fault."""
 STARTING = "the driver process is starting"
@@ -94,15 +93,14 @@ class DriverProcess:
         self._spawned_at = 0.0
         self._up = False
         self._number = 0
-        self._abandoned: list[asyncio.subprocess.Process] = []
+        self._given_up = GivenUp()
         self._rests: set[asyncio.Task[None]] = set()
         self._late: list[Frame] = []
 
     @property
     def abandoned(self) -> int:
         """Workers that were given up and have not ended."""
-        self._abandoned = [process for process in self._abandoned if process.returncode is None]
-        return len(self._abandoned)
+        return self._given_up.standing
 
     async def ask(
         self, *, skip: Collection[int], events: bool, now: float, who: bool = False, usage: bool = False
@@ -111,8 +109,8 @@ class DriverProcess:
         frames: list[Frame] = []
         loop = asyncio.get_running_loop()
         if self._process is None:
-            if self.abandoned >= ABANDONED_LIMIT:
-                return Answer("waiting", frames, f"{ABANDONED_LIMIT} stuck driver processes have not ended")
+            if self.abandoned >= LIMIT:
+                return Answer("waiting", frames, f"{LIMIT} stuck driver processes have not ended")
             await self._spawn()
         process = self._process
         assert process is not None
@@ -183,9 +181,7 @@ class DriverProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        self._abandoned.append(process)
+        self._given_up.kill(process)
         rest = asyncio.ensure_future(self._rest(process))
         self._rests.add(rest)
         rest.add_done_callback(self._rests.discard)
@@ -207,11 +203,7 @@ class DriverProcess:
         With the process goes all it had open of the driver. `ask` starts a fresh one.
         """
         self.give_up()
-        waiting = [asyncio.ensure_future(process.wait()) for process in self._abandoned]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=1)
-            for task in late:
-                task.cancel()
+        await self._given_up.wait()
         if self._rests:
             _, unread = await asyncio.wait(self._rests, timeout=0.1)
             for rest in unread:
