@@ -1,6 +1,6 @@
 """Serves the latest page over HTTP. No request calls a driver or an engine: it hands out bytes that lie ready.
 
-Imports exporter.exposition, exporter.listen, exporter.web_gate and exporter.model.
+Imports exporter.exposition, exporter.front, exporter.listen, exporter.web_gate and exporter.model.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from aiohttp import web
 
 from exporter.exposition import Page
+from exporter.front import Front
 from exporter.listen import bind, parse
 from exporter.web_gate import WebGate
 
 STALE_AFTER_INTERVALS = 3
 """Collections that may be missed before /healthz says that the agent has stopped collecting."""
-SHUTDOWN_SECONDS = 1.0
 
 
 class Server:
@@ -32,8 +32,8 @@ class Server:
         self._address = parse(listen)
         self._latest = latest
         self._gate = gate
+        self._front: Front | None = None
         self._stale_after = interval_seconds * STALE_AFTER_INTERVALS
-        self._runner: web.AppRunner | None = None
         self._started_at = time.time()
         self.url = ""
 
@@ -45,25 +45,16 @@ class Server:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         sock = bind(self._address)
-        if self._gate is not None:
-            self._gate.protect(app)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-        await self._runner.setup()
-        scheme = "http"
-        if self._gate is None:
-            await web.SockSite(self._runner, sock).start()
-        else:
-            scheme = self._gate.scheme
-            await self._gate.serve(self._runner, sock)
+        self._front = Front(app, "agent", self._gate)
+        await self._front.open(sock)
+        scheme = "http" if self._gate is None else self._gate.scheme
         self.url = f"{scheme}://{self._address._replace(port=sock.getsockname()[1])}"
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._gate is not None:
-            await self._gate.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._front is not None:
+            await self._front.close()
+            self._front = None
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         page = self._latest()

@@ -1,7 +1,6 @@
 """Stands before a web application: TLS, client certificates, passwords, headers, as a web configuration file says.
 
-Imports exporter.web_config, exporter.web_tls, exporter.web_passwords and exporter.model; used by the agent's server
-and, through gpufleet, by the SLO service's.
+Imports exporter.web_config, exporter.web_tls, exporter.web_passwords and exporter.model; used by exporter.front.
 
 Status: accepted. Context: certificates and users are replaced while the server runs; exporter-toolkit reads the file
 at every request and handshake, and answers nothing while it is bad. Python's SSLContext cannot forget a CA. Decision:
@@ -22,6 +21,7 @@ import contextlib
 import logging
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -55,7 +55,7 @@ class WebGate:
         self._reason = ""
         self._passwords = Passwords()
         self._bucket = (float(self._loaded.config.rate_limit.burst), time.monotonic())
-        self._runner: web.AppRunner | None = None
+        self._connection: Callable[[], asyncio.Protocol] | None = None
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -65,14 +65,21 @@ class WebGate:
         """http or https."""
         return "http" if self._loaded.context is None else "https"
 
+    @property
+    def asks(self) -> bool:
+        """Whether it lets in nobody whom it does not know, by a password or a certificate."""
+        tls = self._loaded.config.tls_server_config
+        known = tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
+        return known or bool(self._loaded.config.basic_auth_users)
+
     def protect(self, app: web.Application) -> None:
         """Put the gate before everything the application does."""
         app.middlewares.insert(0, self._middleware())
         app.on_response_prepare.append(self._set_headers)
 
-    async def serve(self, runner: web.AppRunner, sock: socket.socket) -> None:
-        """Serve a set-up runner on a bound socket, and follow the files, until closed."""
-        self._runner, self._socket = runner, sock
+    async def serve(self, connection: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+        """Serve on a bound socket, and follow the files, until closed. `connection` makes one for each that comes."""
+        self._connection, self._socket = connection, sock
         await self._listen()
         self._watching = asyncio.create_task(self._watch())
 
@@ -97,12 +104,11 @@ class WebGate:
 
     async def _listen(self) -> None:
         """Listen with the context of now; the one before stops once this one does."""
-        assert self._runner is not None
-        assert self._runner.server is not None
+        assert self._connection is not None
         assert self._socket is not None
         context = self._loaded.context
         fresh = await asyncio.get_running_loop().create_server(
-            self._runner.server,
+            self._connection,
             sock=self._socket.dup(),
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if context is not None else None,

@@ -1,6 +1,6 @@
 """Runs an SLO service and its API on one address until it is told to stop. For `slo serve` and `up`.
 
-Imports slo.service, slo.api, the routes of rules and boards, and exporter.web_gate for TLS and passwords.
+Imports slo.service, slo.api, the routes of rules and boards, and exporter.front and web_gate for TLS and passwords.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aiohttp import web
-
+from exporter.front import Front
 from exporter.listen import bind
 from exporter.web_gate import WebGate
 from gpufleet.data import data_directory, open_ledger
@@ -24,9 +23,6 @@ from slo.api import make_app
 from slo.model import Slo
 from slo.service import Service
 from slo.sources.base import Source
-
-SHUTDOWN_SECONDS = 1.0
-"""How long answers under way are waited for at the end."""
 
 
 async def open_and_serve(
@@ -74,20 +70,14 @@ async def serve(
     url = url_of(sock, gate)
     extra = routes(list(service.slos.values()), page_url=url)
     app = make_app(service, extra_routes=extra, collectors=teller.collectors, runbooks=RUNBOOKS)
-    if gate is not None:
-        gate.protect(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
+    front = Front(app, "SLO service", gate)
     await service.refresh()  # the first answer is a whole one
     working = [asyncio.create_task(service.run())]
     if teller.notifier is not None:
         working.append(asyncio.create_task(teller.notifier.run()))
     stopping = asyncio.create_task(stop.wait())
     try:
-        if gate is None:
-            await web.SockSite(runner, sock).start()
-        else:
-            await gate.serve(runner, sock)
+        await front.open(sock)
         started(url)
         await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in working:
@@ -99,6 +89,4 @@ async def serve(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        if gate is not None:
-            await gate.close()
-        await runner.cleanup()
+        await front.close()

@@ -1,7 +1,7 @@
 """Receives spans over OTLP/HTTP and counts the requests among them against objectives. A source that listens.
 
-Imports exporter.otlp_spans, exporter.sources.trace_counts, exporter.objectives, exporter.listen, exporter.web_gate, the
-catalogue and exporter.model.
+Imports exporter.otlp_spans, exporter.sources.trace_counts, exporter.objectives, exporter.listen, exporter.front,
+exporter.web_gate, the catalogue and exporter.model.
 The listener is its own, on an address of its own, so that whoever may send spans cannot thereby read the page.
 
 Follows OTLP 1.x: POST /v1/traces, binary and JSON, gzip or plain; a body that cannot be read is 400, one over the limit
@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from exporter.front import Front
 from exporter.listen import Address, bind
 from exporter.metrics import agent
 from exporter.model import Collected, Health, InputError, Reading, SeriesTable
@@ -89,7 +90,7 @@ class TracesSource:
     ) -> None:
         self._host, self.port = host, port
         self._gate = gate
-        self._runner: web.AppRunner | None = None
+        self._front: Front | None = None
         self._counts = TraceCounts(objectives, node=node, targets=targets or {}, model_of=model_of)
         self._seen = Seen(clock)
         self._spans = dict.fromkeys(SPAN_RESULTS, 0)
@@ -102,7 +103,7 @@ class TracesSource:
     async def collect(self) -> Collected:
         """Listen if that is not done yet; what was counted so far."""
         started = time.perf_counter()
-        reason = await self._listen() if self._runner is None else ""
+        reason = await self._listen() if self._front is None else ""
         if self._gate is not None and not reason:
             reason = (await self._gate.collect()).health.reason
         readings = self._counts.readings()
@@ -112,11 +113,9 @@ class TracesSource:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._gate is not None:
-            await self._gate.close()
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
+        if self._front is not None:
+            front, self._front = self._front, None
+            await front.close()
 
     async def _listen(self) -> str:
         """Empty when it listens, else why it cannot, in a few words."""
@@ -127,14 +126,8 @@ class TracesSource:
             return "the port is in use" if in_use else "cannot listen on its address"
         app = web.Application()
         app.router.add_post(PATH, self._receive)
-        if self._gate is not None:
-            self._gate.protect(app)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
-        await self._runner.setup()
-        if self._gate is None:
-            await web.SockSite(self._runner, sock).start()
-        else:
-            await self._gate.serve(self._runner, sock)
+        self._front = Front(app, self.name, self._gate)
+        await self._front.open(sock)
         self.port = sock.getsockname()[1]
         return ""
 

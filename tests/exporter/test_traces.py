@@ -389,7 +389,7 @@ def test_a_sender_that_goes_away_in_mid_body_and_an_empty_body(spans: Any):
     async def whole() -> None:
         async with listening() as source:
             with closing(socket.create_connection(("127.0.0.1", source.port))) as sender:
-                head = f"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: {BINARY}\r\nContent-Length: 100\r\n\r\n"
+                head = f"POST /v1/traces HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {BINARY}\r\nContent-Length: 100\r\n\r\n"
                 sender.sendall(head.encode() + b"\x0a")
             status, answer, _ = await post(source, b"")
             assert (status, answer) == (200, b"")
