@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from alerts.settings import SEVERITIES, LinkSettings, Receiver, Settings, Team, Timing
+from exporter.decode import MISSING, Problems, decode, suggest
 from exporter.model import InputError
+from exporter.yaml_lines import Node, YamlFormatError, read
 from slo import names
-from slo.spec.decode import MISSING, Problems, decode, suggest
-from slo.spec.yaml_lines import Node, YamlFormatError, read
 
 DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 """A week as Alertmanager has it: a range must not go over its end."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from grafanalib import formatunits
 
 from exporter.model import InputError
-from slo.spec.yaml_lines import Node, YamlFormatError, read
+from exporter.yaml_lines import Node, YamlFormatError, read
 
 _UNIT = "currency"
 CURRENCIES = tuple(

@@ -21,7 +21,7 @@ from exporter.model import Finder, InputError, Snapshot, Source
 from exporter.naming import Profile
 from exporter.otlp import OtlpSource
 from exporter.server import Server
-from exporter.settings import KNOWN_ENGINES, EngineSettings, Settings, problems, url_problem
+from exporter.settings import EngineSettings, Settings, problems
 from exporter.sources.access import Access
 from exporter.sources.engine import EngineSource
 from exporter.sources.probe import ProbeSource
@@ -48,6 +48,9 @@ class Agent:
     """One node's agent. Raises InputError for settings that cannot be followed."""
 
     def __init__(self, settings: Settings) -> None:
+        faults = [problem for _, problem in problems(settings)]
+        if faults:
+            raise InputError("\n".join(faults))
         self._settings = settings
         self.node = settings.node or os.environ.get(NODE_VARIABLE, "") or socket.gethostname()
         self._exposition = Exposition(node=self.node, labels=settings.labels, profile=Profile(settings.profile))
@@ -155,8 +158,6 @@ class Agent:
         if by_process and driver is not None:
             sources.append(EngineProcesses(lambda: driver.processes))
         sources += owners.owners(settings, node=self.node, pods=pods, driver=driver, deadline_seconds=deadline)
-        for _, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
-            raise InputError(problem)
         configured = mapping.engines_of(settings.mappings)
         self._finders += finding.finders(
             settings,
@@ -173,8 +174,6 @@ class Agent:
             probe = probes.given(settings, engine, source, node=self.node)
             if probe is not None:
                 self._probes.append(probe)
-        for _, problem in problems(settings):
-            raise InputError(problem)
         sources += self._probes
         if settings.otlp is not None:
             self._otlp = OtlpSource(
@@ -205,9 +204,6 @@ class Agent:
 
 
 def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configured: Sequence[Engine]) -> EngineSource:
-    problem = url_problem(engine.url)
-    if problem:
-        raise InputError(problem)
     return EngineSource(
         engine.url,
         node=node,

@@ -1,8 +1,8 @@
 """Counts single requests against objectives, exactly: what a histogram between two edges can only bound.
 
-Imports exporter.metrics and exporter.model. The agent knows nothing of SLO files: an objective is an id, a signal and a
-threshold in its settings, rendered there by `gpufleet`. What a probe sees and what spans tell are never mixed: a probe
-counts `probe_…` signals, traces count the others.
+Imports exporter.metrics, exporter.decode and exporter.model. The agent knows nothing of SLO files: an objective is an
+id, a signal and a threshold in its settings, rendered there by `gpufleet`. What a probe sees and what spans tell are
+never mixed: a probe counts `probe_…` signals, traces count the others.
 
 An objective with `weight: tokens` counts what its requests processed, prompt and answer, in place of the requests: a
 long one weighs more, and one that failed without an answer still weighs its prompt.
@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from exporter.decode import Seconds
 from exporter.metrics.probe import REQUEST_OBJECTIVE, RESULT_LABEL
 from exporter.model import Reading, SeriesTable
 
@@ -55,10 +56,10 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     id: str
     signal: str
-    threshold_seconds: float | None = msgspec.field(default=None, name="threshold")
-    ttft_seconds: float | None = msgspec.field(default=None, name="ttft")
-    tpot_seconds: float | None = msgspec.field(default=None, name="tpot")
-    per_1k_prompt_tokens_seconds: float = msgspec.field(default=0.0, name="per_1k_prompt_tokens")
+    threshold_seconds: Seconds | None = msgspec.field(default=None, name="threshold")
+    ttft_seconds: Seconds | None = msgspec.field(default=None, name="ttft")
+    tpot_seconds: Seconds | None = msgspec.field(default=None, name="tpot")
+    per_1k_prompt_tokens_seconds: Seconds = msgspec.field(default=0.0, name="per_1k_prompt_tokens")
     weight: Literal["requests", "tokens"] = "requests"
 
     def allowed(self, bound_seconds: float, prompt_tokens: float) -> float:

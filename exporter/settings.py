@@ -1,55 +1,49 @@
 """The agent's settings: a YAML file, read with the line of everything that is wrong in it.
 
-Imports exporter.model, exporter.yaml_lines, exporter.settings_{discovery,otlp,probe,traces}, the engines' mappings
-and the simulation's scenario. Whatever the file tells to be wrong is an InputError `file:line: what, what to do`.
+Imports exporter.model, exporter.settings_file, exporter.settings_{discovery,otlp,probe,traces}, the engines' mappings
+and the simulation's scenario. All that is wrong is one InputError, a line each: `file:line: what, what to do`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
 from exporter import (
     choosing,
     settings_attribution,
     settings_discovery,
     settings_environment,
+    settings_file,
     settings_gpu,
     settings_otlp,
     settings_probe,
     settings_traces,
-    yaml_lines,
 )
 from exporter.choosing import MetricsSettings
+from exporter.decode import Seconds, suggest
 from exporter.engines import ENGINES, mapping
-from exporter.engines.mapping import EngineMapping, FamilyMapping
+from exporter.engines.mapping import EngineMapping
 from exporter.model import InputError
 from exporter.naming import ProfileName
 from exporter.objectives import Objective
 from exporter.settings_attribution import DcgmSettings, JobsSettings
-from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, Pods, PodsSettings
+from exporter.settings_discovery import DiscoverySettings, Pods
 from exporter.settings_otlp import OtlpSettings
 from exporter.settings_probe import ProbeSettings
 from exporter.settings_traces import TracesSettings
 from exporter.simulation.world import Scenario
-from exporter.yaml_lines import line_of
 
 GpuMode = Literal["auto", "nvml", "simulated", "none"]
 """auto and nvml read the driver where there is one, and say so where there is none; none reads no GPU at all."""
 
 DEFAULT_LISTEN = "127.0.0.1:9400"
+_HINT = "see --config; write `key: value` lines, as in `gpu: auto`"
 KNOWN_ENGINES = tuple(engine.kind for engine in ENGINES)
-_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60)}
-_DURATIONS = frozenset({"interval", "timeout", "threshold", "ttft", "tpot", "per_1k_prompt_tokens"})
-"""Keys whose values are durations, wherever they stand."""
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     node: str = ""
     listen: str = DEFAULT_LISTEN
     web_config: str = ""
-    interval_seconds: float = msgspec.field(default=5.0, name="interval")
+    interval_seconds: Seconds = msgspec.field(default=5.0, name="interval")
     gpu: GpuMode = "auto"
     gpus_expected: int | None = None
     kernel_log: bool = False
@@ -94,79 +88,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     profile: ProfileName = "legacy"
     counters: str = ""
     metrics: MetricsSettings = MetricsSettings()
-    simulation: dict[str, str | int | float | bool] = {}
-
-
-_KINDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
-    (r"\.engines\[\d+\]", EngineSettings),
-    (r"\.engines\[\d+\]\.probe", ProbeSettings),
-    (r"\.objectives\[\d+\]", Objective),
-    (r"\.mappings\[\d+\]", EngineMapping),
-    (r"\.mappings\[\d+\]\.families\[\d+\]", FamilyMapping),
-    (r"\.metrics", MetricsSettings),
-    (r"\.traces", TracesSettings),
-    (r"\.otlp", OtlpSettings),
-    (r"\.pods", PodsSettings),
-    (r"\.jobs", JobsSettings),
-    (r"\.dcgm", DcgmSettings),
-    (r"\.discovery", DiscoverySettings),
-    (r"\.discovery\.kubernetes", KubernetesSettings),
-    (r"\.discovery\.probe", ProbeSettings),
-)
-"""Where which mapping stands."""
+    simulation: dict[str, object] = {}
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in the file at `path`, if any, under those of the environment. Raises InputError."""
-    settings, root = Settings(), None
-    if path is not None:
-        data, root = yaml_lines.read(path, "see --config; write `key: value` lines, as in `gpu: auto`")
-    if path is not None and root is not None:
-        try:
-            settings = msgspec.convert(_timed(data, path, root), Settings)
-        except msgspec.ValidationError as error:
-            hint = "give it as the README's table of settings says"
-            raise InputError(yaml_lines.told(path, root, str(error), _kind, hint)) from error
-    settings, origins = settings_environment.overlay(settings, environment or {}, _seconds, _DURATIONS)
-
-    def where(steps: str) -> str:
-        variable = next((name for place, name in origins.items() if place.startswith(steps)), None)
-        if variable is not None or path is None or root is None:
-            return variable or "settings"
-        return f"{path}:{line_of(root, steps)}"
-
-    _check(settings, where)
-    return settings
+    environment = environment or {}
+    if path is None:
+        settings, origins = settings_environment.overlay(Settings(), environment)
+        faults = [f"{place}: {problem}" for place, problem in _told(settings, origins)]
+        if faults:
+            raise InputError("\n".join(faults))
+        return settings
+    file = settings_file.load(
+        path, Settings, _HINT, lambda file: _told(*settings_environment.overlay(file.settings, environment))
+    )
+    return settings_environment.overlay(file.settings, environment)[0]
 
 
-def _kind(steps: str) -> type[msgspec.Struct]:
-    return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, steps)), Settings)
-
-
-def _check(settings: Settings, where_is: Callable[[str], str]) -> None:
-    """What the types cannot say."""
+def _told(settings: Settings, origins: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Its problems; where is the variable that a value came from, where it came from one."""
     for steps, problem in problems(settings):
-        raise InputError(f"{where_is(steps)}: {problem}")
-    for steps, problem in mapping.problems(settings.mappings, KNOWN_ENGINES):
-        raise InputError(f"{where_is(steps)}: {problem}")
-    kinds = get_type_hints(Scenario)
-    for key, value in settings.simulation.items():
-        where = where_is(f".simulation.{key}")
-        if key not in kinds:
-            raise InputError(f"{where}: unknown key `{key}` in simulation; known keys: {', '.join(kinds)}")
-        try:
-            msgspec.convert(value, kinds[key])
-        except msgspec.ValidationError as error:
-            raise InputError(f"{where}: simulation.{key}: {error}; give one") from error
-    seen: set[str] = set()
-    for place, engine in enumerate(settings.engines):
-        where = where_is(f".engines[{place}].url")
-        problem = url_problem(engine.url)
-        if problem:
-            raise InputError(f"{where}: {problem}")
-        if engine.url.rstrip("/") in seen:
-            raise InputError(f"{where}: {engine.url} is listed twice; keep one")
-        seen.add(engine.url.rstrip("/"))
+        yield next((name for place, name in origins.items() if place.startswith(steps)), steps), problem
 
 
 def problems(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -186,9 +129,34 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from settings_otlp.problems(settings.otlp)
     yield from settings_discovery.problems(settings.pods, settings.discovery)
     yield from settings_attribution.problems(settings.labels, settings.pods, settings.dcgm, settings.jobs, settings.gpu)
-    for place, engine in enumerate(settings.engines):
-        if engine.ca_file and not engine.url.startswith("https:"):
+    yield from mapping.problems(settings.mappings, KNOWN_ENGINES)
+    yield from _of_engines(settings.engines)
+    yield from _of_simulation(settings.simulation)
+
+
+def _of_engines(engines: Sequence[EngineSettings]) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for place, engine in enumerate(engines):
+        problem = url_problem(engine.url)
+        if not problem and engine.url.rstrip("/") in seen:
+            problem = f"{engine.url} is listed twice; keep one"
+        if problem:
+            yield f".engines[{place}].url", problem
+        elif engine.ca_file and not engine.url.startswith("https:"):
             yield f".engines[{place}].ca_file", "ca_file is of no use without TLS; write the url with https"
+        seen.add(engine.url.rstrip("/"))
+
+
+def _of_simulation(simulation: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    kinds = get_type_hints(Scenario)
+    for key, value in simulation.items():
+        if key not in kinds:
+            yield f".simulation.{key}", f"unknown key {key!r} in simulation: {suggest(key, kinds)}"
+            continue
+        try:
+            msgspec.convert(value, kinds[key])
+        except msgspec.ValidationError as error:
+            yield f".simulation.{key}", f"simulation.{key}: {error}; give one"
 
 
 def url_problem(url: str) -> str:
@@ -199,25 +167,3 @@ def url_problem(url: str) -> str:
     except ValueError:
         good = False
     return "" if good else f"`{url}` is not the URL of an engine; write it as in http://127.0.0.1:8000"
-
-
-def _timed(data: object, path: Path, root: yaml.Node, steps: str = "") -> object:
-    """The data with its durations in seconds."""
-    if isinstance(data, list):
-        return [_timed(value, path, root, f"{steps}[{place}]") for place, value in enumerate(data)]
-    if not isinstance(data, dict):
-        return data
-    timed: dict[object, object] = {}
-    for key, value in data.items():
-        if key in _DURATIONS:
-            timed[key] = _seconds(key, value, f"{path}:{line_of(root, f'{steps}.{key}')}")
-        else:
-            timed[key] = _timed(value, path, root, f"{steps}.{key}")
-    return timed
-
-
-def _seconds(key: str, value: object, where: str) -> float:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise InputError(f"{where}: `{key}: {value}` is not a duration; write a number and ms, s or m, as in 5s")
-    return float(Decimal(match[1]) * _UNITS[match[2]])

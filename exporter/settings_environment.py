@@ -1,7 +1,8 @@
 """Settings from environment variables: GPUFLEET_<KEY> for every scalar setting, GPUFLEET_<SECTION>_<KEY> below one.
 
-Imports exporter.model. The variables are made from the settings' own fields, so a new setting has one at once. A
-variable stands over the file, the command line over both; an empty one is none. Lists and mappings have no variables.
+Imports exporter.decode and exporter.model. The variables are made from the settings' own fields, so a new setting has
+one at once. A variable stands over the file, the command line over both; an empty one is none. Lists and mappings have
+no variables.
 Variables that a Kubernetes service of that name brings (GPUFLEET_SERVICE_HOST, GPUFLEET_PORT, …) are nobody's mistake.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from exporter.decode import is_seconds, no_duration, seconds
 from exporter.model import InputError
 
 PREFIX = "GPUFLEET_"
@@ -36,10 +38,10 @@ class Variable(NamedTuple):
 
 def variables(kind: type[msgspec.Struct], name: str = PREFIX, steps: str = "") -> Iterator[Variable]:
     """The variables of all scalar settings of a struct and the structs in it."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         own, own_steps = name + field.encode_name.upper(), f"{steps}.{field.encode_name}"
-        scalars = [one for one in _alternatives(hints[field.name]) if one in _SCALARS or get_origin(one) is Literal]
+        scalars = [one for one in _alternatives(hints[field.name]) if _is_scalar(one)]
         if scalars:
             yield Variable(own, own_steps, field.encode_name, Union[tuple(scalars)])  # noqa: UP007 (made at run time)
         inner = _struct_of(hints[field.name])
@@ -47,30 +49,25 @@ def variables(kind: type[msgspec.Struct], name: str = PREFIX, steps: str = "") -
             yield from variables(inner, f"{own}_", own_steps)
 
 
-def overlay(
-    settings: _S,
-    environment: Mapping[str, str],
-    seconds: Callable[[str, object, str], float],
-    durations: frozenset[str],
-) -> tuple[_S, dict[str, str]]:
-    """The settings with the variables put over them, and which variable stands where. Raises InputError.
-
-    `seconds` reads a duration (key, text, where); `durations` are the keys that are some.
-    """
+def overlay(settings: _S, environment: Mapping[str, str]) -> tuple[_S, dict[str, str]]:
+    """The settings with the variables put over them, and which variable stands where. Raises InputError for all."""
     origins: dict[str, str] = {}
     values: dict[str, object] = {}
+    faults: list[str] = []
     for name, steps, key, kind in variables(type(settings)):
         text = environment.get(name, "")
         if not text:
             continue
         origins[steps] = name
-        if key in durations:
-            values[steps] = seconds(key, text, name)
-            continue
         try:
-            values[steps] = msgspec.convert(text, kind, strict=False)
+            values[steps] = seconds(text) if is_seconds(kind) else msgspec.convert(text, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise InputError(f"{name}: `{text}`: {_said(error)}; give it as in the settings file") from error
+            faults.append(f"{name}: `{text}`: {_said(error)}; give it as in the settings file")
+        else:
+            if values[steps] is None:
+                faults.append(f"{name}: {no_duration(key, text)}")
+    if faults:
+        raise InputError("\n".join(faults))
     return _put(settings, type(settings), "", values, origins), origins
 
 
@@ -108,6 +105,10 @@ def _put(settings: Any, kind: type[_S], steps: str, values: Mapping[str, object]
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _is_scalar(kind: Any) -> bool:
+    return kind in _SCALARS or get_origin(kind) is Literal or is_seconds(kind)
 
 
 def _struct_of(kind: Any) -> type[msgspec.Struct] | None:

@@ -1,4 +1,4 @@
-"""The settings of the OTLP export, and what can be wrong with them beyond their types. Imports nothing of gpufleet.
+"""The settings of the OTLP export, and what can be wrong with them beyond their types. Imports exporter.decode.
 
 Nothing is exported unless `otlp` is there.
 """
@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from exporter.decode import Seconds
+
 SHORTEST_INTERVAL_SECONDS = 1.0
 EXAMPLE = "http://127.0.0.1:4318/v1/metrics"
 
@@ -18,7 +20,7 @@ class OtlpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Where snapshots are sent and how often. The files are empty, or a file's name; see exporter.otlp."""
 
     endpoint: str
-    interval_seconds: float = msgspec.field(default=15.0, name="interval")
+    interval_seconds: Seconds = msgspec.field(default=15.0, name="interval")
     headers_file: str = ""
     ca_file: str = ""
 

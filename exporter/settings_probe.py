@@ -1,6 +1,7 @@
 """The settings of probes and objectives, and what can be wrong with them beyond their types.
 
-Imports exporter.objectives. Probes are off unless an engine has a `probe`; every key of it is optional.
+Imports exporter.objectives and exporter.decode. Probes are off unless an engine has a `probe`; every key of it is
+optional.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from exporter.decode import Seconds
 from exporter.objectives import GOODPUT, GROWING, PROBE_TTFT, SIGNALS, TRACE_SIGNALS, WITHOUT_THRESHOLD, Objective
 
 SHORTEST_INTERVAL_SECONDS, LONGEST_TIMEOUT_SECONDS = 1.0, 300.0
@@ -19,11 +21,11 @@ MOST_TOKENS = 256
 class ProbeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an engine is probed: see exporter.sources.probe. `model` empty asks the engine, files empty are none."""
 
-    interval_seconds: float = msgspec.field(default=15.0, name="interval")
+    interval_seconds: Seconds = msgspec.field(default=15.0, name="interval")
     model: str = ""
     path: str = "/v1/completions"
     max_tokens: int = 16
-    timeout_seconds: float = msgspec.field(default=10.0, name="timeout")
+    timeout_seconds: Seconds = msgspec.field(default=10.0, name="timeout")
     token_file: str = ""
     ca_file: str = ""
 

@@ -1,6 +1,6 @@
 """The web configuration file of Prometheus' exporters: TLS, client certificates, users, headers, a rate limit.
 
-Imports exporter.yaml_lines, exporter.web_tls and exporter.model. The keys are those of exporter-toolkit
+Imports exporter.settings_file, exporter.web_tls and exporter.model. The keys are those of exporter-toolkit
 (docs/web-configuration.md, read at 19a7c2d), so that a file that node_exporter or dcgm-exporter takes is taken here;
 relative paths are relative to the file. A key that cannot be honoured is an InputError with its line, never ignored:
 HTTP/2 asked for, certificates asked for but not checked, TLS below 1.2, several curves on a Python that can hold only
@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import yaml
 
-from exporter import yaml_lines
-from exporter.model import InputError
+from exporter import settings_file
 from exporter.web_tls import TlsServerConfig, make_context
 
 MOST_COST = 18
@@ -81,24 +79,15 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Read the file and the certificates that it names. Raises InputError."""
     own = stamps((path,))
-    data, root = yaml_lines.read(path, _HINT)
-    if root is None:
-        return Loaded(WebConfig(), None, (path,), own, 0.0)
-    try:
-        config = msgspec.convert(data, WebConfig)
-    except msgspec.ValidationError as error:
-        raise InputError(yaml_lines.told(path, root, str(error), _kind, _HINT)) from error
-
-    def where(steps: str) -> str:
-        return f"{path}:{yaml_lines.line_of(root, steps)}"
-
-    for steps, problem in _problems(config, root):
-        raise InputError(f"{where(steps)}: {problem}")
+    file = settings_file.load(path, WebConfig, _HINT, _problems, secret=True)
+    config = file.settings
     tls = config.tls_server_config
     names = () if tls is None else (tls.cert_file, tls.key_file, tls.client_ca_file)
     named = tuple(path.parent / name for name in names if name)
     all_stamps = (*own, *stamps(named))
-    context = None if tls is None else make_context(tls, path.parent, lambda key: where(f".tls_server_config.{key}"))
+    context = None
+    if tls is not None:
+        context = make_context(tls, path.parent, lambda key: file.where(f".tls_server_config.{key}"))
     return Loaded(config, context, (path, *named), all_stamps, _seconds(config.rate_limit.interval) or 0.0)
 
 
@@ -115,17 +104,9 @@ def stamps(files: Sequence[Path]) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
-def _kind(steps: str) -> type[msgspec.Struct]:
-    kinds: dict[str, type[msgspec.Struct]] = {
-        ".tls_server_config": TlsServerConfig,
-        ".http_server_config": HttpServerConfig,
-        ".rate_limit": RateLimit,
-    }
-    return kinds.get(steps, WebConfig)
-
-
-def _problems(config: WebConfig, root: yaml.Node) -> Iterator[tuple[str, str]]:
+def _problems(file: settings_file.SettingsFile[WebConfig]) -> Iterator[tuple[str, str]]:
     """(where, what is wrong and what to do), for what the types cannot say."""
+    config = file.settings
     http = config.http_server_config
     if http.http2:
         yield ".http_server_config.http2", "HTTP/2 is not spoken here; write `http2: false`, or leave it out"

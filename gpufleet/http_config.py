@@ -1,8 +1,8 @@
 """How a source is asked, from a file: Prometheus' own HTTP client configuration, as promtool's --http.config.file.
 
-Imports exporter.yaml_lines and slo.sources.access. The keys are those of prometheus/common's HTTPClientConfig, so that
-a file that promtool takes is taken here; relative paths are relative to the file. A key that cannot be honoured (OAuth
-2, proxies) is an error with its line, never ignored.
+Imports exporter.settings_file and slo.sources.access. The keys are those of prometheus/common's HTTPClientConfig, so
+that a file that promtool takes is taken here; relative paths are relative to the file. A key that cannot be honoured
+(OAuth 2, proxies) is an error with its line, never ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from exporter import yaml_lines
+from exporter import settings_file
 from exporter.model import InputError
 from slo.sources.access import TENANT_HEADER, Access, AccessError, Secret, Tls
 
@@ -81,25 +81,8 @@ def load(path: Path | None, tenant: str | None = None) -> Access:
 
 
 def _read(path: Path) -> Access:
-    data, root = yaml_lines.read(path, _HINT)
-    if root is None:
-        return Access()
-    try:
-        config = msgspec.convert(data, HttpConfig)
-    except msgspec.ValidationError as error:
-        raise InputError(yaml_lines.told(path, root, str(error), _kind, _HINT)) from error
-    for steps, problem in _problems(config):
-        raise InputError(f"{path}:{yaml_lines.line_of(root, steps)}: {problem}")
+    config = settings_file.load(path, HttpConfig, _HINT, lambda file: _problems(file.settings), secret=True).settings
     return _access(config, path.parent)
-
-
-def _kind(steps: str) -> type[msgspec.Struct]:
-    kinds: dict[str, type[msgspec.Struct]] = {
-        ".basic_auth": BasicAuth,
-        ".authorization": Authorization,
-        ".tls_config": TlsConfig,
-    }
-    return Header if steps.startswith(".http_headers.") else kinds.get(steps, HttpConfig)
 
 
 def _problems(config: HttpConfig) -> Iterator[tuple[str, str]]:

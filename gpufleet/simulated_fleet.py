@@ -81,7 +81,7 @@ class SimulatedFleet:
             )
             for plan in fleet.engines_of(node)
         )
-        simulation: dict[str, str | int | float | bool] = {
+        simulation: dict[str, object] = {
             "node": node,
             "seed": self.seed,
             "started_at": self.started_at,

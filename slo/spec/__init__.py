@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.model import InputError
+from exporter.yaml_lines import MAX_BYTES, Node, YamlFormatError, read
 from slo.model import Slo
 from slo.spec import check, native, openslo, parts, pyrra, sloth
 from slo.spec.foreign import Cursor, RefusedError, Told
 from slo.spec.report import FileReport
-from slo.spec.yaml_lines import MAX_BYTES, Node, YamlFormatError, read
 
 _LOG = logging.getLogger(__name__)
 EXAMPLE = (

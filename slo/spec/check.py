@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from exporter.decode import MISSING, Problems, decode, suggest
+from exporter.yaml_lines import Entry, Node
 from slo.model import Location, Slo
 from slo.signals import GENERIC, SIGNALS, composite
 from slo.spec import native, selectors
-from slo.spec.decode import MISSING, Problems, decode, suggest
 from slo.spec.objective import Check
 from slo.spec.own_series import Series
 from slo.spec.presets import PRESETS
-from slo.spec.yaml_lines import Entry, Node
 
 _NAME = re.compile(native.NAME)
 

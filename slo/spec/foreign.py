@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slo.spec.decode import Problems
-from slo.spec.yaml_lines import Node
+from exporter.decode import Problems
+from exporter.yaml_lines import Node
 
 
 class UnsupportedError(Exception):

@@ -27,6 +27,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from exporter.decode import with_unit
 from slo import periods
 from slo.model import Edge, Method, Weight
 from slo.signals import SIGNALS
@@ -40,19 +41,23 @@ Written = str | int | float | bool
 """Text, taken as it is written: `0`, `3.10` and `true` need no quotes."""
 
 
+_RATIO = r"^\d+(\.\d+)?%?$"
+_DURATION = r"^\d+(\.\d+)?(ms|s|m|h)$"
+_WINDOW = r"^[1-9]\d*[mhdw]$"
+_UNITS = {_DURATION: ("ms", "s"), _WINDOW: ("d", "w")}
+"""What a number without a unit may have meant."""
+
+
 def _about(description: str, **schema: Any) -> Meta:
     """What editors show and the JSON Schema says beyond the type; slo.spec.check checks it, with better words."""
-    return Meta(description=description, extra_json_schema=schema or None)
+    units = _UNITS.get(schema.get("pattern", ""))
+    return Meta(description=description, extra_json_schema=schema or None, extra=with_unit(*units) if units else None)
 
 
 _TOTAL = 'http_requests_total{job="api"}'
 _BAD = 'http_requests_total{job="api",code=~"5.."}'
 _REGEX = _about("What the whole value matches, in the syntax that RE2 and Python share.")
-_RATIO = r"^\d+(\.\d+)?%?$"
-_DURATION = r"^\d+(\.\d+)?(ms|s|m|h)$"
-
-
-_ROLLING = _about("A rolling window, 1h to 400d.", pattern=r"^[1-9]\d*[mhdw]$", examples=["30d"])
+_ROLLING = _about("A rolling window, 1h to 400d.", pattern=_WINDOW, examples=["30d"])
 
 
 class Calendar(msgspec.Struct, forbid_unknown_fields=True):

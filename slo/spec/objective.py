@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET
 
+from exporter.decode import Problems, suggest
 from exporter.metrics import llm
+from exporter.yaml_lines import Node
 from slo import names, periods, windows
 from slo.model import Alerting, Edge, Goodput, Method, Part, Slo, Weight, Window
 from slo.signals import GROWING, WEIGHED, composite
 from slo.signals.base import Signal
 from slo.spec import native, selectors
-from slo.spec.decode import Problems, suggest
-from slo.spec.yaml_lines import Node
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = names.RESERVED_LABELS | {"code", "result"}

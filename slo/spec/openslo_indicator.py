@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from exporter.yaml_lines import Node
 from slo.spec.foreign import Cursor, Told, UnsupportedError
 from slo.spec.making import Measured, of_events, of_minutes, of_ratio, ratio, sliced
-from slo.spec.yaml_lines import Node
 
 API_VERSION = "openslo/v1"
 SERVER = "which server to ask is an option of the command"

@@ -1,6 +1,6 @@
 """Composites find their parts once all files have been read: by id anywhere, by name in their own service.
 
-Imports slo.model, slo.spec.report and the words of slo.spec.decode.
+Imports slo.model, slo.spec.report and the words of exporter.decode.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from exporter.decode import suggest
 from slo.model import Part, Slo
-from slo.spec.decode import suggest
 from slo.spec.report import FileReport
 
 

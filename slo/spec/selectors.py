@@ -13,10 +13,10 @@ from collections.abc import Mapping
 import promql_parser
 from msgspec import UNSET
 
+from exporter.decode import MISSING, Problems, decode
+from exporter.yaml_lines import Node
 from slo.model import Matcher
 from slo.spec import native
-from slo.spec.decode import MISSING, Problems, decode
-from slo.spec.yaml_lines import Node
 
 ByLabel = Mapping[str, tuple[Matcher, ...]]
 

@@ -48,7 +48,7 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(tmp_path: Path, free
                 await page(session, 'gpufleet_build_info{node="n2"')
                 await reload(good, "nothing has changed")
                 stand = "settings not taken, the old ones stand: "
-                await reload("node: n3\ngpu: none\nlissen: x\n", f"{stand}{config}:3: unknown key `lissen`")
+                await reload("node: n3\ngpu: none\nlissen: x\n", f"{stand}{config}:3: unknown key 'lissen'")
                 await page(session, 'gpufleet_build_info{node="n2"')
                 with socket.create_server(("127.0.0.1", 0)) as taken:
                     in_use = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -145,14 +145,14 @@ def test_an_agent_given_faulty_mappings_by_hand_says_so() -> None:
             10,
             "name `gw_first_byte_milliseconds_sum`",
         ),
-        ("unit: ms", "unit: min", 11, "invalid enum value 'min'"),
+        ("unit: ms", "unit: min", 11, "unit must be one of s, ms, us, not min"),
         ("metric: gw_open", "metric: gw_open\n        unit: ms", 22, "llm_requests_running has no unit; leave it out"),
         ("outcome: stop", "outcome: fine", 19, "`fine` is not a value of `outcome`; write one of stop, length"),
         ("outcome: stop", "colour: red", 19, "llm_requests_total has no label `colour` to set"),
         ("labels: {outcome: stop}", "labels: {}", 16, "llm_requests_total needs a `outcome`; set it in `labels`"),
         ("copy: {code: status}", "copy: {node: status}", 15, "`node` cannot be copied to llm_http_requests_total"),
-        ("copy: {code: status}", "copie: {code: status}", 15, "unknown key `copie` in mappings[0].families[1]"),
-        ("model: model", "modell: model", 7, "unknown key `modell` in mappings[0]"),
+        ("copy: {code: status}", "copie: {code: status}", 15, "unknown key 'copie' in families: did you mean 'copy'?"),
+        ("model: model", "modell: model", 7, "unknown key 'modell' in mappings: did you mean 'model'?"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, before: str, after: str, line: int, said: str) -> None:

@@ -96,10 +96,10 @@ _BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("node: a\n" + "#" * (256 << 10), 1, "is larger than 256 KiB"),
-        (f"node: {'[' * 5000}{']' * 5000}\n", 1, "is nested deeper than 16 levels"),
-        (_BOMB, 5, "has more than 20000 values, aliases written out"),
-        ("node: a\nengines: &a [*a]\n", 2, "`*a` stands for nothing yet; write &a before it"),
+        ("node: a\n" + "#" * (1 << 20), 1, "the file is larger than 1 MiB"),
+        (f"node: {'[' * 5000}{']' * 5000}\n", 1, "nested deeper than 16 levels"),
+        (_BOMB, 5, "more than 100000 values, aliases written out"),
+        ("node: a\nengines: &a [*a]\n", 2, "*a stands for nothing: write &a before it"),
     ],
     ids=["large", "deep", "aliases", "recursive"],
 )
@@ -119,13 +119,13 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
         (
             "gpu: auto\ngpus: 8\n",
             2,
-            "unknown key `gpus` in the file; known keys: node, listen, web_config, interval, gpu",
+            "unknown key 'gpus' in the file: did you mean 'gpu'?",
         ),
-        ("engines:\n  - url: http://a:1\n    gpu: [0]\n", 3, "unknown key `gpu` in engines[0]; known keys: url, gpus"),
-        ("engines:\n  - gpus: [0]\n", 2, "engines[0]: object missing required field `url`"),
-        ("node: a\ngpu: amd\n", 2, "gpu: invalid enum value 'amd'"),
-        ("node: a\nengines: http://a:1\n", 2, "engines: expected `array`, got `str`"),
-        ("listen:\n  - a\n", 2, "listen: expected `str`, got `array`"),
+        ("engines:\n  - url: http://a:1\n    gpu: [0]\n", 3, "unknown key 'gpu' in engines: did you mean 'gpus'?"),
+        ("engines:\n  - gpus: [0]\n", 2, "engines has no 'url': add it"),
+        ("node: a\ngpu: amd\n", 2, "gpu must be one of auto, nvml, simulated, none, not amd"),
+        ("node: a\nengines: http://a:1\n", 2, "engines must be a list, like [a, b], not http://a:1"),
+        ("listen:\n  - a\n", 2, "listen must be text, not a list"),
         ("interval: 5\n", 1, "`interval: 5` is not a duration; write a number and ms, s or m, as in 5s"),
         ("node: a\ninterval: 5 h\n", 2, "`interval: 5 h` is not a duration"),
         ("interval: 10ms\n", 1, "`interval` is too short; write 0.5s or more"),
@@ -133,20 +133,20 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
         ("node: a\nlisten: nonsense\n", 2, "nonsense: not an address to listen on; write host:port"),
         ("node: a\nstate: here\n", 2, "`here` is not the full path of a folder; write it as in /var/lib/gpufleet"),
         ("node: a\ngpus_expected: -1\n", 2, "-1 is not a number of GPUs; write how many this node has, as in 8"),
-        ("gpus_expected: eight\n", 1, "gpus_expected: expected `int | null`, got `str`"),
-        ("kernel_log: 1\n", 1, "kernel_log: expected `bool`, got `int`"),
+        ("gpus_expected: eight\n", 1, "gpus_expected must be a whole number, not eight"),
+        ("kernel_log: 1\n", 1, "kernel_log must be true or false, not 1"),
         ("gpu: simulated\nkernel_log: true\n", 2, "simulated GPUs have no kernel log; remove `kernel_log`"),
         ("engines:\n  - url: http://a:1\n  - url: localhost:8000\n", 3, "`localhost:8000` is not the URL of an engine"),
         ("engines:\n  - url: http://a:x\n", 2, "`http://a:x` is not the URL of an engine"),
         ("engines:\n  - url: http://a:1\n  - url: http://a:1/\n", 3, "http://a:1/ is listed twice; keep one"),
-        ("gpu: auto\nnode: a\ngpu: none\n", 3, "`gpu` is given twice; keep one"),
+        ("gpu: auto\nnode: a\ngpu: none\n", 3, "key 'gpu' stands twice, first on line 1: remove one"),
         (
             "simulation:\n  seed: 1\n  sed: 2\n",
             3,
-            "unknown key `sed` in simulation; known keys: node, seed, started_at",
+            "unknown key 'sed' in simulation: did you mean 'seed'?",
         ),
         ("simulation: {seed: many}\n", 1, "simulation.seed: Expected `int`, got `str`; give one"),
-        (PROBE + "      often: 1s\n", 4, "unknown key `often` in engines[0].probe; known keys: interval, model, path"),
+        (PROBE + "      often: 1s\n", 4, "unknown key 'often' in probe: known are ca_file, interval, max_tokens"),
         (PROBE + "      interval: 5\n", 4, "`interval: 5` is not a duration"),
         (
             PROBE + "      max_tokens: 4\n      interval: 10ms\n",
@@ -175,9 +175,13 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path):
             6,
             "2 s is not below the 2 s that a probe waits; raise the probe's timeout",
         ),
-        (OBJECTIVES + "  - {id: a, signal: probe_ttft, limit: 1s}\n", 2, "unknown key `limit` in objectives[0]; known"),
+        (
+            OBJECTIVES + "  - {id: a, signal: probe_availability, limit: 1s}\n",
+            2,
+            "unknown key 'limit' in objectives: known are",
+        ),
         ("- a\n", 1, "is not a mapping"),
-        ("node: [a\n", 2, "is not YAML"),
+        ("node: [a\n", 2, "not valid YAML"),
     ],
 )
 def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, line: int, told: str):
@@ -188,6 +192,65 @@ def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, line: int, tol
     assert message.startswith(f"{path}:{line}: ")
     assert told in message
     assert "\n" not in message
+
+
+FORM = """node: 7
+gpu: amd
+lissen: 0.0.0.0:1
+interval: 5
+engines:
+  - gpus: [0]
+"""
+MEANING = """listen: nonsense
+state: here
+engines:
+  - url: a:1
+  - url: http://b:1
+    ca_file: /ca
+labels: {interval: day, node: n}
+lissen: x
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            FORM,
+            [
+                '1: node must be text, not 7: write "7" in quotes',
+                "2: gpu must be one of auto, nvml, simulated, none, not amd",
+                "3: unknown key 'lissen' in the file: did you mean 'listen'?",
+                "4: `interval: 5` is not a duration; write a number and ms, s or m, as in 5s",
+                "6: engines has no 'url': add it",
+            ],
+        ),
+        (
+            MEANING,
+            [
+                "1: nonsense: not an address to listen on; write host:port",
+                "2: `here` is not the full path of a folder; write it as in /var/lib/gpufleet",
+                "4: `a:1` is not the URL of an engine; write it as in http://127.0.0.1:8000",
+                "6: ca_file is of no use without TLS; write the url with https",
+                "7: `node` is one of the agent's own labels; choose another name",
+                "8: unknown key 'lissen' in the file: did you mean 'listen'?",
+            ],
+        ),
+    ],
+    ids=["form", "meaning"],
+)
+def test_all_faults_of_a_file_are_told_at_once_in_its_order(tmp_path: Path, text: str, told: list[str]):
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    for line, start in zip(str(caught.value).splitlines(), told, strict=True):
+        assert line.startswith(f"{path}:{start}")
+
+
+def test_a_second_document_is_refused(tmp_path: Path):
+    path = write(tmp_path, "node: a\n---\nnode: b\n")
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}:3: a second document"):
+        load(path)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path):

@@ -48,7 +48,7 @@ REFUSED = {
     "no name": ("labels:\n  data-center: x", 2, "`data-center` is no label's name"),
     "a reserved name": ("labels:\n  __zone: x", 2, "leave out the leading __"),
     "an empty value": ('labels:\n  zone: ""', 2, "is empty"),
-    "a number": ("labels:\n  zone: 7", 2, "expected `str`, got `int`"),
+    "a number": ("labels:\n  zone: 7", 2, 'labels.zone must be text, not 7: write "7" in quotes'),
     "a pod label that is ours": ("pods:\n  labels: [team, node]", 2, "`node` is one of the agent's own labels"),
     "a pod label twice": ("pods:\n  labels:\n    - a/b\n    - a.b", 4, "are both `a_b` on the page"),
     "a pod label and a label": ("labels: {team: x}\npods:\n  labels: [team]", 3, "which `labels` gives to all series"),
@@ -58,7 +58,7 @@ REFUSED = {
     "an API server for nothing": ("pods:\n  server: https://a", 2, "nothing is asked of the API"),
     "processes of no driver": ("gpu: none\npods:\n  processes: true", 3, "there is no driver that knows processes"),
     "a relative directory": ("jobs:\n  directory: jobs", 2, "`jobs` is no absolute path"),
-    "no directory": ("jobs: {}", 1, "missing required field `directory`"),
+    "no directory": ("jobs: {}", 1, "jobs has no 'directory': add it"),
     "both of DCGM": ("dcgm:\n  exporter: http://a\n  hostengine: b:1", 2, "needs exporter or hostengine, and not both"),
     "none of DCGM": ("dcgm: {}", 1, "needs exporter or hostengine"),
     "DCGM without a driver": ("gpu: none\ndcgm: {exporter: http://a}", 2, "which gpu: none does not read"),
@@ -68,7 +68,7 @@ REFUSED = {
     "no address": ("dcgm:\n  hostengine: here", 2, "is neither host:port nor the absolute path of a socket"),
     "a port too far": ("dcgm:\n  hostengine: here:70000", 2, "is neither host:port nor"),
     "a token for a hostengine": ("dcgm:\n  hostengine: a:1\n  token_file: /x", 3, "token_file is the exporter's"),
-    "an unknown key": ("dcgm:\n  hostengin: a:1", 2, "unknown key `hostengin` in dcgm; known keys: exporter,"),
+    "an unknown key": ("dcgm:\n  hostengin: a:1", 2, "unknown key 'hostengin' in dcgm: did you mean 'hostengine'?"),
 }
 
 

@@ -38,7 +38,7 @@ otlp:
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("otlp: {}\n", 1, "otlp: object missing required field `endpoint`"),
+        ("otlp: {}\n", 1, "otlp has no 'endpoint': add it"),
         ("otlp:\n  endpoint: collector:4318\n", 2, "write it with its path, as in http://127.0.0.1:4318/v1/metrics"),
         ("otlp:\n  endpoint: http://collector:4318\n", 2, "`http://collector:4318` is not the URL of a receiver"),
         (
@@ -51,7 +51,7 @@ otlp:
         (
             "otlp:\n  endpoint: http://a/v1/metrics\n  url: b\n",
             3,
-            "unknown key `url` in otlp; known keys: endpoint, interval, headers_file, ca_file",
+            "unknown key 'url' in otlp: known are ca_file, endpoint, headers_file, interval",
         ),
     ],
 )

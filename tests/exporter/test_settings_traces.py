@@ -50,7 +50,7 @@ objectives:
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("traces:\n  port: 4318\n", 2, "unknown key `port` in traces; known keys: listen, targets"),
+        ("traces:\n  port: 4318\n", 2, "unknown key 'port' in traces: known are listen, targets"),
         ("gpu: none\ntraces:\n  listen: here\n", 3, "`here` is not an address to listen on; write 127.0.0.1:4318"),
         ("traces:\n  listen: 127.0.0.1:70000\n", 2, "is not an address to listen on"),
         ("traces:\n  listen: 127.0.0.1:9400\n", 2, "is where the page is served; choose another port"),
