@@ -226,16 +226,16 @@ class Api:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory, binary: Callable[[str], str]) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 and engine.test that is its own CA, and its key."""
-    return _certificate(tmp_path_factory.mktemp("tls"), binary)
+    return self_signed(tmp_path_factory.mktemp("tls"), binary)
 
 
 @pytest.fixture(scope="session")
 def other_certificate(tmp_path_factory: pytest.TempPathFactory, binary: Callable[[str], str]) -> tuple[Path, Path]:
     """One of the same names by another CA."""
-    return _certificate(tmp_path_factory.mktemp("tls"), binary)
+    return self_signed(tmp_path_factory.mktemp("tls"), binary)
 
 
-def _certificate(folder: Path, binary: Callable[[str], str]) -> tuple[Path, Path]:
+def self_signed(folder: Path, binary: Callable[[str], str]) -> tuple[Path, Path]:
     command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=test"
     command += " -keyout key.pem -out cert.pem"
     names = "subjectAltName=IP:127.0.0.1,DNS:engine.test"

@@ -1,0 +1,134 @@
+"""The agents of troubled_agents.py in a real Prometheus, twice, with every rule of ours evaluated over them.
+
+Run by itself, to see boards over it: `python -m tests.dashboards.troubled_fleet` says where its Prometheus is.
+
+It scrapes each agent as two clusters: `honoured` as we tell people to, and `plain` without honorLabels, where labels
+of the agent's own pod win and the page's are kept as `exported_…`. Rules are ours, at short intervals and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from alerts.rules import dump, groups
+from exporter.metrics import agent
+from slo.model import Slo
+from slo.spec import load
+from tests.dashboards.troubled_agents import NODES, TroubledAgents, free_port
+from tests.real.serving import running
+
+HERE = Path(__file__).parent
+TOOLS = HERE.parents[1] / ".venv" / "tools" / "usr" / "bin"
+CLUSTERS = HONOURED, PLAIN = "honoured", "plain"
+PATIENCE_SECONDS = 60
+_SCRAPE_SECONDS, _RULES_SECONDS = 1, 2
+
+
+class Fleet:
+    """The running fleet's Prometheus at `url`."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._session = session
+
+    async def query(self, expr: str) -> list[dict[str, Any]]:
+        """An instant query, now."""
+        async with self._session.post(f"{self.url}/api/v1/query", data={"query": expr}) as answer:
+            told = await answer.json()
+            assert told["status"] == "success", (expr, told)
+            return list(told["data"]["result"])
+
+    async def until_none(self, lacking: Callable[[], Awaitable[Iterable[Any]]]) -> list[Any]:
+        """What is still lacking when patience ends: nothing, as soon as nothing is."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                left = list(await lacking())
+            except aiohttp.ClientError:
+                left = ["no answer yet"]
+            if not left or time.monotonic() > end:
+                return left
+            await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def troubled_fleet(folder: Path, binary: Callable[[str], str], slos: Sequence[Slo]) -> AsyncIterator[Fleet]:
+    """The fleet once every agent was seen and everything has gone wrong."""
+    async with TroubledAgents(folder, binary) as nodes, aiohttp.ClientSession() as session:
+        targets = {node: one.url.removeprefix("http://") for node, one in nodes.agents.items()}
+        with _prometheus(folder, binary, slos, targets) as url:
+            fleet = Fleet(url, session)
+
+            async def unseen() -> set[tuple[str, str]]:
+                builds = await fleet.query(agent.BUILD_INFO.name)
+                seen = {(one["metric"]["cluster"], one["metric"]["node"]) for one in builds}
+                return {*itertools.product(CLUSTERS, NODES)} - seen
+
+            assert await fleet.until_none(unseen) == [], "agents that were never scraped"
+            await nodes.break_down()
+            yield fleet
+
+
+@contextlib.contextmanager
+def _prometheus(
+    folder: Path, binary: Callable[[str], str], slos: Sequence[Slo], targets: dict[str, str]
+) -> Iterator[str]:
+    jobs = []
+    for cluster in CLUSTERS:
+        for node, address in targets.items():
+            # As service discovery in Kubernetes labels the agent's pod.
+            own = {"namespace": "monitoring", "pod": f"agent-{node}", "container": "agent", "service": "gpufleet-agent"}
+            found = [{"targets": [address], "labels": {"cluster": cluster, **own}}]
+            name = f"{cluster}/{node}"
+            jobs.append({"job_name": name, "honor_labels": cluster == HONOURED, "static_configs": found})
+    timing = {"scrape_interval": f"{_SCRAPE_SECONDS}s", "scrape_timeout": f"{_SCRAPE_SECONDS}s"}
+    config = {"global": timing, "rule_files": ["rules.yml"], "scrape_configs": jobs}
+    rules = [_hastened(group) for group in groups(slos, scrape_interval_seconds=_SCRAPE_SECONDS)]
+    (folder / "prometheus.yml").write_text(dump(config), encoding="utf-8")
+    (folder / "rules.yml").write_text(dump({"groups": rules}), encoding="utf-8")
+    port = free_port()
+    command = (
+        binary("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with running(*command):
+        yield f"http://127.0.0.1:{port}"
+
+
+def _hastened(group: dict[str, Any]) -> dict[str, Any]:
+    wait = f"{_RULES_SECONDS}s"
+    rules = [{**rule, **({"for": wait} if "for" in rule else {})} for rule in group["rules"]]
+    return {**group, "interval": wait, "rules": rules}
+
+
+def _binary(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=str(TOOLS))
+    if found is None:
+        sys.exit(f"{name} is not on this machine: bash tests/tools.sh .venv/tools")
+    return found
+
+
+async def _stand() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with troubled_fleet(Path(folder), _binary, load([HERE / "slos.yaml"])) as fleet:
+            sys.stdout.write(f"{fleet.url}\n")
+            sys.stdout.flush()
+            await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_stand())
