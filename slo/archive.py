@@ -1,10 +1,12 @@
 """Copies of a ledger: `export` writes one while it is in use, `restore` takes one over into another ledger.
 
-Imports slo.ledger_file, ledger_open and ledger_units. Decision (accepted). Context: a ledger must move between
-machines, and be put back after a loss. Decision: a copy is an SQLite file of the ledger's own form, made by VACUUM
-INTO: whole, small, readable by any SQLite. Restoring takes over every block that the ledger lacks and refuses, with
-nothing written, where both counted the same time differently. Consequences: two ledgers that counted the same source in
-parallel are never added up; a copy is restored into an empty ledger, or into one that it does not overlap.
+Imports slo.ledger_file, ledger_open, ledger_spend and ledger_units.
+
+Decision (accepted). Context: a ledger must move between machines, and be put back after a loss. Decision: a copy is an
+SQLite file of the ledger's own form, made by VACUUM INTO: whole, small, readable by any SQLite. Restoring takes over
+every block that the ledger lacks and refuses, with nothing written, where both counted the same time differently.
+Consequences: two ledgers that counted the same source in parallel are never added up; a copy is restored into an empty
+ledger, or into one that it does not overlap.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from pathlib import Path
 from slo.ledger_blocks import Spent
 from slo.ledger_file import LedgerError, existing
 from slo.ledger_open import open_store
+from slo.ledger_spend import HOUR_TILES, Spend
 from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, TILE_MINUTES, Units
 from slo.names import MINUTE_SECONDS
 
 _BLOCK_TILES = BLOCK_MINUTES // TILE_MINUTES
-_HOUR_TILES = HOUR_MINUTES // TILE_MINUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Restore:
         self._from, self._to = Units(old), Units(new)
         self._from.load()
         self._to.load()
+        self._over = max(self._from.last.values(), default=0) // HOUR_MINUTES
         self._replicas: dict[int, int] = {}
         self._minutes = self._known = 0
 
@@ -144,17 +147,16 @@ class _Restore:
 
     def _spend(self, mine: int, theirs: int, start: int, length: int) -> None:
         """The events of the last day by five minutes, where the span has some."""
-        sql = "SELECT tile, replica, bad, total FROM spend WHERE grp = ? AND tile >= ? AND tile < ?"
-        span = (mine, start // TILE_MINUTES, (start + length) // TILE_MINUTES)
-        rows = [(tile, theirs, self._replicas[r], *pair) for tile, r, *pair in self._old.execute(sql, span)]
-        self._new.executemany("INSERT INTO spend VALUES (?, ?, ?, ?, ?)", rows)
+        tiles = Spend(self._old).tiles(mine, start // TILE_MINUTES, (start + length) // TILE_MINUTES)
+        here = [(theirs, tile, {self._replicas[r]: pair for r, pair in pairs.items()}) for tile, pairs in tiles]
+        Spend(self._new).add(here, self._over)
 
     def _open_spent(self, mine: int, start: int) -> dict[int, Spent]:
         """What the replicas of a block that was not packed yet spent."""
         spent: dict[int, Spent] = {}
         first = start // TILE_MINUTES
-        sql = "SELECT tile, replica, bad, total FROM spend WHERE grp = ? AND tile >= ? AND tile < ?"
-        for tile, replica, bad, total in self._old.execute(sql, (mine, first, first + _BLOCK_TILES)):
+        for tile, pairs in Spend(self._old).tiles(mine, first, first + _BLOCK_TILES):
             at = tile - first
-            spent.setdefault(replica, Spent()).add(at, at // _HOUR_TILES, bad, total)
+            for replica, (bad, total) in pairs.items():
+                spent.setdefault(replica, Spent()).add(at, at // HOUR_TILES, bad, total)
         return spent

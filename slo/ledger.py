@@ -22,6 +22,7 @@ from slo.facts import ENGINE, REPLICA, Fact
 from slo.ledger_blocks import Row, Spent
 from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
 from slo.ledger_reader import MARK, LedgerReader, dump
+from slo.ledger_spend import HOUR_TILES, Tile
 from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, OPEN_MINUTES, TILE_MINUTES
 from slo.model import Group, Method, Slo, Weight
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -31,7 +32,8 @@ __all__ = ["Ledger", "LedgerDamagedError", "LedgerError"]
 
 
 BLOCK_TILES = BLOCK_MINUTES // TILE_MINUTES
-HOUR_TILES = HOUR_MINUTES // TILE_MINUTES
+SPEND_OPEN_MINUTES = 15
+"""What replicas spent in an hour is packed this long after its end."""
 KEPT_MINUTES = 35 * DAY_MINUTES
 """Minutes are kept this long at least, and as long as an SLO's window and the margin; before that, hours."""
 KEPT_MARGIN_MINUTES = 5 * DAY_MINUTES
@@ -131,17 +133,13 @@ class Ledger(LedgerReader):
             self._newest = max(self._newest, one.start)
         spend_from = self._spend_start()
         opened: list[tuple[int, int, Row]] = []
-        spend: list[tuple[int, int, int, float, float]] = []
+        spend: list[tuple[int, int, Tile]] = []
         for grp, many in by_group.items():
             fresh = self._only_new(grp, many)
             if fresh:
                 opened += self._add_minutes(grp, fresh, spend, spend_from)
         self._units.add_open(opened)
-        self._db.executemany(
-            "INSERT INTO spend VALUES (?,?,?,?,?) "
-            "ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total",
-            spend,
-        )
+        self._spend.add(spend, self._spend_over())
         self._keep_house()
 
     def _only_new(self, grp: int, slices: list[Slice]) -> list[Slice]:
@@ -162,7 +160,7 @@ class Ledger(LedgerReader):
         return fresh
 
     def _add_minutes(  # noqa: PLR0912 (one pass over what can be hundreds of thousands)
-        self, grp: int, slices: list[Slice], spend: list[tuple[int, int, int, float, float]], spend_from: int
+        self, grp: int, slices: list[Slice], spend: list[tuple[int, int, Tile]], spend_from: int
     ) -> list[tuple[int, int, Row]]:
         """Pack what is of closed blocks; give the rows of open ones, and add what the last day spent to `spend`."""
         newest = self._newest // MINUTE_SECONDS
@@ -199,30 +197,27 @@ class Ledger(LedgerReader):
         spent_in: dict[int, dict[int, Spent]] = {block: self._open_spent(grp, block) for block in closed}
         for tile, spent in tiles.items():
             of_block = spent_in.get(tile // BLOCK_TILES)
-            for replica, (bad, total) in spent.items():
-                if not (bad or total):
-                    continue
-                key = self._replica(replica)
-                if of_block is not None:
-                    at = tile % BLOCK_TILES
-                    of_block.setdefault(key, Spent()).add(at, at // HOUR_TILES, bad, total)
-                if tile >= spend_from:
-                    spend.append((tile, grp, key, bad, total))
+            pairs = {self._replica(replica): pair for replica, pair in spent.items() if any(pair)}
+            if of_block is not None:
+                _add_tile(of_block, tile % BLOCK_TILES, pairs)
+            if tile >= spend_from and pairs:
+                spend.append((grp, tile, pairs))
         for block, some in closed.items():
             self._units.merge(grp, block, some, spent_in[block])
         return opened
 
     def _open_spent(self, grp: int, block: int) -> dict[int, Spent]:
-        """What the rows of a block that is not packed yet spent."""
+        """What the rows of a block spent, if it is not packed yet."""
         spent: dict[int, Spent] = {}
-        if self._units.open.get(grp, block * BLOCK_MINUTES + BLOCK_MINUTES) < (block + 1) * BLOCK_MINUTES:
+        if not self._units.packed(grp, block):
             first = block * BLOCK_TILES
-            tiles = ",".join(map(str, range(first, first + BLOCK_TILES)))
-            sql = f"SELECT tile, replica, bad, total FROM spend WHERE tile IN ({tiles}) AND grp = ?"  # noqa: S608
-            for tile, replica, bad, total in self._db.execute(sql, (grp,)):
-                at = tile - first
-                spent.setdefault(replica, Spent()).add(at, at // HOUR_TILES, bad, total)
+            for tile, pairs in self._spend.tiles(grp, first, first + BLOCK_TILES):
+                _add_tile(spent, tile - first, pairs)
         return spent
+
+    def _spend_over(self) -> int:
+        """The first hour whose tiles are not to be packed yet."""
+        return (self._newest // MINUTE_SECONDS - SPEND_OPEN_MINUTES) // HOUR_MINUTES
 
     def _keep_house(self) -> None:
         """Pack blocks that are over, put old days together, forget what is too old: a few groups with each append."""
@@ -231,7 +226,9 @@ class Ledger(LedgerReader):
         over = newest - BLOCK_MINUTES - OPEN_MINUTES
         blocks = ((grp, first // BLOCK_MINUTES) for grp, first in units.open.items())
         due = [(grp, block) for grp, block in blocks if block * BLOCK_MINUTES <= over]
-        for grp, block in due[: max(PACKED_AT_LEAST, len(units.last) // PACKED_PART)]:
+        some = max(PACKED_AT_LEAST, len(units.last) // PACKED_PART)
+        self._spend.pack(self._spend_over(), some)
+        for grp, block in due[:some]:
             units.merge(grp, block, {}, self._open_spent(grp, block))
         old = [
             grp
@@ -243,7 +240,7 @@ class Ledger(LedgerReader):
         for grp in old[: max(1, len(units.last) // THINNED_PART)]:
             units.thin(grp)
         self._spend_from = self._spend_start()
-        self._db.execute("DELETE FROM spend WHERE tile < ?", (self._spend_from,))
+        self._spend.forget(self._spend_from)
         day = newest // DAY_MINUTES
         if day != self._day:
             self._day = day
@@ -303,6 +300,12 @@ class Ledger(LedgerReader):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _add_tile(spent: dict[int, Spent], at: int, pairs: Tile) -> None:
+    """Add a tile, by its place in the block."""
+    for replica, (bad, total) in pairs.items():
+        spent.setdefault(replica, Spent()).add(at, at // HOUR_TILES, bad, total)
 
 
 def definition(slo: Slo) -> str:

@@ -172,10 +172,10 @@ def encode_spent(spent: Mapping[int, Spent], slots: int) -> bytes:
     body = _Spent(
         list(spent),
         slots,
-        [_short(one.total.get(slot, 0.0)) for one in spent.values() for slot in range(slots)],
+        [short(one.total.get(slot, 0.0)) for one in spent.values() for slot in range(slots)],
         [place for place, _, _ in bads],
         [slot for _, slot, _ in bads],
-        [_short(bad) for _, _, bad in bads],
+        [short(bad) for _, _, bad in bads],
     )
     return zlib.compress(msgspec.msgpack.encode(body), 6)
 
@@ -195,8 +195,8 @@ def decode_spent(blob: bytes) -> dict[int, Spent]:
     return dict(zip(body.replicas, found, strict=True))
 
 
-def _short(value: float) -> float | int:
-    """Whole numbers take fewer bytes."""
+def short(value: float) -> float | int:
+    """Whole numbers as such: they take fewer bytes."""
     return int(value) if value.is_integer() else value
 
 

@@ -5,9 +5,9 @@ power cut can lose the last transactions, never half of one, and since the tally
 what was lost is counted again from the pages. Consequence: the file must lie on a local disk, not a network share.
 
 Tables: `minutes` of blocks that are still open; `units`, the sums of what is packed (slo.ledger_units), and their
-`bodies` in the order they were made, so that pages are full; `spend`, all events by replica and five minutes of the
-last day (older ones are in the bodies). Bad is stored instead of good because it is mostly 0, which SQLite stores in no
-byte at all.
+`bodies` in the order they were made, so that pages are full; `spend` and `spend_hours`, all events by replica and five
+minutes of the last day (slo.ledger_spend; older ones are in the bodies). Bad is stored instead of good because it is
+mostly 0, which SQLite stores in no byte at all.
 
 A file of an older version is rewritten beside itself (slo.ledger_migration) and kept as `<name>.v<version>`, which the
 gpufleet that wrote it still reads. One of a newer version is refused.
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x67666C74
 """Marks our files ("gflt"), so that another program's database is never taken for a ledger."""
-VERSION = 2
+VERSION = 3
 
 WHOLE_CHECK_BYTES = 64 * 2**20
 """A larger file is not read whole at open (it takes about a second for each 100 MB): of it, what leads to the rest is
@@ -45,8 +45,8 @@ CREATE TABLE minutes (grp INTEGER, minute INTEGER, bad REAL, bad_lower REAL, tot
 CREATE TABLE units (grp INTEGER, start INTEGER, length INTEGER, last INTEGER, bad REAL, bad_lower REAL, total REAL,
   observed REAL, body INTEGER, PRIMARY KEY (grp, start)) WITHOUT ROWID;
 CREATE TABLE bodies (key INTEGER PRIMARY KEY, minutes BLOB, spent BLOB);
-CREATE TABLE spend (tile INTEGER, grp INTEGER, replica INTEGER, bad REAL, total REAL,
-  PRIMARY KEY (tile, grp, replica)) WITHOUT ROWID;
+CREATE TABLE spend (key INTEGER PRIMARY KEY, spent BLOB);
+CREATE TABLE spend_hours (key INTEGER PRIMARY KEY, spent BLOB);
 CREATE TABLE exclusions (number INTEGER PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL, slo_id TEXT,
   reason TEXT NOT NULL, author TEXT NOT NULL, made REAL NOT NULL, undone REAL, undone_by TEXT);
 CREATE TABLE facts (time REAL, kind TEXT, labels TEXT, value REAL, text TEXT,

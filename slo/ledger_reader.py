@@ -1,6 +1,7 @@
 """Reading the ledger: exact sums over any window, history, spenders, facts.
 
-Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling, slo.exclusions, slo.ledger_open and slo.ledger_units.
+Imports slo.budget, slo.model, slo.facts, slo.names, slo.rolling, slo.exclusions, slo.ledger_open,
+slo.ledger_units and slo.ledger_spend.
 Counts are always those of an SLO's present revision, without what was excluded.
 """
 
@@ -21,6 +22,7 @@ from slo.exclusions import Exclusion
 from slo.facts import Fact
 from slo.ledger_file import LedgerDamagedError, LedgerError
 from slo.ledger_open import open_store, snapshot
+from slo.ledger_spend import Spend
 from slo.ledger_units import HOUR_MINUTES, Units
 from slo.model import Group
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -31,7 +33,6 @@ RECENT_SECONDS = 26 * HOUR
 """How far back all events by replica are kept per five minutes; before that per hour."""
 MARK = "backfill"
 """The part of the state that is not the tally's."""
-_SPEND = "SELECT replica, total(bad), total(total) FROM spend WHERE tile IN ({}) AND grp = ? GROUP BY replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +197,7 @@ class LedgerReader:
             recent = self._spend_from * per_tile
             for low, high in exclusions.without(self._excluded(slo_id), first, end):
                 found = self._units.spent(grp, low, min(high, recent))
-                tiles = ",".join(map(str, range(max(low, recent) // per_tile, high // per_tile)))
-                for replica, *pair in self._db.execute(_SPEND.format(tiles), (grp,)) if tiles else ():
+                for replica, pair in self._spend.sums(grp, max(low, recent) // per_tile, high // per_tile).items():
                     _add(found.setdefault(replica, [0.0, 0.0]), pair)
                 for replica, pair in found.items():
                     _add(sums.setdefault(replica, [0.0, 0.0]), pair)
@@ -300,7 +300,7 @@ class LedgerReader:
             return self._db.execute(sql, parameters).fetchall()
 
     def _forget_all(self) -> None:
-        self._units = Units(self._db)
+        self._units, self._spend = Units(self._db), Spend(self._db)
         self._groups: dict[tuple[str, int, Group], int] = {}
         self._groups_of: dict[tuple[str, int], list[Group]] = {}
         self._rolling: dict[int, Rolling] = {}

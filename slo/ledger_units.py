@@ -184,7 +184,11 @@ class Units:
         """Whether a block (its number) takes rows: it is not over for long, and was not packed."""
         if (block + 1) * BLOCK_MINUTES + OPEN_MINUTES <= newest:
             return False
-        return self._place(grp, block * BLOCK_MINUTES) is None
+        return not self.packed(grp, block)
+
+    def packed(self, grp: int, block: int) -> bool:
+        """Whether a block (its number) was packed, or put into a day."""
+        return self._place(grp, block * BLOCK_MINUTES) is not None
 
     def merge(self, grp: int, block: int, rows: Mapping[int, Row], spent: Mapping[int, Spent]) -> None:
         """Pack a block, with new rows (by minute) and what they spent. Those of `minutes` move into it."""

@@ -102,6 +102,54 @@ def test_any_window_is_the_sum_of_its_minutes(data, slo, tmp_path_factory):
     ledger.close()
 
 
+@settings(max_examples=40)
+@given(data=st.data())
+def test_spenders_are_exact_in_whatever_order_minutes_come(data, slo, tmp_path_factory):
+    grouped = slo("ttft", threshold="0.5", group_by=("node",))
+    ledger = Ledger(tmp_path_factory.mktemp("l") / "l.db")
+    ledger.register([grouped])
+    groups = [(("node", f"n{n}"),) for n in range(12)]  # more than one append packs
+    truth: dict[int, dict[str, list[int]]] = {}
+    now = 0
+    for _ in range(data.draw(st.integers(1, 8))):
+        now += data.draw(st.sampled_from([1, 4, 61, 400, 1500]))
+        late = data.draw(st.lists(st.integers(now - 900, now), max_size=5, unique=True))
+        made = {n: {f"r{n % 3}": (float(n % 4), 4.0), "r9": (0.0, 2.0)} for n in {now, *late}}
+        for n in made.keys() - truth.keys():
+            truth[n] = {replica: [*map(int, pair)] for replica, pair in made[n].items()}
+        ledger.append(
+            minute(grouped, n, total=6.0, spenders=spent)._replace(group=group)
+            for n, spent in made.items()
+            for group in groups
+        )
+    for group in groups:
+        assert ledger.spenders(grouped.id, group, START - DAY, START + 60 * (now + 1)) == _spent(truth.values())
+        for tile in {n // 5 for n in truth if n > now - DAY // 60}:
+            held = ledger.spenders(grouped.id, group, START + 300 * tile, START + 300 * (tile + 1))
+            assert held == _spent(spent for n, spent in truth.items() if n // 5 == tile)
+    ledger.close()
+
+
+def _spent(minutes):
+    sums: dict[str, list[int]] = {}
+    for spent in minutes:
+        for replica, (bad, total) in spent.items():
+            have = sums.setdefault(replica, [0, 0])
+            have[0], have[1] = have[0] + bad, have[1] + total
+    return {replica: tuple(have) for replica, have in sums.items()}
+
+
+def test_a_day_of_sixteen_replicas_stays_small(ledger, ttft):
+    dice = random.Random(1)
+    for n in range(1440):
+        spent = {f"10.0.0.{r}:8000": (float(dice.random() < 0.02), float(dice.randrange(20, 60))) for r in range(16)}
+        total, bad = sum(t for _, t in spent.values()), sum(b for b, _ in spent.values())
+        ledger.append([minute(ttft, n, good=total - bad, total=total, spenders=spent)])
+    path = ledger.path
+    ledger.close()
+    assert path.stat().st_size < 100_000
+
+
 def test_old_spenders_keep_exact_bad_events_and_hourly_totals(ledger, ttft):
     for hour in range(0, 72, 8):
         ledger.append([minute(ttft, hour * 60 + n, spenders={"a": (1.0, 6.0), "b": (0.0, 4.0)}) for n in range(480)])

@@ -14,7 +14,8 @@ from slo.facts import XID, Fact
 from slo.ledger import Ledger, LedgerError
 from slo.model import Method, Slo, Window
 
-V1 = Path(__file__).parents[2] / "captures" / "ledgers" / "v1.sqlite"
+CAPTURES = Path(__file__).parents[2] / "captures" / "ledgers"
+OLDER = ("v1", "v2")
 START = 1_000_000_800
 MONTH = Window("30d", 30 * 86400)
 TTFT = Slo("chat", "ttft", "ttft", Decimal("0.99"), MONTH, Method.OCCURRENCES, Decimal("0.5"))
@@ -28,10 +29,15 @@ def truth(n: int) -> tuple[float, float, float, float]:
     return total - bad - (n % 9 == 0), total - bad, total, 60.0 if n % 11 else 30.5
 
 
+@pytest.fixture(params=OLDER)
+def version(request):
+    return request.param
+
+
 @pytest.fixture
-def old(tmp_path):
+def old(version, tmp_path):
     path = tmp_path / "ledger.sqlite"
-    shutil.copy2(V1, path)
+    shutil.copy2(CAPTURES / f"{version}.sqlite", path)
     return path
 
 
@@ -46,10 +52,10 @@ def test_any_window_of_an_old_ledger_is_what_it_was(old, low, high):
     ledger.close()
 
 
-def test_spenders_facts_state_and_groups_of_an_old_ledger(old):
+def test_spenders_facts_state_and_groups_of_an_old_ledger(old, version):
     ledger = Ledger(old)
     ledger.register([TTFT, UP])
-    assert "version 1 to 2" in ledger.messages[0]
+    assert f"version {version[1:]} to {ledger_open.VERSION}" in ledger.messages[0]
     totals = {"b:1": (0.0, 3.0 * len(MINUTES))}
     bad = sum(truth(n)[2] - truth(n)[0] for n in MINUTES)
     totals["a:1"] = (bad, sum(truth(n)[2] - 3 for n in MINUTES))
@@ -60,14 +66,14 @@ def test_spenders_facts_state_and_groups_of_an_old_ledger(old):
     held = ledger.counts(UP.id, (("node", "n2"),), START + 60 * 4000, START + 60 * 4100)
     assert (held.total, held.bad) == (100, sum(n % 3 == 0 for n in range(4000, 4100)))
     ledger.close()
-    kept = old.with_name("ledger.sqlite.v1")
-    assert sqlite3.connect(kept).execute("SELECT count(*) FROM minutes").fetchone() == (len(MINUTES) + 200,)
+    kept = old.with_name(f"ledger.sqlite.{version}")
+    assert kept.read_bytes() == (CAPTURES / f"{version}.sqlite").read_bytes()
     again = Ledger(old)
     assert again.messages == []
     again.close()
 
 
-def test_a_rewrite_that_was_killed_begins_anew(old, monkeypatch):
+def test_a_rewrite_that_was_killed_begins_anew(old, version, monkeypatch):
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -75,7 +81,7 @@ def test_a_rewrite_that_was_killed_begins_anew(old, monkeypatch):
         patched.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             Ledger(old)
-    assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (1,)
+    assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (int(version[1:]),)
     ledger = Ledger(old)
     ledger.register([TTFT])
     assert ledger.counts(TTFT.id, (), 0, 2e9).total == sum(truth(n)[2] for n in MINUTES)
@@ -100,6 +106,6 @@ def test_a_newer_ledger_is_refused_and_left_alone(tmp_path):
     newer.execute(f"PRAGMA user_version={ledger_open.VERSION + 1}")
     newer.close()
     before = path.read_bytes()
-    with pytest.raises(LedgerError, match=r"ledger version 3, this gpufleet reads 2: use the gpufleet it is of"):
+    with pytest.raises(LedgerError, match=r"ledger version 4, this gpufleet reads 3: use the gpufleet it is of"):
         Ledger(path)
     assert path.read_bytes() == before
