@@ -1,10 +1,10 @@
 """The tally: scrapes in, whole minutes of counts out. Pure: no I/O, no clock.
 
-Imports slo.deltas, slo.minutes, slo.observed, slo.plan and slo.tally_state. Decision (accepted): what a scrape gained
-belongs to the minute the scrape falls into; a late one, or one behind a gap, to the oldest minute still open, so that
-no event is lost or counted twice. The time between two scrapes was watched, unless it is longer than a minute and three
-usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over any span, and
-coverage says where their place in time is not.
+Imports slo.deltas, slo.minutes, slo.observed, slo.plan, slo.tally_state and slo.tally_follow. Decision (accepted): what
+a scrape gained belongs to the minute the scrape falls into; a late one, or one behind a gap, to the oldest minute still
+open, so that no event is lost or counted twice. The time between two scrapes was watched, unless it is longer than a
+minute and three usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over any
+span, and coverage says where their place in time is not.
 
 Decision (accepted). Context: a minute that waits for the scrape after its end is told up to five seconds late, and the
 death of an engine then spends budget after more than two minutes. Decision: a minute is closed with the last scrape of
@@ -23,6 +23,7 @@ from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.observed import Missed, Scrape, Slice
 from slo.plan import Plan, make_plan
+from slo.tally_follow import Held, Renumbering, kept, renumber
 from slo.tally_state import Saved, dump, load
 
 __all__ = ["Missed", "Scrape", "Slice", "Tally"]
@@ -52,6 +53,7 @@ class Tally:
         self.revisions = dict(revisions or {})
         self.notices: list[str] = []
         self._layouts: dict[str, list[tuple[object, Plan]]] = {}
+        self._held: dict[str, Held] = {}
         try:
             self._saved = load(state or {}, self.slos, self.revisions)
         except ValueError as error:
@@ -60,7 +62,8 @@ class Tally:
 
     def feed(self, scrape: Scrape) -> None:
         """Count one scrape. One that is not newer than its source's last one is ignored."""
-        plan = self._plan(scrape)
+        held = self._held.get(scrape.source)
+        plan = self._plan(scrape) if held is None else self._plan_held(scrape, held)
         saved = self._saved
         minute = int(scrape.time // MINUTE_SECONDS) * MINUTE_SECONDS
         if saved.closed is None:
@@ -95,6 +98,24 @@ class Tally:
         part.starting = dict(track.starting)
         if step.gained is not None:
             part.add(step.gained)
+        if scrape.source in self._held:
+            self._go_over(scrape, track)
+
+    def follow(self, slos: Sequence[Slo], revisions: Mapping[str, int]) -> frozenset[str]:
+        """Count for these SLOs from each source's next scrape on; ids of those that go on as before (slo.tally_follow).
+
+        `revisions` is what the ledger's `register` gave.
+        """
+        stay = kept(self.slos, self.revisions, slos, revisions)
+        later = frozenset(slo.id for slo in slos) - stay
+        anew = Renumbering(self.slos, slos, stay)
+        renumber(self._saved, anew, later, stay)
+        self._layouts = {s: [(layout, anew.of(plan)) for layout, plan in own] for s, own in self._layouts.items()}
+        for source in self._saved.tracks:
+            held = self._held.get(source)
+            self._held[source] = Held(stay if held is None else stay & held.slos)
+        self.slos, self.revisions = tuple(slos), dict(revisions)
+        return stay
 
     def missed(self, missed: Missed) -> None:
         """Note that a source did not answer. Time is unobserved by the absence of scrapes, not by this."""
@@ -133,14 +154,17 @@ class Tally:
         for source in [s for s, t in saved.tracks.items() if until - t.last > FORGET_SECONDS]:
             del saved.tracks[source]
             self._layouts.pop(source, None)
+            self._held.pop(source, None)
         return slices
 
     def state(self) -> Mapping[str, bytes]:
         """Everything a new Tally needs to go on, in named parts; commit it with the slices that `close` gave."""
-        return dump(self._saved, self.slos, self.revisions)
+        sure = [slo for slo in self.slos if all(slo.id in held.slos for held in self._held.values())]
+        return dump(self._saved, sure, self.revisions)
 
     def _slices(self, start: int, sources: Mapping[str, SourceMinute]) -> list[Slice]:
         slices: list[Slice] = []
+        begun: set[str] = set()
         nothing, nobody = Gathered(), Known()
         carriers = self._carriers(start)
         for number, slo in enumerate(self.slos):
@@ -150,6 +174,9 @@ class Tally:
                 one, about = found.get(group, nothing), known.get(group, nobody)
                 carrying = carriers.get((number, group), {})
                 weights = carrying or dict.fromkeys(about.sources & sources.keys(), 1)
+                if any(slo.id in part.without for s in weights if s in sources for part in sources[s].parts):
+                    begun.add(slo.id)  # it began in this minute: that is none of its own
+                    continue
                 observed = sum(sources[s].observed * n for s, n in weights.items() if s in sources)
                 made = slice_of(
                     slo,
@@ -165,7 +192,7 @@ class Tally:
                 if made is not None:
                     slices.append(made)
         for slo in self.slos:
-            if slo.parts:
+            if slo.parts and not any(part.slo is not None and part.slo.id in begun for part in slo.parts):
                 slices += composed(slo, self.revisions.get(slo.id, 1), start, slices)
         return slices
 
@@ -215,6 +242,37 @@ class Tally:
         layouts.append((scrape.layout, plan))
         del layouts[:-_LAYOUTS]
         return plan
+
+    def _plan_held(self, scrape: Scrape, held: Held) -> Plan:
+        """The plan of a scrape whose source is going over."""
+        if not held.over:
+            known = (plan for layout, plan in self._layouts.get(scrape.source, ()) if layout is scrape.layout)
+            return next(known, None) or make_plan(self.slos, scrape.series, held.slos)
+        plan = self._plan(scrape)
+        if scrape.time > held.until:
+            del self._held[scrape.source]
+        return make_plan(self.slos, scrape.series, held.slos) if held.holds(plan) else plan
+
+    def _go_over(self, scrape: Scrape, track: Track) -> None:
+        """After a step: where it was counted for some of the SLOs alone, let all begin that are not among them."""
+        held, before = self._held[scrape.source], track.plan
+        if held.over and before is self._plan(scrape):
+            return
+        later = frozenset(slo.id for slo in self.slos) - held.slos
+        for sources in self._saved.minutes.values():
+            for part in sources[scrape.source].parts if scrape.source in sources else ():
+                if part.plan is before:
+                    part.without |= later
+        if not held.over:
+            self._layouts[scrape.source] = []
+        plan = self._plan(scrape)
+        self._learn(scrape.source, plan)
+        track.adopt(plan, scrape.values)
+        over = held.gone_over(track)
+        if over is None:
+            del self._held[scrape.source]
+        else:
+            self._held[scrape.source] = over
 
     def _learn(self, source: str, plan: Plan) -> None:
         """Remember which groups exist, with their last replicas and who carried them."""

@@ -127,6 +127,24 @@ class Track:
         self.broken = False
         return Step(gained, previous if covered else None, frozenset(up), stepped, down_of(plan, values))
 
+    def adopt(self, plan: Plan, page: Sequence[float]) -> None:
+        """Go on with another plan of the page that was just taken: what it has beside counts from this page on."""
+        mine = dict(zip(self.plan.keys, self.values, strict=True))
+        before = {target.name for target in self.plan.targets}
+        here = [page[at] for at in plan.at]
+        begins = [v if at >= plan.counters or 0 <= v < math.inf else math.nan for at, v in enumerate(here)]
+        self.values = [mine.get(key, value) for key, value in zip(plan.keys, begins, strict=True)]
+        tracked = set(plan.keys)
+        self.old = {key: old for key, old in self.old.items() if key not in tracked}
+        self.plan = plan
+        for target in plan.targets:
+            if target.name in before:
+                continue
+            if target.started is not None and not math.isnan(here[target.started]):
+                self.started[target.name] = here[target.started]
+            if target.up is None or here[target.up] == 1:
+                self.answered_at[target.name] = self.last
+
     def _clock_is_behind(self, plan: Plan, time: float, values: Sequence[float]) -> bool:
         """Whether an old time is the source's new present. A scrape that counts less than the last is just old."""
         known = dict(zip(self.plan.keys, self.values, strict=True))

@@ -244,7 +244,7 @@ class Slo:
     per_1k_prompt_tokens: Decimal = Decimal(0)
     weight: Weight = Weight.REQUESTS
     parts: tuple[Part, ...] = ()
-    location: Location = Location("", 0)
+    location: Location = field(default=Location("", 0), compare=False)
 
     @property
     def id(self) -> str:

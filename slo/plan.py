@@ -6,8 +6,8 @@ Pure: imports slo.model, slo.signals and the agent's catalogue.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from exporter.metrics import llm
@@ -67,8 +67,8 @@ class Plan:
     health: tuple[int, ...] = ()
 
 
-def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
-    """Bind every SLO to a page's series and keep what they and the counting need."""
+def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries], only: Collection[str] | None = None) -> Plan:
+    """Bind every SLO (of `only` these ids, where given) to a page's series; keep what they and the counting need."""
     by_name: dict[str, list[int]] = {}
     scraped: dict[str, list[int]] = {}
     for index, one in enumerate(series):
@@ -77,6 +77,9 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
     views: dict[object, list[int]] = {}
     bound: list[list[Slot]] = []
     for slo in slos:
+        if only is not None and slo.id not in only:
+            bound.append([])
+            continue
         signal = signal_of(slo)
         key = slo.indicator or signal.name
         if key not in views:  # binding walks all it is given: give it its own families alone
@@ -107,6 +110,17 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries]) -> Plan:
         {key: frozenset(replicas) for key, replicas in carried.items()},
         frozenset(simulated),
         tuple(sorted(position[at] for at in health)),
+    )
+
+
+def renumbered(plan: Plan, numbers: Sequence[int | None]) -> Plan:
+    """The same series for other SLOs: number n of them was `numbers[n]` before; None has nothing in this plan yet."""
+    now = {before: n for n, before in enumerate(numbers) if before is not None}
+    return replace(
+        plan,
+        slots=tuple(() if before is None else plan.slots[before] for before in numbers),
+        carried={(now[n], group): replicas for (n, group), replicas in plan.carried.items() if n in now},
+        simulated=frozenset((now[n], group) for n, group in plan.simulated if n in now),
     )
 
 

@@ -18,7 +18,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -73,6 +73,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What other SLOs changed, as ids: `anew` count something else now, `edited` count what they did."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """One step of a history: what it held, and what the SLO's whole window held at its end."""
 
@@ -97,7 +107,8 @@ class Service:
         simulated: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.slos = {slo.id: slo for slo in slos}
+        self.slos: Mapping[str, Slo] = {slo.id: slo for slo in slos}
+        """By id, as the statuses have them; another object once they are others."""
         self.source = source
         self.ledger = ledger
         self.simulated = simulated
@@ -105,15 +116,20 @@ class Service:
         self.sources: dict[str, SourceState] = {}
         self.problem = ""
         """Why the ledger could not be written, while it cannot."""
+        self.files_problem = ""
+        """Why the SLO files as they are now are not followed, while they are not."""
         self.notices = deque((Notice(clock(), text) for text in ledger.messages), maxlen=NOTICES)
         self.number = 0
         """Grows whenever the statuses change."""
         self.clock = clock
         self.started = int(clock())
+        self.since: Mapping[str, float] = dict.fromkeys(self.slos, clock())
+        """When this service began to count each SLO as it is counted now."""
         self._statuses: list[SloStatus] = []
         self._by_key: dict[tuple[str, Group], SloStatus] = {}
         self._forecasts: dict[tuple[str, Group], tuple[float, Forecast | None]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._counted = self.slos
         self._revisions = dict(ledger.register(slos))
         self._tally = Tally(slos, ledger.state(), revisions=self._revisions)
         self._watch = FactWatch()
@@ -121,6 +137,7 @@ class Service:
         self._facts: list[Fact] = []
         self._minute = 0.0
         self._filling: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self._notice()
 
     # What others read
@@ -164,9 +181,10 @@ class Service:
             while True:
                 started, past = time.monotonic(), self.source if isinstance(self.source, KeepsPast) else None
                 before = past.through if past else 0.0
-                await self.poll()
-                await self.close_minutes()
-                self._fill_the_past()
+                async with self._turn:
+                    await self.poll()
+                    await self.close_minutes()
+                    self._fill_the_past()
                 behind = past is not None and before < past.through < self.clock() - BEHIND_SECONDS
                 pause = 0.0 if behind else self.source.interval_seconds
                 await asyncio.sleep(max(0.0, pause - (time.monotonic() - started)))
@@ -199,8 +217,8 @@ class Service:
             return
         if self._filling is None:
             fill = Backfill(
-                list(self.slos.values()), self._revisions, self.ledger, self.source,
-                in_thread=self._in_thread, tell=self._tell,
+                list(self._counted.values()), self._revisions, self.ledger, self.source,
+                in_thread=self._in_thread, tell=self.tell,
             )  # fmt: skip
             self._filling = asyncio.create_task(fill.run(self.clock()))
         elif self._filling.done() and not self._filling.cancelled() and (error := self._filling.exception()):
@@ -209,7 +227,40 @@ class Service:
             log.error("back-filling ended: %s", error)  # begins again where it was, with the next minute
             self._filling = None
 
-    def _tell(self, text: str) -> None:
+    async def follow(self, slos: Sequence[Slo]) -> Change:
+        """Go on with these SLOs between two polls, on the same ledger: see slo.tally_follow.
+
+        Those that are gone leave with what they counted kept. Raises LedgerError, and then nothing has changed.
+        """
+        async with self._turn:
+            if self._filling is not None:  # it was for others; begins again where it was, with the next minute
+                self._filling.cancel()
+                await asyncio.gather(self._filling, return_exceptions=True)
+                self._filling = None
+            try:
+                revisions = dict(await self._in_thread(lambda: self.ledger.register(slos)))
+            except LedgerDamagedError as error:
+                await self._lost(str(error))
+                raise
+            before, self._counted = self._counted, {slo.id: slo for slo in slos}
+            stay = self._tally.follow(slos, revisions)
+            self._revisions = revisions
+            self.source.follow(slos)
+            now = self.clock()
+            self.since = {slo.id: self.since[slo.id] if slo.id in stay else now for slo in slos}
+            same = {slo_id for slo_id in stay if before[slo_id] == self._counted[slo_id]}
+            self._forecasts = {key: made for key, made in self._forecasts.items() if key[0] in same}
+            await self._refreshed()
+        ids = self._counted.keys()
+        return Change(
+            added=tuple(sorted(ids - before.keys())),
+            removed=tuple(sorted(before.keys() - ids)),
+            anew=tuple(sorted((ids & before.keys()) - stay)),
+            edited=tuple(sorted(stay - same)),
+        )
+
+    def tell(self, text: str) -> None:
+        """Log it, and keep it to be shown."""
         log.warning("%s", text)
         self.notices.append(Notice(self.clock(), text))
 
@@ -239,18 +290,22 @@ class Service:
             else:
                 appended, self.problem, self._slices, self._facts = bool(slices), "", [], []
         if appended or now - self._minute >= 2 * MINUTE_SECONDS:
-            try:
-                await self.refresh()
-            except LedgerDamagedError as error:
-                await self._lost(str(error))
-            except LedgerError as error:  # what stands in memory is older, and dated
-                self.problem = str(error)
+            await self._refreshed()
+
+    async def _refreshed(self) -> None:
+        try:
+            await self.refresh()
+        except LedgerDamagedError as error:
+            await self._lost(str(error))
+        except LedgerError as error:  # what stands in memory is older, and dated
+            self.problem = str(error)
 
     async def refresh(self) -> None:
         """Compute every status from the ledger."""
         now = self.clock()
         self._minute = now // MINUTE_SECONDS * MINUTE_SECONDS
         self._statuses = await self._in_thread(lambda: self._assess_all(now))
+        self.slos = self._counted
         self._by_key = {(status.slo.id, status.group): status for status in self._statuses}
         self.number += 1
 
@@ -274,9 +329,13 @@ class Service:
     def _renew(self, why: str) -> None:
         """Go on in a fresh ledger: what is counted now is kept, what was is in the file that was set aside."""
         self.notices.append(Notice(self.clock(), self.ledger.renew(why)))
-        self._revisions = dict(self.ledger.register(list(self.slos.values())))
+        before, self._revisions = self._revisions, dict(self.ledger.register(list(self._counted.values())))
         self._tally.revisions = dict(self._revisions)
-        self._slices = [one._replace(revision=self._revisions[one.slo_id]) for one in self._slices]
+        self._slices = [  # what SLOs counted that are others now went with the file
+            one._replace(revision=self._revisions[one.slo_id])
+            for one in self._slices
+            if before.get(one.slo_id) == one.revision
+        ]
         self._watch = FactWatch()  # tells anew where replicas run
         self._by_key, self._forecasts = {}, {}
 
@@ -284,9 +343,11 @@ class Service:
         if self.ledger.reread():  # something was excluded: nothing that was known of "since" holds
             self._by_key, self._forecasts = {}, {}
         found = []
-        for slo in self.slos.values():
+        for slo in self._counted.values():
             for group in self.ledger.groups(slo.id) or ([] if slo.group_by else [()]):
                 last = self._by_key.get((slo.id, group))
+                if last is not None and (last.revision != self._revisions[slo.id] or last.slo != slo):
+                    last = None
                 status = assess(slo, group, self.ledger, revision=self._revisions[slo.id], now=now, last=last)
                 found.append(replace(status, simulated=True) if self.simulated else status)
         found.sort(key=lambda status: status.worst_first)

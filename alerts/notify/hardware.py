@@ -24,6 +24,7 @@ from exporter.metrics import health as verdicts
 from exporter.model import SIMULATED_LABEL, Labels
 from exporter.xid import GRAVE
 from slo import names
+from slo.model import Slo
 from slo.observed import Missed, Scrape
 from slo.sources.base import Source
 from slo.windows import parse_threshold
@@ -141,6 +142,10 @@ class Watched:
     def resume(self, heard: Mapping[str, float]) -> None:
         """Handed on."""
         self._source.resume(heard)
+
+    def follow(self, slos: Sequence[Slo]) -> None:
+        """Handed on."""
+        self._source.follow(slos)
 
     async def poll(self) -> list[Scrape | Missed]:
         """What is new."""

@@ -22,6 +22,7 @@ import aiohttp
 
 from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.page import Page, PageError, PageReader
+from slo.model import Slo
 from slo.observed import Missed, Scrape
 from slo.sources.access import Access, AccessError, RequestOptions
 from slo.sources.base import SAME_SECONDS, STALE_SECONDS
@@ -97,6 +98,9 @@ class AgentsSource:
 
     def resume(self, heard: Mapping[str, float]) -> None:
         """Agents keep no past: there is nothing to begin with."""
+
+    def follow(self, slos: Sequence[Slo]) -> None:
+        """Pages are read whole, whatever is counted of them."""
 
     async def poll(self) -> list[Scrape | Missed]:
         """One scrape of every agent whose snapshot is new, a miss for each that did not answer."""

@@ -1,10 +1,11 @@
-"""What a source of scrapes is. Imports slo.observed alone."""
+"""What a source of scrapes is. Imports slo.model and slo.observed alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from slo.model import Slo
 from slo.observed import Missed, Scrape
 
 STALE_SECONDS = 60.0
@@ -26,6 +27,9 @@ class Source(Protocol):
 
     def resume(self, heard: Mapping[str, float]) -> None:
         """Begin behind what a tally has `heard()`, where the source keeps a past. Before any poll."""
+
+    def follow(self, slos: Sequence[Slo]) -> None:
+        """Give what these SLOs count from now on. Between two polls."""
 
     async def poll(self) -> list[Scrape | Missed]:
         """What is new since the last poll, in order of time. Never raises for what the outside world does."""

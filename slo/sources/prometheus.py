@@ -110,6 +110,11 @@ class PrometheusSource:
             newest = max(heard.values())
             self._begin = self._watermark = min(at for at in heard.values() if newest - at < SILENT_SECONDS)
 
+    def follow(self, slos: Sequence[Slo]) -> None:
+        """Ask for what these SLOs count from now on; nothing is handed out again."""
+        self._selectors = selectors_for(slos)
+        self._own_series.follow(slos)
+
     @property
     def through(self) -> float:
         """Up to when it was read."""

@@ -45,14 +45,18 @@ class SeriesTargets:
     """Reads what the generic ones among `slos` count. `since` gives when to begin with a source."""
 
     def __init__(self, query: QueryApi, slos: Sequence[Slo], since: Callable[[str], float]) -> None:
-        counted = [slo.indicator for slo in slos if slo.indicator is not None and not slo.indicator.native]
-        self._native = _native(slos)
-        names = (str(one) for indicator in counted for one in indicator.series)
-        self._selectors = tuple(dict.fromkeys((*names, *self._native)))
         self._query = query
         self._since = since
         self._targets: dict[_Key, _Target] = {}
         self._series: dict[frozenset[tuple[str, str]], tuple[int, PageSample]] = {}
+        self.follow(slos)
+
+    def follow(self, slos: Sequence[Slo]) -> None:
+        """Read what these SLOs count from now on."""
+        counted = [slo.indicator for slo in slos if slo.indicator is not None and not slo.indicator.native]
+        self._native = _native(slos)
+        names = (str(one) for indicator in counted for one in indicator.series)
+        self._selectors = tuple(dict.fromkeys((*names, *self._native)))
 
     async def chunk(self, since: float, until: float) -> list[Scrape | Missed]:
         """All scrapes of a span that were not handed out before, in order of time. Raises QueryError."""
