@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help up test bench lint generate clean
+.PHONY: help up test bench lint generate lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ bench: $(VENV)/.test  ## benchmarks; tables on the screen, JSON in build/bench
 
 generate: $(VENV)/.lint  ## refresh everything generated: goldens, schema, rules, boards
 	@$(BIN)/python -m tests.generate
+
+lock: $(VENV)/.pip  ## what the images install, hash by hash, from the package index (ARGS="--upgrade")
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group lock
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/lock.sh $(ARGS)
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,6 +25,11 @@ COMMANDS = {
     "doctor": "what this machine has, what is missing, what to do",
 }
 
+_BEYOND_THE_AGENT = frozenset(
+    {"slo", "alerts", "dashboards", "grafanalib", "jinja2", "promql_parser", "tzdata", "xstatic"}
+)
+"""Modules that an install of the node agent alone does not have: its image has not, nor has a plain `pip install`."""
+
 
 class Command(Protocol):
     """A module under gpufleet/commands."""
@@ -56,12 +61,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    args = parse(list(sys.argv[1:] if argv is None else argv))
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        args = parse(words)
         return cast(int, args.run(args))
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in _BEYOND_THE_AGENT:
+            raise
+        print(
+            f"gpufleet {words[0]}: only the node agent is installed here (no module {module}): "
+            "pip install 'gpufleet[slo]', or use the image of the SLO service",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

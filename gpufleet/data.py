@@ -1,4 +1,5 @@
-"""The data directory: where it lies, its lock, the ledger in it. Imports slo.ledger."""
+"""The data directory: where it lies, its lock, the ledger in it. Imports slo.ledger, and only where it is opened: the
+doctor looks at the directory, also where the agent alone is installed."""
 
 from __future__ import annotations
 
@@ -7,9 +8,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.model import InputError
-from slo.ledger import Ledger, LedgerError
+
+if TYPE_CHECKING:
+    from slo.ledger import Ledger
 
 LEDGER_FILE = "ledger.sqlite"
 """Name of the ledger below a data directory."""
@@ -29,6 +33,8 @@ def data_directory(given: Path | None) -> Path:
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """What a ledger refuses, as the input's fault."""
+    from slo.ledger import LedgerError  # noqa: PLC0415 (see above)
+
     try:
         yield
     except LedgerError as error:
@@ -56,6 +62,8 @@ def locked(data: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def open_ledger(data: Path) -> Iterator[Ledger]:
     """The ledger of a data directory. Raises InputError where another process has it, and where it cannot be opened."""
+    from slo.ledger import Ledger  # noqa: PLC0415 (see above)
+
     with locked(data):
         with told():
             ledger = Ledger(data / LEDGER_FILE)
