@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import compress
+from math import inf
 from typing import NamedTuple
 
-from exporter.page_grammar import NUMBER, GrammarError, PageSample, parse_sample, parse_type
+from exporter.page_grammar import NUMBER, GrammarError, PageSample, parse_number, parse_sample, parse_type
 
 __all__ = ["Layout", "Page", "PageError", "PageReader", "PageSample"]
 
@@ -87,6 +88,8 @@ class _Shape:
         try:
             values = list(map(float, texts))
         except ValueError:
+            return None
+        if inf in values or -inf in values:  # as it is written, or beyond what a float holds: the grammar judges
             return None
         return values if self.is_first is None else list(compress(values, self.is_first))
 
@@ -195,7 +198,7 @@ class _Learning:
             head, value, timestamp = line.rsplit(" ", 2)
             sample = self._known_before.get(head) if NUMBER.fullmatch(timestamp) else None
         if sample is not None and NUMBER.fullmatch(value):
-            number = float(value)
+            number = parse_number(value)
         else:
             parsed = parse_sample(line)
             if parsed is None:  # a native histogram, which is no series

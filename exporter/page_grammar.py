@@ -7,12 +7,13 @@ any number; only a newline ends a line, so a carriage return is an error; an unk
 is; a label with an empty value is no label; a label named twice is an error. Timestamps and exemplars are checked and
 left out. Quoted names (Prometheus 3) are read. A composite value, `{count:3,sum:4.5,schema:0,…}` as native histograms
 have it in OpenMetrics, is no number: such a line is passed over, and makes no series. Other values are decimal, or Inf
-or NaN in any case; no digits' underscores, no hexadecimal.
+or NaN in any case; no digits' underscores, no hexadecimal, nothing beyond 1.8e308.
 """
 
 from __future__ import annotations
 
 import re
+from math import isinf
 from typing import NamedTuple
 
 from exporter.model import Labels, labels_of
@@ -66,7 +67,10 @@ def parse_number(text: str) -> float:
     """A value's text as a float."""
     if NUMBER.fullmatch(text) is None:
         raise GrammarError(f"{_short(text)} is not a number")
-    return float(text)
+    number = float(text)
+    if isinf(number) and "n" not in text.lower():
+        raise GrammarError(f"{_short(text)} is beyond what a number can be")
+    return number
 
 
 def parse_sample(line: str) -> ParsedLine | None:

@@ -99,6 +99,11 @@ class Plan:
     _served: tuple[int, ...]
     _doubts: tuple[tuple[Series, int, int], ...]
 
+    @property
+    def size(self) -> int:
+        """How many readings a page gives."""
+        return len(self._series)
+
     def readings(self, values: list[float]) -> list[Reading]:
         """The readings of one page. A figure that the page gives as NaN is not known, so it is left out."""
         known = [*values, *[sum([values[at] for at in each]) for each in self._sums]]

@@ -107,7 +107,7 @@ class EngineSource:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 engine, page = await self._page.read()
-            plan = self._plan_for(engine, page)
+                plan = await self._plan_for(engine, page)
             readings = plan.readings(page.values)
             reason = detail = self._verdict(plan, page.values)
         except TimeoutError:
@@ -133,19 +133,21 @@ class EngineSource:
         """Whether an engine was seen there that serves the OpenAI API where its page is."""
         return self._engine is not None and self._engine.serves_openai
 
-    def _plan_for(self, engine: Engine, page: Page) -> Plan:
+    async def _plan_for(self, engine: Engine, page: Page) -> Plan:
         """The plan of the page's layout, derived anew when the layout or what it says of itself has changed."""
         known = page.layout is self._layout
+        at = self._simulated_at
         if not known:
-            self._simulated_at = [at for at, one in enumerate(page.layout.series) if one.name == SIMULATED_GAUGE]
-        simulated = any(page.values[at] == 1 for at in self._simulated_at)
+            at = [at for at, one in enumerate(page.layout.series) if one.name == SIMULATED_GAUGE]
+        simulated = any(page.values[each] == 1 for each in at)
         if self._plan is None or not known or simulated != self._replica.simulated:
-            self._replica = self._replica_now(simulated=simulated)
+            replica = self._replica_now(simulated=simulated)
+            plan = await self._page.plan(engine, page.layout, replica)
             if engine is not self._engine:  # another server than before: nothing of the last one holds
                 self._engine, self._models, self._progress = engine, (), {}
-            self._plan = engine.plan(page.layout, self._replica)
-            self._layout = page.layout
-            self._models = self._plan.models or self._models
+            self._replica, self._plan = replica, plan
+            self._layout, self._simulated_at = page.layout, at
+            self._models = plan.models or self._models
             self._table = SeriesTable()
         return self._plan
 

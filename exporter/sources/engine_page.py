@@ -1,8 +1,8 @@
 """The page of an inference engine: where it is, who it is of, its values. Asks; judges nothing.
 
-Imports exporter.engines, exporter.page and sources.{access,body,failures}; aiohttp does the talking. One connection is
-kept. The page is bounded in bytes, lines, series and labels, and redirects are not followed, since a target is an
-identity. Time is the caller's to bound.
+Imports exporter.engines, exporter.page, exporter.page_work and sources.{access,body,failures}; aiohttp does the talking.
+One connection is kept. The page is bounded in bytes, lines, series, labels and the work it makes, and redirects are not
+followed, since a target is an identity. Time is the caller's to bound.
 
 Not every engine has its page at /metrics. Until a page of a known engine was seen, the other usual paths are tried
 where the server answers and the answer is no such page; the path that gave one is kept.
@@ -10,14 +10,16 @@ where the server answers and the answer is no such page; the path that gave one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import aiohttp
 from yarl import URL
 
-from exporter.engines import Engine, recognise
+from exporter.engines import Engine, Plan, Replica, recognise
 from exporter.model import InputError
 from exporter.page import Layout, Page, PageError, PageReader
+from exporter.page_work import LARGE_BYTES, LARGE_SERIES, PageWork, TooMuchWorkError
 from exporter.sources import failures
 from exporter.sources.access import OPEN, Access
 from exporter.sources.body import within
@@ -25,10 +27,13 @@ from exporter.sources.body import within
 ACCEPT = "text/plain;version=0.0.4;q=1, */*;q=0.1"
 MAX_BYTES = 8 * 1024 * 1024
 MAX_SERIES = 50_000
+MAX_READINGS = 10_000
+"""Of ours that one engine may bring to the agent's page; a vLLM has some 400 for each of its models."""
 PATHS = ("/metrics", "/prometheus/metrics", "/v1/metrics")
 """Where pages are: nearly everywhere, trtllm-serve (whose /metrics is JSON), NIM."""
 _NOT_PAGES = {"text/html": "HTML", "application/json": "JSON"}
 """What servers send that are asked for a page they do not have."""
+T = TypeVar("T")
 
 
 class AwayError(Exception):
@@ -55,6 +60,7 @@ class EnginePage:
         self._access = access
         self._configured = tuple(configured)
         self._reader = PageReader(max_bytes=MAX_BYTES, max_series=MAX_SERIES)
+        self._work = PageWork()
         self._session: aiohttp.ClientSession | None = None
         self._layout: Layout | None = None
         self._engine: Engine | None = None
@@ -80,16 +86,29 @@ class EnginePage:
         assert first is not None
         raise first
 
+    async def plan(self, engine: Engine, layout: Layout, replica: Replica) -> Plan:
+        """What the engine makes of a layout; AwayError where that is too much."""
+        plan = await self._do(lambda: engine.plan(layout, replica), large=len(layout.series) > LARGE_SERIES)
+        if plan.size > MAX_READINGS:
+            raise AwayError("page with too many series", f"{plan.size} that are ours, more than {MAX_READINGS}")
+        return plan
+
     async def close(self) -> None:
         """Close the connection."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
+    async def _do(self, work: Callable[[], T], *, large: bool) -> T:
+        try:
+            return await self._work.do(work, large=large)
+        except TooMuchWorkError as error:
+            raise AwayError(str(error)) from None
+
     async def _read(self, url: URL) -> tuple[Engine, Page]:
         body, kind = await self._fetch(url)
         try:
-            page = self._reader.read(body)
+            page = await self._do(lambda: self._reader.read(body), large=len(body) > LARGE_BYTES)
         except PageError as error:
             if not body.strip():
                 raise AwayError("an empty page", answered=True) from None

@@ -28,7 +28,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from exporter.objectives import Objective, Request
 from exporter.sources import traces
 from exporter.sources.trace_counts import REMEMBER_SECONDS, REMEMBER_SPANS, Seen
-from exporter.sources.traces import BINARY, JSON, MAX_BYTES, TracesSource
+from exporter.sources.trace_answers import BINARY, JSON
+from exporter.sources.traces import MAX_BYTES, TracesSource
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0-spans.binpb"
 TARGET = "10.0.0.7:8000"
@@ -389,7 +390,8 @@ def test_a_sender_that_goes_away_in_mid_body_and_an_empty_body(spans: Any):
     async def whole() -> None:
         async with listening() as source:
             with closing(socket.create_connection(("127.0.0.1", source.port))) as sender:
-                head = f"POST /v1/traces HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {BINARY}\r\nContent-Length: 100\r\n\r\n"
+                head = f"POST /v1/traces HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {BINARY}\r\n"
+                head += "Content-Length: 100\r\n\r\n"
                 sender.sendall(head.encode() + b"\x0a")
             status, answer, _ = await post(source, b"")
             assert (status, answer) == (200, b"")
