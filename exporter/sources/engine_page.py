@@ -1,6 +1,6 @@
 """The page of an inference engine: where it is, who it is of, its values. Asks; judges nothing.
 
-Imports exporter.engines, exporter.page, exporter.page_work and sources.{access,body,failures}; aiohttp does the talking.
+Imports exporter.engines, exporter.page, exporter.page_work and sources.{access,body,failures}; aiohttp talks.
 One connection is kept. The page is bounded in bytes, lines, series, labels and the work it makes, and redirects are not
 followed, since a target is an identity. Time is the caller's to bound.
 
