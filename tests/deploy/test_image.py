@@ -1,4 +1,4 @@
-"""What the images hold: locked, hash by hash, no more than each half needs; the build's own commands run here.
+"""What the images hold: locked, hash by hash, no more than each half needs; the build's own commands run here."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def test_where_the_agent_alone_is_the_rest_says_what_to_install(
 ):
     said = run(installed("agent") / "bin" / "gpufleet", *command, rc=2, cwd=tmp_path)
     assert said.stdout == ""
-    assert re.fullmatch(rf"gpufleet {command[0]}: only the node agent is .*pip install 'gpufleet\[slo\]'.*\n", said.stderr)
+    assert re.fullmatch(
+        rf"gpufleet {command[0]}: only the node agent is .*pip install 'gpufleet\[slo\]'.*\n", said.stderr
+    )
 
 
 def test_where_the_agent_alone_is_its_other_commands_work(installed: Callable[[str], Path], tmp_path: Path):
