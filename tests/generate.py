@@ -18,6 +18,7 @@ PRODUCERS: tuple[str, ...] = (
     "slo.spec.schema",
     "tests.alerts.golden_alerts",
     "tests.dashboards.producer",
+    "tests.deploy.chart_golden",
     "tests.slo.report.report_golden",
     "tests.slo.slo_golden",
 )

