@@ -19,7 +19,8 @@ from exporter.settings_discovery import PodsSettings
 from exporter.sources.access import Access
 from exporter.sources.discovery import PodEngines
 from exporter.sources.engine import EngineSource, Place
-from exporter.sources.kubernetes import EnginePod, Kubernetes, Rule
+from exporter.sources.engine_pods import EnginePod, Rule
+from exporter.sources.kubernetes import Kubernetes
 from exporter.sources.local import USUAL_PORTS, LocalEngines
 from exporter.sources.pods import SOCKET, PodsSource
 
@@ -74,13 +75,14 @@ def finders(
 
         kubernetes = Kubernetes(
             node=node,
-            rule=Rule(rule.label_selector, rule.port or 0, rule.port_name, rule.path, rule.scheme),
+            label_selector=rule.label_selector,
             server=rule.server,
             credentials=rule.credentials,
             deadline_seconds=deadline_seconds,
         )
         make = probes.of_found(settings, probing, node=node, ca_file=rule.ca_file, server_name=rule.server_name)
-        found.append(PodEngines(kubernetes, in_pod, probe=make))
+        engines = Rule(rule.port or 0, rule.port_name, rule.path, rule.scheme)
+        found.append(PodEngines(kubernetes, engines, in_pod, probe=make))
     local = settings.discovery.local
     if local:
 

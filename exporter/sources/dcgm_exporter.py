@@ -1,6 +1,6 @@
 """DCGM's figures from the page of a dcgm-exporter that runs anyway. Gives facts for exporter.attribution alone.
 
-Imports exporter.facts, exporter.metrics, exporter.model, exporter.page, sources.{access,body}; aiohttp does the
+Imports exporter.facts, exporter.metrics, exporter.model, exporter.page, exporter.body, sources.access; aiohttp does the
 talking. Taken are the fields of exporter.metrics.dcgm, under the names of any of its versions. Its pods are not: who
 holds a GPU is the kubelet's to say, now. A page that stands several times for one GPU (several pods, several jobs)
 counts once. That it hangs, answers 500 as it does when one of its parts fails, or sends something else, is health.
@@ -22,7 +22,7 @@ from exporter.metrics.dcgm import DCGM_FIELDS
 from exporter.model import Collected, Family, Health
 from exporter.page import Layout, PageError, PageReader
 from exporter.sources.access import OPEN, Access
-from exporter.sources.body import within
+from exporter.body import within
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SERIES = 200_000

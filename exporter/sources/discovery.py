@@ -1,6 +1,6 @@
 """Engines that come and go: a finder keeps one EngineSource for each engine that exists, and lets go of the others.
 
-Imports exporter.sources.{engine,kubernetes,probing}.
+Imports exporter.sources.{engine,engine_pods,kubernetes,probing}.
 
 Status: stands. Context: an API that does not answer says nothing about pods, and an engine's page must not go because
 of it; but a pod's address is given to another pod in time, which would then be read under the first one's name.
@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 from exporter.model import Collected, Health, InputError, Source
 from exporter.sources.engine import EngineSource
-from exporter.sources.kubernetes import EnginePod, Kubernetes, KubernetesError
+from exporter.sources.engine_pods import EnginePod, EnginePods, Rule
+from exporter.sources.kubernetes import Kubernetes, KubernetesError
 from exporter.sources.probing import Make, Probing, nothing
 
 KEPT_SECONDS = 60.0
@@ -35,12 +36,14 @@ class PodEngines:
     def __init__(
         self,
         kubernetes: Kubernetes,
+        rule: Rule,
         make: Callable[[EnginePod], EngineSource],
         *,
         probe: Make = nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kubernetes = kubernetes
+        self._engines = EnginePods(rule)
         self._probing = Probing(probe)
         self._make = make
         self._clock = clock
@@ -58,7 +61,7 @@ class PodEngines:
         started = self._clock()
         reason = detail = ""
         try:
-            pods = await self._kubernetes.engines()
+            pods = self._engines.among(await self._kubernetes.pods())
         except KubernetesError as error:
             reason, detail = str(error), error.detail
             if self._clock() - self._told_at > KEPT_SECONDS:

@@ -1,6 +1,6 @@
 """The page of an inference engine: where it is, who it is of, its values. Asks; judges nothing.
 
-Imports exporter.engines, exporter.page, exporter.page_work and sources.{access,body,failures}; aiohttp talks.
+Imports exporter.engines, exporter.page, exporter.page_work, exporter.body and sources.{access,failures}; aiohttp talks.
 One connection is kept. The page is bounded in bytes, lines, series, labels and the work it makes, and redirects are not
 followed, since a target is an identity. Time is the caller's to bound.
 
@@ -22,7 +22,7 @@ from exporter.page import Layout, Page, PageError, PageReader
 from exporter.page_work import LARGE_BYTES, LARGE_SERIES, PageWork, TooMuchWorkError
 from exporter.sources import failures
 from exporter.sources.access import OPEN, Access
-from exporter.sources.body import within
+from exporter.body import within
 
 ACCEPT = "text/plain;version=0.0.4;q=1, */*;q=0.1"
 MAX_BYTES = 8 * 1024 * 1024

@@ -1,23 +1,14 @@
-"""Pods of this node that run engines, asked of the Kubernetes API with the agent's own service account alone.
+"""The Kubernetes API as the agent asks it: pods of this node and single objects, with its own service account alone.
 
-Imports exporter.sources.{access,body,failures}; aiohttp does the talking. Knows pods, not pages: an engine's address,
-and whose it is.
-
-Status: stands. Context: a service's endpoints leave out pods that are not ready, and a crash loop is down, not gone.
-Decision: pods are listed, those of this node alone, from the API server's cache (resourceVersion 0), decoded into the
-few fields used. Every pod that exists counts, ready or not, but for those that are being deleted, have ended (their
-address may be another's already) or have no address yet. An annotation says that a pod is an engine and at which port;
-where the settings give a label selector and a port, or a port's name, every pod that has them is one. Consequences: one
-list call a collection; pods that claim the same address are told apart by readiness, else none of them is believed.
+Imports exporter.body, sources.{access,failures}; aiohttp does the talking. Pods are listed from the API server's cache
+(resourceVersion 0), those of this node alone, and decoded into the few fields that are read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -25,19 +16,11 @@ import msgspec
 
 from exporter.sources import failures
 from exporter.sources.access import Access
-from exporter.sources.body import within
+from exporter.body import within
 
-PORT_ANNOTATION = "gpufleet.io/engine-port"
-"""A port's number or name: the pod is an engine."""
-PATH_ANNOTATION = "gpufleet.io/engine-path"
-SCHEME_ANNOTATION = "gpufleet.io/engine-scheme"
 CREDENTIALS = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod finds the token and the CA of its service account."""
 LARGEST_ANSWER = 64 << 20
-_ENDED = ("Succeeded", "Failed")
-_SCHEMES = ("http", "https")
-
-_log = logging.getLogger(__name__)
 
 
 class KubernetesError(Exception):
@@ -100,59 +83,29 @@ class _PodList(msgspec.Struct):
     items: list[Pod] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which pods are engines, besides those with the annotation: those with a port of this name, or all at `port`."""
-
-    label_selector: str = ""
-    port: int = 0
-    port_name: str = ""
-    path: str = ""
-    scheme: str = "http"
-
-
-@dataclass(frozen=True, slots=True)
-class EnginePod:
-    """An engine in a pod. `uid` is the pod's own: a pod of the same name that comes after it has another."""
-
-    url: str
-    namespace: str
-    pod: str
-    container: str
-    uid: str
-
-
 class Kubernetes:
-    """The API at `server` (empty: that of the cluster this pod is in). `node` as spec.nodeName has it."""
+    """The API at `server` (empty: that of the cluster this pod is in). `node` as spec.nodeName has it.
+
+    `label_selector` narrows the pods down.
+    """
 
     def __init__(
         self,
         *,
         node: str,
-        rule: Rule = Rule(),
+        label_selector: str = "",
         server: str = "",
         credentials: str = CREDENTIALS,
         deadline_seconds: float = 2.0,
     ) -> None:
-        self._rule = rule
         self._server = server
         folder = Path(credentials)
         self._access = Access(ca_file=str(folder / "ca.crt"), token_file=str(folder / "token"))
         self._query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
-        if rule.label_selector:
-            self._query["labelSelector"] = rule.label_selector
+        if label_selector:
+            self._query["labelSelector"] = label_selector
         self._deadline = deadline_seconds
         self._session: aiohttp.ClientSession | None = None
-        self._said: set[str] = set()
-
-    async def engines(self) -> list[EnginePod]:
-        """The engines on this node now. Raises KubernetesError."""
-        found: dict[str, list[tuple[Pod, EnginePod]]] = {}
-        for pod in await self.pods():
-            if pod.metadata.deletion_timestamp is None and pod.status.phase not in _ENDED and pod.status.pod_ip:
-                for one in self._engine(pod):
-                    found.setdefault(one.url, []).append((pod, one))
-        return [one for claims in found.values() for one in self._believed(claims)]
 
     async def close(self) -> None:
         """Close the connection."""
@@ -160,47 +113,8 @@ class Kubernetes:
             await self._session.close()
             self._session = None
 
-    def _engine(self, pod: Pod) -> Iterator[EnginePod]:
-        """The engine in a pod, if it is one."""
-        annotations = pod.metadata.annotations or {}
-        rule = self._rule
-        wanted = annotations.get(PORT_ANNOTATION) or rule.port_name or (str(rule.port) if rule.port else "")
-        if not wanted:
-            return
-        ports = [(port, container.name) for container in pod.spec.containers for port in container.ports or ()]
-        if wanted.isdecimal():
-            number = int(wanted)
-            container = next((name for port, name in ports if port.container_port == number), "")
-        else:
-            number, container = next(((p.container_port, name) for p, name in ports if p.name == wanted), (0, ""))
-        who = f"{pod.metadata.namespace}/{pod.metadata.name}"
-        scheme = annotations.get(SCHEME_ANNOTATION, rule.scheme)
-        path = annotations.get(PATH_ANNOTATION, rule.path)
-        if not 0 < number < 65536 or scheme not in _SCHEMES or (path and not path.startswith("/")):
-            if PORT_ANNOTATION in annotations:
-                self._say(
-                    f"pod {who}: its annotations {PORT_ANNOTATION.partition('/')[0]}/engine-* name no page to read"
-                )
-            return
-        if not container and len(pod.spec.containers) == 1:
-            container = pod.spec.containers[0].name
-        address = f"[{pod.status.pod_ip}]" if ":" in pod.status.pod_ip else pod.status.pod_ip
-        meta = pod.metadata
-        yield EnginePod(f"{scheme}://{address}:{number}{path}", meta.namespace, meta.name, container, meta.uid)
-
-    def _believed(self, claims: Sequence[tuple[Pod, EnginePod]]) -> list[EnginePod]:
-        """Whose address it is: pods on the host's network may claim the same."""
-        if len(claims) > 1:
-            claims = [claim for claim in claims if claim[0].ready]
-        if len(claims) == 1:
-            return [claims[0][1]]
-        if claims:
-            names = ", ".join(sorted(f"{one.namespace}/{one.pod}" for _, one in claims))
-            self._say(f"{claims[0][1].url} is claimed by several pods, and read for none: {names}")
-        return []
-
     async def pods(self) -> list[Pod]:
-        """The pods of this node that the rule's label selector takes. Raises KubernetesError."""
+        """The pods of this node that the label selector takes. Raises KubernetesError."""
         body = await self.get("/api/v1/pods", self._query)
         try:
             return msgspec.json.decode(body, type=_PodList).items
@@ -239,11 +153,6 @@ class Kubernetes:
             raise KubernetesError("no connection to the Kubernetes API", failures.detail(error)) from None
         except (OSError, ValueError) as error:
             raise KubernetesError("no credentials for the Kubernetes API", str(error)) from None
-
-    def _say(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            _log.warning("%s", text)
 
 
 def _server(given: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -1,11 +1,11 @@
-"""The kubelet's answer to v1.PodResourcesLister/List → who holds which device. Imports exporter.facts.
+"""The kubelet's answer to v1.PodResourcesLister/List → who holds which device. Imports exporter.{facts,wire}.
 
 Status: stands. Context: of the whole API five messages matter, a dozen fields in all; generated code needs protobuf's
 runtime, which costs a node more memory than all of the agent's tables. An answer of a dense node has tens of MiB,
-nearly all of it about CPUs, memory and topology. Decision: a reader of protobuf's wire format for just these fields;
-what it does not know it steps over, as the format promises. A pod in whose bytes no wanted name occurs is not looked
-into. Consequences: fields that the kubelet adds cost nothing; numbers of fields are those of k8s.io/kubelet's
-api.proto, which never change within v1.
+nearly all of it about CPUs, memory and topology. Decision: the wire format is read for just these fields, by
+exporter.wire; what nobody asked for is stepped over, as the format promises. A pod in whose bytes no wanted name occurs
+is not looked into. Consequences: fields that the kubelet adds cost nothing; numbers of fields are those of
+k8s.io/kubelet's api.proto, which never change within v1.
 """
 
 from __future__ import annotations
@@ -15,23 +15,19 @@ import re
 from collections.abc import Iterator, Sequence
 
 from exporter.facts import Claim, Holding
+from exporter.wire import WireError, fields, of_bytes
 
 RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*")
 """Names under which NVIDIA's device plugin hands out GPUs and parts of them, as shell patterns."""
 DRA_DRIVERS = ("gpu.nvidia.com",)
 """DRA drivers that hand out GPUs."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _POD = 1
 _POD_NAME, _POD_NAMESPACE, _POD_CONTAINERS = 1, 2, 3
 _CONTAINER_NAME, _CONTAINER_DEVICES, _CONTAINER_DYNAMIC = 1, 2, 5
 _DEVICES_RESOURCE, _DEVICES_IDS = 1, 2
 _DYNAMIC_NAME, _DYNAMIC_NAMESPACE, _DYNAMIC_CLAIMS = 2, 3, 4
 _CLAIM_DRIVER, _CLAIM_POOL, _CLAIM_DEVICE = 2, 3, 4
-
-
-class WireError(ValueError):
-    """The bytes are no message of this kind."""
 
 
 class Reader:
@@ -49,7 +45,7 @@ class Reader:
             for pod in _all(answer, _POD):
                 if any(hint in pod for hint in self._hints):
                     found.update(self._pod(pod))
-        except (IndexError, UnicodeDecodeError) as error:
+        except (WireError, UnicodeDecodeError) as error:
             raise WireError("the answer is cut short or no PodResources") from error
         return tuple(sorted(found, key=lambda one: (one.namespace, one.pod, one.container, one.device)))
 
@@ -89,36 +85,8 @@ def _text(message: bytes, field: int) -> str:
 
 
 def _all(message: bytes, field: int) -> Iterator[bytes]:
-    """Every value of a field of strings or messages; others are stepped over. IndexError where it is cut short."""
-    at, end = 0, len(message)
-    while at < end:
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == _BYTES:
-            length, at = _varint(message, at)
-            if at + length > end:
-                raise IndexError
-            if key >> 3 == field:
-                yield message[at : at + length]
-            at += length
-        elif kind == _VARINT:
-            _, at = _varint(message, at)
-        elif kind in (_FIXED64, _FIXED32):
-            at += 8 if kind == _FIXED64 else 4
-        else:
-            raise IndexError
-    if at > end:
-        raise IndexError
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise IndexError
+    """Every value of a field of strings or messages; others are stepped over. Raises WireError."""
+    wanted = of_bytes(field)
+    for tag, start, stop in fields(message, 0, len(message)):
+        if tag == wanted:
+            yield message[start:stop]

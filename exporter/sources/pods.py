@@ -22,7 +22,8 @@ from typing import Any
 
 from exporter.facts import Holding
 from exporter.model import Collected, Health
-from exporter.sources.pod_resources import RESOURCES, Reader, WireError
+from exporter.sources.pod_resources import RESOURCES, Reader
+from exporter.wire import WireError
 
 SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 METHOD = "/v1.PodResourcesLister/List"

@@ -1,7 +1,7 @@
 """Receives spans over OTLP/HTTP and counts the requests among them against objectives. A source that listens.
 
-Imports exporter.otlp_spans, exporter.sources.trace_counts, exporter.objectives, exporter.listen, exporter.front,
-exporter.web_gate, the catalogue and exporter.model.
+Imports exporter.otlp_spans, exporter.sources.trace_{answers,counts}, exporter.{objectives,listen,front,web_gate}, the
+catalogue and exporter.model.
 The listener is its own, on an address of its own, so that whoever may send spans cannot thereby read the page.
 
 Follows OTLP 1.x: POST /v1/traces, binary and JSON, gzip or plain; a body that cannot be read is 400, one over the limit
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import time
 import zlib
@@ -35,11 +34,11 @@ from exporter.metrics import agent
 from exporter.model import Collected, Health, InputError, Reading, SeriesTable
 from exporter.objectives import Objective
 from exporter.otlp_spans import INSTANCE_ID, SERVICE_NAME, RequestSpan, SpanError, read_binary, read_json
+from exporter.sources.trace_answers import BINARY, JSON, NONSENSE, RefusedError, answer, partial, status
 from exporter.sources.trace_counts import MAX_REPLICAS, Seen, TraceCounts, request_of
 from exporter.web_gate import WebGate
 
 PATH = "/v1/traces"
-BINARY, JSON = "application/x-protobuf", "application/json"
 MAX_BYTES: Mapping[str, int] = {BINARY: 8 * 1024 * 1024, JSON: 1024 * 1024}
 """Of a body after unpacking. JSON is less: read, it takes some 30 times its size in memory."""
 MAX_SPANS = 10_000
@@ -55,15 +54,6 @@ _STEP = 250
 """Spans counted before others get a turn."""
 
 _log = logging.getLogger(__name__)
-
-
-class _RefusedError(Exception):
-    """A body that does not count: HTTP status, what became of it (BODY_RESULTS), and why."""
-
-    def __init__(self, status: int, result: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.result = result
 
 
 class TracesSource:
@@ -135,10 +125,10 @@ class TracesSource:
         kind = request.content_type
         try:
             spans, other, refused = await self._read(request, kind)
-        except _RefusedError as error:
+        except RefusedError as error:
             self._bodies[error.result] += 1
             headers = {"Retry-After": "1"} if error.status == 503 else {}
-            return _response(kind, error.status, _status(kind, str(error)), headers)
+            return answer(kind, error.status, status(kind, str(error)), headers)
         self._bodies["accepted"] += 1
         self._spans["other"] += other
         self._spans["refused"] += refused
@@ -149,16 +139,17 @@ class TracesSource:
             result = self._count(span)
             self._spans[result] += 1
             malformed += result == "malformed"
-        return _response(kind, 200, _partial(kind, refused, malformed))
+        reasons = {f"over the limit of {MAX_SPANS} requests a body": refused, NONSENSE: malformed}
+        return answer(kind, 200, partial(kind, reasons))
 
     async def _read(self, request: web.Request, kind: str) -> tuple[list[RequestSpan], int, int]:
         if kind not in MAX_BYTES:
-            raise _RefusedError(415, "unsupported", f"Content-Type must be {BINARY} or {JSON}")
+            raise RefusedError(415, "unsupported", f"Content-Type must be {BINARY} or {JSON}")
         coding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in ("identity", "gzip"):
-            raise _RefusedError(415, "unsupported", "Content-Encoding must be gzip, or absent")
+            raise RefusedError(415, "unsupported", "Content-Encoding must be gzip, or absent")
         if self._waiting >= WAITING:
-            raise _RefusedError(503, "busy", "too many bodies at once; try again")
+            raise RefusedError(503, "busy", "too many bodies at once; try again")
         self._waiting += 1
         try:
             async with self._turn:
@@ -195,7 +186,7 @@ class TracesSource:
 
 async def _body(request: web.Request, most: int, *, gzipped: bool) -> bytes:
     """The unpacked body, never more than `most` bytes of it."""
-    too_large = _RefusedError(
+    too_large = RefusedError(
         413, "too_large", f"the body is larger than {most} bytes when unpacked; send smaller batches"
     )
     unpack = zlib.decompressobj(wbits=31) if gzipped else None
@@ -207,18 +198,18 @@ async def _body(request: web.Request, most: int, *, gzipped: bool) -> bytes:
                 if len(body) > most:
                     raise too_large
     except TimeoutError:
-        raise _RefusedError(408, "slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise RefusedError(408, "slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
     except (web.RequestPayloadError, ConnectionError) as error:
-        raise _RefusedError(400, "malformed", f"the body broke off: {error}") from None
+        raise RefusedError(400, "malformed", f"the body broke off: {error}") from None
     except zlib.error as error:
-        raise _RefusedError(400, "malformed", f"not gzip: {error}") from None
+        raise RefusedError(400, "malformed", f"not gzip: {error}") from None
     if unpack is not None and (not unpack.eof or unpack.unused_data):
-        raise _RefusedError(400, "malformed", "the gzip stream is cut short, or something follows it")
+        raise RefusedError(400, "malformed", "the gzip stream is cut short, or something follows it")
     return bytes(body)
 
 
 def _spans(body: bytes, kind: str) -> tuple[list[RequestSpan], int, int]:
-    """The request spans of a body, how many others it has, and how many are beyond the limit. Raises _RefusedError."""
+    """The request spans of a body, how many others it has, and how many are beyond the limit. Raises RefusedError."""
     found: list[RequestSpan] = []
     other = refused = 0
     try:
@@ -230,41 +221,5 @@ def _spans(body: bytes, kind: str) -> tuple[list[RequestSpan], int, int]:
             else:
                 refused += 1
     except SpanError as error:
-        raise _RefusedError(400, "malformed", f"not an ExportTraceServiceRequest: {error}") from None
+        raise RefusedError(400, "malformed", f"not an ExportTraceServiceRequest: {error}") from None
     return found, other, refused
-
-
-def _response(kind: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=body, content_type=kind if kind in MAX_BYTES else BINARY, headers=headers)
-
-
-def _status(kind: str, message: str) -> bytes:
-    """A google.rpc.Status with its message (field 2)."""
-    if kind == JSON:
-        return json.dumps({"message": message}).encode()
-    return _field(2, message.encode())
-
-
-def _partial(kind: str, refused: int, malformed: int) -> bytes:
-    """An ExportTraceServiceResponse; its partial_success (field 1) only where spans were rejected."""
-    reasons = [f"{refused} over the limit of {MAX_SPANS} requests a body"] if refused else []
-    reasons += [f"{malformed} without ids, latencies or token counts that make sense"] if malformed else []
-    if not reasons:
-        return b"{}" if kind == JSON else b""
-    rejected, message = refused + malformed, "not counted: " + ", ".join(reasons)
-    if kind == JSON:
-        return json.dumps({"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}).encode()
-    return _field(1, b"\x08" + _varint(rejected) + _field(2, message.encode()))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

@@ -122,6 +122,8 @@ async def _page(where: str) -> bytes:
             ) from error
     import aiohttp  # noqa: PLC0415
 
+    from exporter.sources import failures  # noqa: PLC0415 (with aiohttp)
+
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session,
@@ -132,8 +134,10 @@ async def _page(where: str) -> bytes:
                 body += await response.content.read(MAX_BYTES + 1 - len(body))
             if response.status != 200:
                 raise InputError(f"{where}: answered {response.status}; save its page with curl, and give the file")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        why = str(error) or f"no answer within {SECONDS:g} s"
+    except TimeoutError as error:
+        raise InputError(f"{where}: no answer within {SECONDS:g} s; is it running, and is this its address?") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        why = failures.reason(error) if isinstance(error, aiohttp.ClientError) else "is no URL"
         raise InputError(f"{where}: {why}; is it running, and is this its address?") from error
     if len(body) > MAX_BYTES:
         raise InputError(f"{where}: is larger than {MAX_BYTES >> 20} MiB; give the page of an exporter")

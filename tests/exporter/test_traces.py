@@ -27,8 +27,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from exporter.objectives import Objective, Request
 from exporter.sources import traces
-from exporter.sources.trace_counts import REMEMBER_SECONDS, REMEMBER_SPANS, Seen
 from exporter.sources.trace_answers import BINARY, JSON
+from exporter.sources.trace_counts import REMEMBER_SECONDS, REMEMBER_SPANS, Seen
 from exporter.sources.traces import MAX_BYTES, TracesSource
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0-spans.binpb"

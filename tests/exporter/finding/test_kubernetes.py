@@ -14,7 +14,8 @@ import pytest
 from exporter.model import Collected
 from exporter.sources.discovery import KEPT_SECONDS, PodEngines
 from exporter.sources.engine import EngineSource
-from exporter.sources.kubernetes import EnginePod, Kubernetes, KubernetesError, Rule
+from exporter.sources.engine_pods import EnginePod, Rule
+from exporter.sources.kubernetes import Kubernetes, KubernetesError
 
 
 @dataclass
@@ -51,10 +52,10 @@ def finding(api: Any) -> Iterator[Callable[..., Finding]]:
     all_made: list[Finding] = []
     runner = asyncio.Runner()
 
-    def make(deadline_seconds: float = 10, **rule: Any) -> Finding:
+    def make(deadline_seconds: float = 10, label_selector: str = "", **rule: Any) -> Finding:
         kubernetes = Kubernetes(
             node="n1",
-            rule=Rule(**rule),
+            label_selector=label_selector,
             server=api.url,
             credentials=str(api.credentials),
             deadline_seconds=deadline_seconds,
@@ -65,7 +66,7 @@ def finding(api: Any) -> Iterator[Callable[..., Finding]]:
             made.append(pod)
             return EngineSource(pod.url, node="n1")
 
-        found = Finding(runner, PodEngines(kubernetes, engine, clock=lambda: now[0]), now, made)
+        found = Finding(runner, PodEngines(kubernetes, Rule(**rule), engine, clock=lambda: now[0]), now, made)
         all_made.append(found)
         return found
 
@@ -233,11 +234,11 @@ def test_missing_credentials_are_said(api: Any, finding: Any, spoil: str) -> Non
 def test_outside_of_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(KubernetesError, match="not in a Kubernetes pod"):
-        asyncio.run(_closed(Kubernetes(node="n1", rule=Rule(), credentials=str(tmp_path))))
+        asyncio.run(_closed(Kubernetes(node="n1", credentials=str(tmp_path))))
 
 
 async def _closed(kubernetes: Kubernetes) -> None:
     try:
-        await kubernetes.engines()
+        await kubernetes.pods()
     finally:
         await kubernetes.close()

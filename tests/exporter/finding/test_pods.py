@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from exporter.facts import Claim, Holding
 from exporter.model import Collected
-from exporter.sources.pod_resources import Reader, WireError
+from exporter.sources.pod_resources import Reader
 from exporter.sources.pods import KEPT_SECONDS, PodsSource
+from exporter.wire import WireError
 
 Answer = Callable[..., bytes]
 A = "GPU-aaaaaaaa-1111-2222-3333-444444444444"
