@@ -16,13 +16,13 @@ from collections.abc import Callable
 import aiohttp
 from yarl import URL
 
+from exporter.body import within
 from exporter.facts import DcgmFigure
 from exporter.metrics import gpu
 from exporter.metrics.dcgm import DCGM_FIELDS
 from exporter.model import Collected, Family, Health
 from exporter.page import Layout, PageError, PageReader
 from exporter.sources.access import OPEN, Access
-from exporter.body import within
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SERIES = 200_000

@@ -16,13 +16,13 @@ from typing import TypeVar
 import aiohttp
 from yarl import URL
 
+from exporter.body import within
 from exporter.engines import Engine, Plan, Replica, recognise
 from exporter.model import InputError
 from exporter.page import Layout, Page, PageError, PageReader
 from exporter.page_work import LARGE_BYTES, LARGE_SERIES, PageWork, TooMuchWorkError
 from exporter.sources import failures
 from exporter.sources.access import OPEN, Access
-from exporter.body import within
 
 ACCEPT = "text/plain;version=0.0.4;q=1, */*;q=0.1"
 MAX_BYTES = 8 * 1024 * 1024

@@ -14,9 +14,9 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from exporter.body import within
 from exporter.sources import failures
 from exporter.sources.access import Access
-from exporter.body import within
 
 CREDENTIALS = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod finds the token and the CA of its service account."""
