@@ -259,7 +259,8 @@ class _Api:
             for s in service.sources.values()
         ]
         notices = [objects.NoticeObject(objects.rfc3339(n.time) or "", n.text) for n in service.notices]
-        return _json(objects.Health(status, service.problem, sources, notices), 503 if bad else 200)
+        health = objects.Health(status, service.problem, sources, notices, service.files_problem)
+        return _json(health, 503 if bad else 200)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         page = web.Response(body=self._exposition.page())

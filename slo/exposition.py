@@ -28,6 +28,7 @@ class Exposition:
             collector(registry=self._registry)
         for more in collectors:
             self._registry.register(more)
+        self._registry.register(_Standing(service))
         self._number = -1
         self._slos = b""
 
@@ -43,6 +44,32 @@ class Exposition:
 
 class _Families:
     def __init__(self, statuses: Iterable[SloStatus]) -> None:
+class _Standing(Collector):
+    """How the service itself does, as of now."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> list[Metric]:
+        service = self._service
+        sources = GaugeMetricFamily(names.SOURCE_UP, "1 for each source that answered when last asked.")
+        for one in service.sources.values():
+            sources.add_sample(sources.name, {"source": one.name}, float(one.up))
+        return [
+            GaugeMetricFamily(
+                names.SLO_FILES_UP_TO_DATE,
+                "0 while the SLO files cannot be followed and those before stand.",
+                value=float(not service.files_problem),
+            ),
+            GaugeMetricFamily(
+                names.LEDGER_UP,
+                "0 while the ledger cannot be written and counts are kept in memory.",
+                value=float(not service.problem),
+            ),
+            sources,
+        ]
+
+
         self._statuses = statuses
 
     def collect(self) -> list[Metric]:

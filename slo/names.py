@@ -75,7 +75,17 @@ PUBLISHED = (
     f"{NOTIFICATIONS}_total",
     NOTIFICATIONS_WAITING,
     NOTIFICATIONS_OLDEST,
+SLO_FILES_UP_TO_DATE = "gpufleet_slo_files_up_to_date"
+"""1 while the service follows the SLO files as they are; 0 where they cannot be followed and those before stand."""
+LEDGER_UP = "gpufleet_slo_ledger_up"
+"""0 while the ledger cannot be written and counts are kept in memory."""
+SOURCE_UP = "gpufleet_slo_source_up"
+"""By `source`: whether what the service counts from (an agent, a server, a target of it) answered last."""
+
 )
+    SLO_FILES_UP_TO_DATE,
+    LEDGER_UP,
+    SOURCE_UP,
 """What the service says of itself, beside what rules record too."""
 
 LABEL_ID = "slo_id"

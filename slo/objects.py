@@ -267,13 +267,15 @@ class NoticeObject(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True):
     """Whether the service works: `status` is ok, starting or failing; `problem` says why it fails.
 
-    `notices` are the latest since the service started, oldest first; they do not make it unhealthy.
+    `notices` are the latest since the service started, oldest first; `slo_files_problem` says why the SLO files as they
+    are now are not followed, while those before stand. Neither makes it unhealthy.
     """
 
     status: str
     problem: str
     sources: list[SourceObject]
     notices: list[NoticeObject]
+    slo_files_problem: str = ""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
