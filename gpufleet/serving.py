@@ -9,24 +9,25 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 from exporter.front import Front
 from exporter.listen import bind
 from exporter.web_gate import WebGate
 from gpufleet.data import data_directory, open_ledger
+from gpufleet.following import SloFiles
 from gpufleet.listen import Address
 from gpufleet.paging import Paging, Teller, service_of
 from gpufleet.routes import RUNBOOKS, routes
 from slo.api import make_app
-from slo.model import Slo
 from slo.service import Service
 from slo.sources.base import Source
 
 
 async def open_and_serve(
-    slos: Sequence[Slo],
+    files: SloFiles,
     source: Source,
     *,
     data: Path | None,
@@ -34,15 +35,18 @@ async def open_and_serve(
     paging: Paging,
     web_config: Path | None = None,
 ) -> None:
-    """Open the ledger and serve what the source gives."""
+    """Open the ledger and serve what the source gives, following the SLO files; at once at SIGHUP."""
+    at_once = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, at_once.set)
     gate = WebGate(web_config) if web_config is not None else None
     with open_ledger(data_directory(data)) as ledger, bind(listen) as sock:
         print(f"ledger {ledger.path}, counting from {source.name}", flush=True)
-        with service_of(slos, source, ledger, paging, url_of(sock, gate)) as (service, teller):
+        with service_of(files.slos, source, ledger, paging, url_of(sock, gate)) as (service, teller):
             for line in teller.lines:
                 print(line, flush=True)
             started = lambda url: print(f"page on {url}", flush=True)  # noqa: E731 (one line, one use)
-            await serve(service, sock, started=started, gate=gate, teller=teller)
+            following = partial(files.follow, at_once=at_once)
+            await serve(service, sock, started=started, gate=gate, teller=teller, following=following)
 
 
 def url_of(sock: socket.socket, gate: WebGate | None = None) -> str:
@@ -57,10 +61,11 @@ async def serve(
     started: Callable[[str], None],
     gate: WebGate | None = None,
     teller: Teller | None = None,
+    following: Callable[[Service], Coroutine[None, None, None]] | None = None,
 ) -> None:
     """Serve on a bound socket until SIGINT, SIGTERM or cancellation. `started` is called once with the URL.
 
-    `teller` tells of alerts meanwhile. Raises whatever ends the service, or the telling.
+    `teller` tells of alerts meanwhile, `following` sees to SLO files. Raises whatever ends the service or one of those.
     """
     teller = teller or Teller()
     loop = asyncio.get_running_loop()
@@ -68,13 +73,15 @@ async def serve(
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)
     url = url_of(sock, gate)
-    extra = routes(list(service.slos.values()), page_url=url)
+    extra = routes(lambda: service.slos, page_url=url)
     app = make_app(service, extra_routes=extra, collectors=teller.collectors, runbooks=RUNBOOKS)
     front = Front(app, "SLO service", gate)
     await service.refresh()  # the first answer is a whole one
     working = [asyncio.create_task(service.run())]
     if teller.notifier is not None:
         working.append(asyncio.create_task(teller.notifier.run()))
+    if following is not None:
+        working.append(asyncio.create_task(following(service)))
     stopping = asyncio.create_task(stop.wait())
     try:
         await front.open(sock)
@@ -85,7 +92,7 @@ async def serve(
                 await task
     finally:
         stopping.cancel()
-        for task in reversed(working):  # the notifier first: it reads the service
+        for task in reversed(working):  # those that read the service first
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -69,6 +69,10 @@ class Incidents:
         self._hold, self._repeat = timing.seconds("group_interval"), timing.seconds("repeat_interval")
         self._open = {one.key: one for one in known}
 
+    def follow(self, same: Sequence[str]) -> None:
+        """Tell budgets apart by these labels from now on; what is open keeps its key."""
+        self._same = tuple(same)
+
     @property
     def open(self) -> Mapping[str, Incident]:
         """By key."""

@@ -72,6 +72,7 @@ class Notifier:
         self.problem = ""
         """Why the outbox could not be written, while it cannot."""
         self._clock: Callable[[], float] = service.clock
+        self._slos = service.slos
         self._tracker = Tracker(outbox.firing())
         self._written = dict(outbox.firing())
         self._incidents = Incidents(
@@ -97,6 +98,10 @@ class Notifier:
         """Judge, note and tell, once."""
         if not self._service.ready:  # a ledger not yet read knows of no alert
             return
+        if self._service.slos is not self._slos:
+            self._slos = self._service.slos
+            self._slo_alerts.follow(self._slos, self._service.since)
+            self._incidents.follow(equal_labels(list(self._slos.values())))
         now = self._clock()
         conditions = self._slo_alerts.conditions(self._service.statuses(), now)
         if self._hardware is not None:

@@ -62,7 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_serve(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
+    sub.add_argument(
+        "--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml), followed as they change"
+    )
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--prometheus", type=http_url, metavar="URL", help=source_options.PROMETHEUS_HELP)
     source.add_argument(
@@ -117,15 +119,20 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from gpufleet.serving import open_and_serve  # noqa: PLC0415 (validate and show need no server and no database)
+    from gpufleet.following import SloFiles  # noqa: PLC0415 (validate and show need no server and no database)
+    from gpufleet.serving import open_and_serve  # noqa: PLC0415 (the same)
 
-    slos = args.shard.of(spec.load([args.slos]))
-    _tell_what_cannot_be_counted(slos, agents=bool(args.agent))
-    print(f"{_count(len(slos), 'SLO')} from {args.slos}", flush=True)
+    def read() -> list[Slo]:
+        slos: list[Slo] = args.shard.of(spec.load([args.slos]))
+        _tell_what_cannot_be_counted(slos, agents=bool(args.agent))
+        return slos
+
+    files = SloFiles(args.slos, read)
+    print(f"{_count(len(files.slos), 'SLO')} from {args.slos}", flush=True)
     asyncio.run(
         open_and_serve(
-            slos,
-            source_options.source_of(args, slos),
+            files,
+            source_options.source_of(args, files.slos),
             data=args.data,
             listen=args.listen,
             paging=paging.paging_of(args),

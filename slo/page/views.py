@@ -132,7 +132,8 @@ class Page:
 
     def _tag(self, address: str) -> str:
         service = self._service
-        told = repr((address, service.problem, sorted((s.name, s.up, s.reason) for s in service.sources.values())))
+        sources = sorted((s.name, s.up, s.reason) for s in service.sources.values())
+        told = repr((address, service.problem, service.files_problem, sources))
         return f"{service.started:x}-{service.number}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
     def _render(self, name: str, **context: Any) -> bytes:
@@ -144,6 +145,7 @@ class Page:
         return {
             "simulated": "" if True not in simulated else "some" if False in simulated else "all",
             "problem": service.problem,
+            "files_problem": service.files_problem.splitlines(),
             "failing": [s for s in service.sources.values() if not s.up],
             "answering": sum(s.up for s in service.sources.values()),
             "ready": service.ready,

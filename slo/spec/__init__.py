@@ -67,7 +67,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         try:
-            inside = _inside(path) if path.is_dir() else [path]
+            inside = yaml_files(path) if path.is_dir() else [path]
             if not path.exists():
                 raise InputError(f"{path}: no such file or directory: name a file or a directory of *.yaml files")
         except OSError as error:
@@ -79,8 +79,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _inside(directory: Path) -> list[Path]:
-    """Its YAML files by name. Not its directories and hidden files: a mounted ConfigMap has its own of both."""
+def yaml_files(directory: Path) -> list[Path]:
+    """A directory's YAML files by name. Not directories and hidden files: a mounted ConfigMap has its own of both."""
     return sorted(
         path
         for path in directory.iterdir()
