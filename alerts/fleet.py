@@ -18,6 +18,7 @@ from exporter.model import SIMULATED_LABEL, Family
 from slo import fleet_names as fleet
 from slo.model import Matcher
 from slo.names import LABEL_CLUSTER
+from slo.scraped import held, workload
 
 RATE = "5m"
 """As in the names."""
@@ -72,20 +73,13 @@ def _slowest() -> str:
 
 
 def _failing() -> str:
-    checks = _workload(f"{select(health.HEALTH.name)} == 0", "pod", "namespace")
+    checks = held(f"{select(health.HEALTH.name)} == 0")
     return f"min by ({_WHERE}, node, gpu, check, namespace, pod) ({checks})"
 
 
 def _held_down() -> str:
     faults = select(health.CLOCK_EVENT_ACTIVE.name, Matcher("cause", "!~", "|".join(NO_FAULT)))
     return f"max by ({_WHERE}, node, gpu, cause) ({faults} == 1)"
-
-
-def _workload(expr: str, *labels: str) -> str:
-    """With labels of the workload's, whichever way Prometheus scrapes: without honorLabels they are `exported_…`."""
-    for label in labels:
-        expr = f'label_replace({expr}, "{label}", "$1", "exported_{label}", "(.+)")'
-    return expr
 
 
 def _seated() -> str:
@@ -140,8 +134,8 @@ def _flops() -> str:
 
 
 def _held_idle() -> str:
-    held = _workload(select(gpu.POD_INFO.name), "namespace")
+    holders = workload(select(gpu.POD_INFO.name))
     idle = f"max by ({_UUID}, modelName) ({select(gpu.GPU_UTIL.name)}) == 0"
-    pairs = f"group by ({_WHERE}, namespace, UUID) ({held})"
+    pairs = f"group by ({_WHERE}, namespace, UUID) ({holders})"
     kind = f"group by ({_UUID}, modelName) ({idle})"
     return f"count by ({_WHERE}, namespace, modelName) ({pairs} * on ({_UUID}) group_left (modelName) {kind})"

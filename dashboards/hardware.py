@@ -22,9 +22,10 @@ from dashboards.panels import (
     timeseries,
     value_mapping,
 )
-from dashboards.queries import CLUSTER, NODE, alerts, owning_pod, select
+from dashboards.queries import CLUSTER, NODE, alerts, select
 from exporter.metrics import health, llm
 from slo.fleet_names import FAILING, HELD_DOWN, XID_ERRORS
+from slo.scraped import held
 
 EXPECTED_CAUSES = (*health.ORDINARY_CLOCK_CAUSES, "power_cap")
 """Causes of lower clocks that are no fault, and what a GPU under full load is meant to have."""
@@ -35,7 +36,7 @@ _LEGEND = "{{cluster}} {{node}} GPU {{gpu}}"
 
 def health_timeline(*gpus: str) -> grafana.Panel:
     """When which check of which GPU failed: of a few `gpus` at once, of the whole fleet as it is recorded; so below."""
-    checks = owning_pod(f"{select(health.HEALTH, CLUSTER, NODE, *gpus)} == 0")
+    checks = held(f"{select(health.HEALTH, CLUSTER, NODE, *gpus)} == 0")
     failing = f"min by ({_GPU}, check, namespace, pod) ({checks if gpus else select(FAILING, CLUSTER, NODE)})"
     return state_timeline(
         title="GPU health: failing checks",

@@ -14,6 +14,7 @@ from dashboards.panels import GREY, Look, Query, table, timeseries
 from dashboards.per_gpu import GPU
 from exporter.metrics import gpu, mig, pod, profiling
 from exporter.model import Family
+from slo.scraped import workload
 
 _INSTANCE = f"{GPU}, {gpu.INSTANCE_LABEL}, {gpu.PROFILE_LABEL}"
 _POD = f"{GPU}, namespace, pod"
@@ -44,7 +45,7 @@ def _pods() -> grafana.Panel:
         unit="none",
         description="Pods that hold a GPU, or a part or an instance of it, now. Tell their owners before draining. A "
         "GPU without a row is free, or its agent has no access to the kubelet.",
-        columns={"Held": f"group by ({by}) ({q.owning_pod(q.select(gpu.POD_INFO, *q.GPUS))})"},
+        columns={"Held": f"group by ({by}) ({workload(q.select(gpu.POD_INFO, *q.GPUS))})"},
         hidden=["Held"],
         look=Look(_PLAIN, no_value="No pod is known to hold a GPU"),
         sort_by=("gpu", False),
@@ -65,7 +66,7 @@ def _engines() -> grafana.Panel:
 
 
 def _share(title: str, unit: str, family: Family) -> grafana.Panel:
-    by = f"max by ({_POD}) ({q.owning_pod(q.select(family, *q.GPUS))})"
+    by = f"max by ({_POD}) ({workload(q.select(family, *q.GPUS))})"
     return timeseries(
         title=title,
         unit=unit,

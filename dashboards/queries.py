@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from exporter.metrics import CATALOGUE, SAMPLE_NAMES, llm
 from exporter.model import Family
+from slo import scraped
 from slo.fleet_names import FLEET, rate_by_model
 from slo.model import Matcher, Slo
 from slo.names import (
@@ -159,8 +160,8 @@ def bad_requests(slo: Slo, label: str) -> str:
         one = bad_requests(slo, f"{NODE_LABEL}, {llm.TARGET_LABEL}")
         return f"sum by ({LABEL_CLUSTER}, {NODE_LABEL}, {GPU_LABEL}) ({seats} * on ({place}) group_left () {one})"
     if label == POD_LABEL:
-        one = bad_requests(slo, f"{POD_LABEL}, exported_{POD_LABEL}")
-        return f'label_replace({one}, "{POD_LABEL}", "$1", "exported_{POD_LABEL}", "(.+)")'
+        kept = ", ".join(f"{one}, exported_{one}" for one in scraped.LABELS)
+        return scraped.named(bad_requests(slo, kept))
     by = f"sum by ({LABEL_CLUSTER}, {label})"
     match _selectors(slo):
         case MinuteSelectors(bad=failed):
@@ -178,16 +179,6 @@ def not_answering(slo: Slo) -> str:
     """1 for each replica of the SLO that does not answer, 0 for those that do; by cluster, node, model and target."""
     up = select(llm.ENGINE_UP, CLUSTER, NODE, *(str(matcher) for matcher in slo.selector))
     return f"1 - max by ({LABEL_CLUSTER}, {NODE_LABEL}, {llm.MODEL_NAME_LABEL}, {llm.TARGET_LABEL}) ({up})"
-
-
-def owning_pod(expr: str) -> str:
-    """The expression with `pod` and `namespace` those of the workload, whichever way Prometheus was told to scrape.
-
-    Without honorLabels the labels of the agent's own pod win, and the workload's are kept as `exported_…`.
-    """
-    for label in ("pod", "namespace"):
-        expr = f'label_replace({expr}, "{label}", "$1", "exported_{label}", "(.+)")'
-    return expr
 
 
 def _selectors(slo: Slo) -> Selected:

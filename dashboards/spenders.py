@@ -12,7 +12,7 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards.layout import Cell
 from dashboards.links import INFERENCE_BOARD, MODEL_BOARD, NODE_BOARD
-from dashboards.panels import GREEN, RED, Look, Query, state_timeline, text, timeseries, value_mapping
+from dashboards.panels import GREEN, NO_TRAFFIC, RED, Look, Query, state_timeline, text, timeseries, value_mapping
 from exporter.metrics import llm
 from slo.model import Slo
 from slo.signals import signal_of
@@ -50,10 +50,12 @@ _LINKS = {
     q.GPU_LABEL: NODE_BOARD,
 }
 """The board that tells more of each."""
+_NO_VALUES = {q.POD_LABEL: "No traffic, or no pod is known", q.GPU_LABEL: "No traffic, or no GPU of a replica is known"}
+_LEGENDS = {q.GPU_LABEL: "{{node}} {{gpu}}", q.POD_LABEL: "{{namespace}}/{{pod}}"}
 
 
 def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
-    legend = "{{node}} {{gpu}}" if label == q.GPU_LABEL else f"{{{{{label}}}}}"
+    legend = _LEGENDS.get(label, f"{{{{{label}}}}}")
     shared = " A replica over several GPUs stands with all of it at each: do not add them up."
     return timeseries(
         title=f"Budget spent by {word}",
@@ -63,7 +65,9 @@ def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
         f"same time. Where every {word} grows alike, look at load and queues instead. Thresholds between "
         f"two buckets count on the bad side.{shared * (label == q.GPU_LABEL)}",
         queries=[Query(q.if_chosen(slo, q.bad_requests(slo, label)), f"{slo.id} {legend}") for slo in slos],
-        look=Look(color="palette-classic", minimum=0, links=[_LINKS[label]]),
+        look=Look(
+            color="palette-classic", minimum=0, no_value=_NO_VALUES.get(label, NO_TRAFFIC), links=[_LINKS[label]]
+        ),
         stacked=True,
     )
 

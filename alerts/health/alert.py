@@ -124,17 +124,6 @@ def busy(spell: str) -> str:
     return f"({util} > 50 or {parts} > 0.5)"
 
 
-def workload(selector: str) -> str:
-    """Series with the workload's pod and namespace, however the agent was scraped.
-
-    Without honorLabels the labels of the agent's own pod win, and the workload's are kept as `exported_…`.
-    """
-    expr = selector
-    for label in ("namespace", "pod"):
-        expr = f'label_replace({expr}, "{label}", "$1", "exported_{label}", "(.+)")'
-    return expr
-
-
 HELD_BY = {
     "workloads": f'{{{{ range printf "{gpu.POD_INFO.name}{{UUID=\'%s\'}}" $labels.UUID | query | sortByLabel "pod" }}}}'
     "{{ or .Labels.exported_namespace .Labels.namespace }}/{{ or .Labels.exported_pod .Labels.pod }} {{ end }}"

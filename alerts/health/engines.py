@@ -6,10 +6,11 @@ normal under load, and whether users suffer is what budgets say. So each alert h
 
 from __future__ import annotations
 
-from alerts.health.alert import AN_ENGINE, ENGINE, ENGINE_TEXT, SAME_ENGINE, Alert, Proof, by, of, series, workload
+from alerts.health.alert import AN_ENGINE, ENGINE, ENGINE_TEXT, SAME_ENGINE, Alert, Proof, by, of, series
 from exporter.metrics import agent, llm, probe
 from exporter.model import Family
 from slo.names import LABEL_CLUSTER
+from slo.scraped import workload
 
 _BOARD = "inference?var-model_name={{ $labels.model_name }}"
 STALLED = "stalled:"

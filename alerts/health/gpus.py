@@ -19,11 +19,11 @@ from alerts.health.alert import (
     failed,
     of,
     series,
-    workload,
 )
 from exporter.health import DRIVER_UNRESPONSIVE, LOST
 from exporter.metrics import gpu, health
 from slo.names import LABEL_CLUSTER
+from slo.scraped import workload
 
 _LOST = series(health.HEALTH, check=LOST, **A_GPU)
 _STUCK = series(health.HEALTH, check=DRIVER_UNRESPONSIVE, **A_GPU)

@@ -26,7 +26,7 @@ from exporter.agent import Agent
 from exporter.objectives import GOODPUT, PROBE_AVAILABILITY, Objective
 from exporter.settings import EngineSettings, Settings
 from exporter.settings_attribution import JobsSettings
-from exporter.settings_discovery import PodsSettings
+from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, PodsSettings
 from exporter.settings_probe import ProbeSettings
 from exporter.settings_traces import TracesSettings
 from exporter.simulation import driver, fleet
@@ -139,9 +139,10 @@ class TroubledAgents:
     async def _start_ill(self) -> None:
         kubelet, api = await asyncio.to_thread(self._cluster)
         pages = await self._engines()
-        seats = ((0, ill.BAD_MEMORY), (ill.BAD_LINKS,), (0,), (ill.HELD_DOWN,))
-        engines = [EngineSettings(url=url, gpus=gpus) for url, gpus in zip(pages, seats, strict=True)]
-        probed = EngineSettings(url=engines[0].url, gpus=engines[0].gpus, probe=_PROBE)  # its page is all it serves
+        seats = ((ill.BAD_LINKS,), (ill.BAD_MEMORY, 0), (ill.HELD_DOWN,))
+        of_a_pod = pages[0].removeprefix("http://")
+        port = {"gpufleet.io/engine-port": of_a_pod.rpartition(":")[2]}
+        api.add("engine", ip="127.0.0.1", node=ILL, annotations=port)
         jobs = self._made("jobs")
         (jobs / str(ill.XIDS)).write_text("4711\n")
         self._spans_port = free_port()
@@ -150,11 +151,12 @@ class TroubledAgents:
             ILL,
             gpus_expected=ill.EXPECTED,
             kernel_log=True,
-            engines=(probed, *engines[1:]),
+            engines=tuple(EngineSettings(url=url, gpus=gpus) for url, gpus in zip(pages[1:], seats, strict=True)),
+            discovery=DiscoverySettings(kubernetes=KubernetesSettings(**api_of), probe=_PROBE),
             objectives=_OBJECTIVES,
             traces=TracesSettings(
                 listen=f"127.0.0.1:{self._spans_port}",
-                targets={"unknown_service:python3": pages[0].removeprefix("http://")},
+                targets={"unknown_service:python3": of_a_pod},
             ),
             pods=PodsSettings(socket=str(kubelet.socket), processes=True, **api_of),
             jobs=JobsSettings(directory=str(jobs)),

@@ -31,6 +31,9 @@ from tests.real.serving import running
 HERE = Path(__file__).parent
 TOOLS = HERE.parents[1] / ".venv" / "tools" / "usr" / "bin"
 CLUSTERS = HONOURED, PLAIN = "honoured", "plain"
+_AGENTS_NAMESPACE = "monitoring"
+AGENTS_OWN = {("namespace", _AGENTS_NAMESPACE), *(("pod", f"agent-{node}") for node in NODES)}
+"""Labels that Prometheus gives each series: the place of the agent's pod."""
 PATIENCE_SECONDS = 60
 _SCRAPE_SECONDS, _RULES_SECONDS = 1, 2
 
@@ -88,7 +91,7 @@ def _prometheus(
     for cluster in CLUSTERS:
         for node, address in targets.items():
             # As service discovery in Kubernetes labels the agent's pod.
-            own = {"namespace": "monitoring", "pod": f"agent-{node}", "container": "agent", "service": "gpufleet-agent"}
+            own = {"namespace": _AGENTS_NAMESPACE, "pod": f"agent-{node}", "container": "agent", "service": "gpufleet"}
             found = [{"targets": [address], "labels": {"cluster": cluster, **own}}]
             name = f"{cluster}/{node}"
             jobs.append({"job_name": name, "honor_labels": cluster == HONOURED, "static_configs": found})
