@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from gpufleet.slo_text import duration, percent, percent_exact
+from gpufleet.words import duration, percent, percent_exact
 from slo.ledger import definition
 from slo.model import Slo
 from slo.signals import unit_of

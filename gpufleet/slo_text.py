@@ -1,4 +1,4 @@
-"""SLOs as text for a terminal of 80 columns or more: `slo show`, and the table of `slo budget`. Pure; no I/O.
+"""SLOs as text for a terminal of 80 columns or more: `slo show`. Pure; no I/O.
 
 Detection times are for a sudden, steady failure under steady traffic, counted from its start; what a scrape and the
 evaluation of a rule add (at most a minute each) is not in them.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from exporter.metrics import llm, probe
 from exporter.metrics.buckets import DEFAULT_EDGES, SGLANG_BUCKET_FLAGS, VLLM_BUCKET_KEYS
+from gpufleet.words import duration, percent, percent_exact, table
 from slo.burn import detection_seconds, evidence
 from slo.model import Edge, Goodput, Indicator, Method, Slo, Weight
 from slo.signals import availability, gpu_health, probe_availability, signal_of, unit_of
@@ -39,63 +39,6 @@ def show(slos: Sequence[Slo], width: int = WIDTH) -> str:
     """Everything about each SLO that follows from its file, ready to print in so many columns (80 at least)."""
     blocks = [f"{slo.id}  ({slo.location})\n" + "\n".join(_wrapped(_slo(slo), width)) for slo in slos]
     return "\n\n".join([*blocks, textwrap.fill(_LEGEND, width)])
-
-
-def budgets(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """API objects of a service as a table: what is left, how fast it goes, when it ends."""
-    rows = [("id", "group", "objective", "budget left", "burn rate", "ends", "coverage", "alerts")]
-    for one in found:
-        low, high = one["error_budget_remaining_bounds"] or (None, None)
-        left = _ratio(low) if low == high else f"{_ratio(low)} to {_ratio(high)}"
-        rates = one["burn_rates"]
-        fast = ("1h", rates["1h"]) if "1h" in rates else next(iter(rates.items()))
-        firing = [alert for alert in one["alerts"] if alert["state"] == "firing"]
-        rows.append((
-            one["id"] + (" (simulated)" if one["simulated"] else ""),
-            ",".join(f"{label}={value}" for label, value in one["group"].items()) or "-",
-            f"{percent_exact(Decimal(one['objective']))} {one['window']}",
-            left,
-            "-" if fast[1] is None else f"{fast[1]:.3g} ({fast[0]})",
-            one["exhausted_at"] or "-",
-            _ratio(one["coverage"]),
-            ", ".join(f"{alert['severity']} {alert['long']}" for alert in firing) or "-",
-        ))  # fmt: skip
-    return table(rows)
-
-
-def _ratio(value: float | None) -> str:
-    return "unknown" if value is None else f"{value * 100:.1f}%"
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows in columns, the first row a heading."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def duration(seconds: Decimal | float) -> str:
-    """Two units at most: 43m 12s, 1d 4h, 500ms."""
-    exact = Decimal(str(seconds))
-    if exact < 1:
-        return f"{(exact * 1000).normalize():f}ms"
-    if exact < 60 and exact != int(exact):
-        return f"{exact.normalize():f}s"
-    left, parts = int(exact), []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        if left >= size:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return " ".join(parts[:2])
-
-
-def percent(ratio: Decimal) -> str:
-    """A ratio in percent, as short as it is exact to three digits."""
-    return f"{Decimal(f'{ratio * 100:.3g}').normalize():f}%"
-
-
-def percent_exact(ratio: Decimal) -> str:
-    """An objective in percent, to its last digit."""
-    return f"{(ratio * 100).normalize():f}%"
 
 
 def _slo(slo: Slo) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.model import InputError
-from gpufleet import paging, slo_text, source_options
+from gpufleet import budget_table, paging, slo_text, source_options
 from gpufleet.commands import slo_backtest, slo_ledger, slo_report
 from gpufleet.listen import Address, address, http_url
 from slo import spec
@@ -171,5 +171,5 @@ def _budget(args: argparse.Namespace) -> int:
     found = [one for one in asyncio.run(fetch(args.url)) if args.id in (None, one["id"])]
     if args.id is not None and not found:
         raise InputError(f"{args.url}: no SLO {args.id!r}: gpufleet slo budget --url {args.url} lists all")
-    print("\n".join(slo_text.budgets(found)))
+    print("\n".join(budget_table.budgets(found)))
     return 0

@@ -9,8 +9,10 @@ import pytest
 
 from exporter.metrics import llm
 from exporter.metrics.buckets import DEFAULT_EDGES
+from gpufleet.budget_table import budgets
 from gpufleet.cli import main
-from gpufleet.slo_text import WIDTH, budgets, duration
+from gpufleet.slo_text import WIDTH
+from gpufleet.words import duration
 from slo.signals.base import bounds
 
 ROOT = Path(__file__).parents[2]
