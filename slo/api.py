@@ -301,7 +301,7 @@ def _read_cursor(request: web.Request) -> tuple[str, list[str]]:
     text = request.query["cursor"]
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=tuple[str, list[str]])
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, RecursionError):  # of base64's, of msgspec's, of UTF-8, of nesting
         raise RequestError(400, f"cursor={text!r} is none of ours: give `next` of the page before, unchanged") from None
 
 

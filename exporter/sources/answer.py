@@ -130,7 +130,7 @@ class Answer:
     def _take(self, data: str, at: float) -> None:
         try:
             chunk = _CHUNKS.decode(data)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             self.error = "an event that is no chunk"
             return
         if chunk.error is not None or chunk.kind == _ERROR_EVENT:

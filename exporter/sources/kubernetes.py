@@ -118,7 +118,7 @@ class Kubernetes:
         body = await self.get("/api/v1/pods", self._query)
         try:
             return msgspec.json.decode(body, type=_PodList).items
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # of msgspec's, of UTF-8, of nesting
             raise KubernetesError("the Kubernetes API's answer is no list of pods", str(error)) from None
 
     async def get(self, path: str, query: Mapping[str, str]) -> bytes:

@@ -103,7 +103,7 @@ class Client:
             raise FailedError("timeout", "no list of models in time") from None
         try:
             models = msgspec.json.decode(body, type=_Models).data
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             models = []
         if not models:
             raise FailedError("http_error", "no list of models")

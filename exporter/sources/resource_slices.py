@@ -108,7 +108,7 @@ class ResourceSlices:
             self._version = version
             try:
                 slices = msgspec.json.decode(body, type=_Slices).items
-            except msgspec.MsgspecError as error:
+            except (ValueError, RecursionError) as error:  # of msgspec's, of UTF-8, of nesting
                 raise KubernetesError("the Kubernetes API's answer is no list of slices", str(error)) from None
             return tuple(sorted(_devices(slices), key=lambda one: (one.driver, one.pool, one.device)))
         raise AssertionError("the last version either answered or raised")

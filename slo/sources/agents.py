@@ -1,5 +1,5 @@
-"""Agents scraped directly: no other server needed. Imports slo.observed, slo.sources, the page reader and the
-catalogue.
+"""Agents scraped directly: no other server needed. Imports slo.observed, slo.sources, the page reader (exporter.page,
+page_work, body) and the catalogue.
 
 A page says how old its readings are: a scrape is dated by its snapshot, not by its arrival, and a snapshot that was
 seen before is no new observation.
@@ -20,18 +20,19 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from exporter.body import within
 from exporter.metrics.agent import SNAPSHOT_AGE
 from exporter.page import Page, PageError, PageReader
+from exporter.page_work import LARGE_BYTES, PageWork, TooMuchWorkError
 from slo.model import Slo
 from slo.observed import Missed, Scrape
 from slo.sources.access import Access, AccessError, RequestOptions
-from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+from slo.sources.base import AHEAD_SECONDS, SAME_SECONDS, STALE_SECONDS
 from slo.sources.dns import SCHEMES, Name, Resolve, resolve
 from slo.sources.http import login, reason, without_login
 
-MAX_BYTES = 64 * 1024 * 1024
-"""An agent's page can hold some dozen engines' histograms."""
-
+MAX_BYTES = 16 * 1024 * 1024
+"""An agent's page can hold some dozen engines' histograms; one of 8 GPUs and 4 engines has 1 MiB."""
 
 _NODE_LABEL = "node"
 
@@ -45,6 +46,7 @@ class _Agent:
     name: Name | None = None
     node: str = ""
     reader: PageReader = field(default_factory=lambda: PageReader(max_bytes=MAX_BYTES))
+    work: PageWork = field(default_factory=PageWork)
     last: float = 0.0
     layout: object = None
     age_at: int | None = None
@@ -53,6 +55,10 @@ class _Agent:
     def source(self) -> str:
         """Its identity, which stays over restarts."""
         return f"{without_login(str(self.name.url))} {self.node}" if self.name and self.node else self.url
+
+    async def read(self, body: bytes) -> Page:
+        """The page; a large one is read beside the event loop."""
+        return await self.work.do(lambda: self.reader.read(body), large=len(body) > LARGE_BYTES)
 
     def age(self, page: Page) -> float:
         """How old the readings of a page are, in seconds."""
@@ -65,6 +71,10 @@ class _Agent:
         if self.age_at is None:
             raise PageError(f"it has no {SNAPSHOT_AGE.name}")
         return page.values[self.age_at]
+
+
+class _StatusError(Exception):
+    """The agent answered, and not with a page."""
 
 
 class AgentsSource:
@@ -106,7 +116,7 @@ class AgentsSource:
         """One scrape of every agent whose snapshot is new, a miss for each that did not answer."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=max(1.0, self.interval_seconds))
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         problems = await self._look()
         agents = [*self._agents, *self._found.values()]
         found = await asyncio.gather(*(self._scrape(self._session, agent) for agent in agents))
@@ -131,10 +141,12 @@ class AgentsSource:
     async def _scrape(self, session: aiohttp.ClientSession, agent: _Agent) -> Scrape | Missed | None:
         asked = self._clock()
         try:
-            page = agent.reader.read(await self._body(session, agent))
+            page = await agent.read(await self._body(session, agent))
             age = agent.age(page)
-        except (TimeoutError, AccessError, aiohttp.ClientError, PageError) as error:
+        except (TimeoutError, AccessError, aiohttp.ClientError, PageError, TooMuchWorkError, _StatusError) as error:
             return Missed(agent.source, asked, self._why(error))
+        if not age >= -AHEAD_SECONDS:
+            return Missed(agent.source, asked, "the agent dates its readings into the future")
         if not age <= STALE_SECONDS:
             return Missed(agent.source, asked, f"the agent answers with readings that are {age:.0f} s old")
         taken = asked - age
@@ -151,14 +163,13 @@ class AgentsSource:
         return f"not the page of a gpufleet agent: {error}" if isinstance(error, PageError) else str(error)
 
     async def _body(self, session: aiohttp.ClientSession, agent: _Agent) -> bytes:
-        async with session.get(agent.url, **self._options(agent)) as response:
-            response.raise_for_status()
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(1 << 16):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise PageError(f"longer than {MAX_BYTES} bytes")
-            return bytes(body)
+        async with session.get(agent.url, allow_redirects=False, **self._options(agent)) as response:
+            if response.status != 200:
+                raise _StatusError(f"answered {response.status}")
+            body = await within(response, MAX_BYTES)
+            if body is None:
+                raise PageError(f"longer than {MAX_BYTES} bytes")
+            return body
 
     def _options(self, agent: _Agent) -> RequestOptions:
         options = self._access.options(agent.login)

@@ -10,6 +10,8 @@ from slo.observed import Missed, Scrape
 
 STALE_SECONDS = 60.0
 """An agent whose snapshot is older than this answers, but has stopped looking."""
+AHEAD_SECONDS = 60.0
+"""A clock may be set back by so much between a snapshot and its page. What is dated later than that is no reading."""
 SAME_SECONDS = 0.1
 """Two datings of one snapshot differ by what its pages took to arrive."""
 

@@ -16,6 +16,7 @@ from yarl import URL
 
 LOOK_UP_SECONDS = 30.0
 """As Prometheus' dns_sd_configs."""
+MOST_ADDRESSES = 4096
 SCHEMES = {"dns": "http", "dns+https": "https"}
 """Of a name whose addresses are all asked, and what they are asked by."""
 
@@ -37,7 +38,7 @@ class Name:
         self.url = URL(url)
         self.urls: tuple[str, ...] = ()
         self.problem = ""
-        """Why the last look found nothing."""
+        """Why the last look found nothing, or not all."""
         self._resolve = resolver
         self._looked = -LOOK_UP_SECONDS
 
@@ -56,8 +57,9 @@ class Name:
         except (OSError, UnicodeError) as error:
             self.problem = f"not resolved: {error.strerror or error}" if isinstance(error, OSError) else "no host name"
             return
-        self.problem = ""
-        self.urls = tuple(self._url(one) for one in addresses)
+        more = len(addresses) - MOST_ADDRESSES
+        self.problem = f"{more} of its addresses are beyond the limit of {MOST_ADDRESSES}" if more > 0 else ""
+        self.urls = tuple(self._url(one) for one in addresses[:MOST_ADDRESSES])
 
     def _url(self, address: str) -> str:
         host = f"[{address}]" if ip_address(address.split("%", 1)[0]).version == 6 else address

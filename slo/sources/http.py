@@ -31,7 +31,6 @@ def login(url: str) -> Mapping[str, str]:
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "host name not found"),
-    (aiohttp.TooManyRedirects, "redirects without end"),
     (aiohttp.ContentTypeError, "answered, but not with JSON"),
     (aiohttp.ClientPayloadError, "the answer was cut short"),
     (aiohttp.ServerDisconnectedError, "closed the connection"),

@@ -35,7 +35,7 @@ from slo.observed import Missed, Scrape
 from slo.plan import PLACE_LABELS
 from slo.signals import signal_of
 from slo.sources.access import Access
-from slo.sources.base import SAME_SECONDS, STALE_SECONDS
+from slo.sources.base import AHEAD_SECONDS, SAME_SECONDS, STALE_SECONDS
 from slo.sources.query import QueryApi, QueryError, Result
 from slo.sources.series import SeriesTargets
 
@@ -213,6 +213,8 @@ class PrometheusSource:
         key, at = stamp
         target, source = self._targets[key], _source(key)
         target.last = at
+        if not age >= -AHEAD_SECONDS:
+            return Missed(source, at, "the agent dates its readings into the future")
         if not age <= STALE_SECONDS:
             return Missed(source, at, f"the agent answers with readings that are {age:.0f} s old")
         if abs(at - age - target.taken) <= SAME_SECONDS:

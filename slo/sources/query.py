@@ -1,23 +1,27 @@
 """The query API of Prometheus and its kin, as far as it is needed here: one instant query, decoded.
 
-Imports aiohttp, msgspec, slo.sources.access and slo.sources.http alone. Counts need whole answers: Thanos and the
-cluster of VictoriaMetrics are told to refuse rather than to leave out what a part of them could not give, and an answer
-with a warning, or one that calls itself partial, is none.
+Imports aiohttp, msgspec, exporter.body, sources.{access,http} alone. Counts need whole answers: Thanos and the cluster
+of VictoriaMetrics are told to refuse rather than to leave out what a part of them could not give, and an answer with a
+warning, or one that calls itself partial, is none.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 import aiohttp
 import msgspec
 
+from exporter.body import within
 from slo.sources.access import Access, AccessError
 from slo.sources.http import login, reason, without_login
 
 TIMEOUT_SECONDS = 60
-MAX_BYTES = 256 * 1024 * 1024
-"""Of one answer; what is longer comes from no query that is asked here."""
+MAX_BYTES = 32 * 1024 * 1024
+"""Of one answer. What would be longer is asked for in parts, so this bounds memory and not what can be read."""
+LATE_SECONDS = 60.0
+"""Samples of later than was asked for by more than this are no answer: servers' clocks differ by less."""
 _WORDS = 160
 """Characters of a server's own words that are told."""
 
@@ -82,16 +86,20 @@ class QueryApi:
     async def ask(self, query: str, at: float) -> list[Result]:
         """The series of a range vector expression at `at`. Raises QueryError."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), cookie_jar=aiohttp.DummyCookieJar()
+            )
         form = {"query": query, "time": f"{at:.3f}", **_WHOLE}
         try:
             options = self._access.options(self._login)
-            async with self._session.post(f"{self.url}/api/v1/query", data=form, **options) as response:
-                body = bytearray()
-                async for piece in response.content.iter_chunked(1 << 16):
-                    body += piece
-                    if len(body) > MAX_BYTES:
-                        raise QueryError(f"an answer longer than {MAX_BYTES >> 20} MiB", too_much=True)
+            async with self._session.post(
+                f"{self.url}/api/v1/query", data=form, allow_redirects=False, **options
+            ) as response:
+                if 300 <= response.status < 400:
+                    raise QueryError(f"answered {response.status}: redirects are not followed, name the place itself")
+                body = await within(response, MAX_BYTES)
+                if body is None:
+                    raise QueryError(f"an answer longer than {MAX_BYTES >> 20} MiB", too_much=True)
         except AccessError as error:
             raise QueryError(str(error)) from error
         except TimeoutError:
@@ -101,15 +109,18 @@ class QueryApi:
         too_much = response.status in _TOO_MUCH
         try:
             answer = msgspec.json.decode(body, type=_Answer)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # of msgspec's, of UTF-8, of nesting
             if response.ok:
                 raise QueryError(f"not the answer of a Prometheus: {_line(body)}") from None
-            raise QueryError(f"HTTP {response.status} {response.reason}: {_line(body)}", too_much=too_much) from None
+            status = _line(f"{response.status} {response.reason or ''}".encode())
+            raise QueryError(f"HTTP {status}: {_line(body)}", too_much=too_much) from None
         if answer.status != "success":
             raise QueryError(f"HTTP {response.status}: {_line(answer.error.encode())}", too_much=too_much)
         if answer.warnings or answer.is_partial:
             told = _line("; ".join(answer.warnings or ["it calls itself partial"]).encode())
             raise QueryError(f"only a part of the answer: {told}", too_much=True)
+        if not all(_sound(result, at) for result in answer.data.result):
+            raise QueryError("not the answer of a Prometheus: numbers that are none, or times that were not asked for")
         return answer.data.result
 
     async def close(self) -> None:
@@ -119,7 +130,23 @@ class QueryApi:
             self._session = None
 
 
-def _line(body: bytes | bytearray) -> str:
+def _sound(result: Result, until: float) -> bool:
+    """Whether values are numbers and times are such as can be asked for."""
+    for samples in (result.values, result.histograms):
+        if samples:
+            times = [at for at, _ in samples]
+            if not (min(times) >= 0 and max(times) <= until + LATE_SECONDS):
+                return False
+    try:
+        deque(map(float, (text for _, text in result.values)), maxlen=0)
+        for _, one in result.histograms:
+            deque(map(float, (one.count, *(text for bucket in one.buckets for text in bucket[1:]))), maxlen=0)
+    except ValueError:
+        return False
+    return True
+
+
+def _line(body: bytes) -> str:
     """A server's words as one line that a terminal may show."""
-    words = " ".join(bytes(body[: 4 * _WORDS]).decode("utf-8", "replace").split())
+    words = " ".join(body[: 4 * _WORDS].decode("utf-8", "replace").split())
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[:_WORDS]) or "nothing"

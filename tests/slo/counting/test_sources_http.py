@@ -65,7 +65,7 @@ async def _turns(request: web.Request) -> web.Response:
     raise web.HTTPFound(str(request.url))
 
 
-@pytest.mark.parametrize(("handler", "told"), [(_fails, "answered 500"), (_turns, "redirects without end")])
+@pytest.mark.parametrize(("handler", "told"), [(_fails, "answered 500"), (_turns, "answered 302")])
 def test_why_an_agent_gave_no_page_is_told_in_a_few_words(handler: Handler, told: str):
     assert miss_of(handler, lambda port: AgentsSource([f"http://127.0.0.1:{port}"]))[1].reason == told
 
