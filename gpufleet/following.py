@@ -51,31 +51,34 @@ class SloFiles:
         others: Callable[[Sequence[Slo]], Awaitable[None]] | None = None,
     ) -> None:
         """Until cancelled. `at_once` has them read now; `others` follow what is taken, before the service does."""
-        async for _ in self._watch.changes(at_once):
+        async for asked in self._watch.changes(at_once):
             try:
                 slos = await asyncio.to_thread(self._read)
+            except InputError as error:
+                _refused(service, error)
+                continue
+            try:
                 if others is not None:
                     await others(slos)
                 change = await service.follow(slos)
-            except (InputError, LedgerError) as error:
-                if isinstance(error, LedgerError):
-                    self._watch.again()
-                if str(error) != service.files_problem:
-                    log.error("SLO files not taken, those before stand:\n%s", error)
-                service.files_problem = str(error)
-            else:
-                service.files_problem = ""
+            except (InputError, LedgerError) as error:  # not for what the files say: it may do later
+                self._watch.again()
+                _refused(service, error)
+                continue
+            was, service.files_problem = service.files_problem, ""
+            if asked or was or any(change):
                 service.tell(f"SLO files taken, {len(slos)} SLOs: {told(change)}")
+
+
+def _refused(service: Service, error: Exception) -> None:
+    if str(error) != service.files_problem:
+        log.error("SLO files not taken, those before stand:\n%s", error)
+    service.files_problem = str(error)
 
 
 def told(change: Change) -> str:
     """A change in words, "added chat-itl; counted anew chat-ttft"."""
-    kinds = (
-        ("added", change.added),
-        ("removed", change.removed),
-        ("counted anew", change.anew),
-        ("edited", change.edited),
-    )
+    kinds = zip(("added", "removed", "counted anew", "edited"), change, strict=True)
     return "; ".join(f"{kind} {_listed(ids)}" for kind, ids in kinds if ids) or "nothing has changed"
 
 

@@ -13,12 +13,11 @@ from typing import Self
 
 from aiohttp import web
 
-from exporter.agent import Agent
 from exporter.settings import EngineSettings, Settings
 from exporter.simulation import driver, fleet
 from exporter.simulation.engine import SimulatedEngine, make_app
 from exporter.simulation.world import Scenario
-from gpufleet.agents import start_agent
+from gpufleet.agents import LocalAgent
 from gpufleet.objectives import objectives_of, simulated_probe
 from slo.model import Slo
 
@@ -40,7 +39,7 @@ class SimulatedFleet:
         self._objectives = objectives_of(slos)
         self.targets: dict[str, str] = {}
         """host:port of each engine by its plan's key."""
-        self.agents: list[Agent] = []
+        self.agents: list[LocalAgent] = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -49,7 +48,8 @@ class SimulatedFleet:
                 engine = SimulatedEngine(self._scenario(plan.node), plan, self.started_at)
                 self.targets[plan.key] = await self._serve(make_app(engine), FIRST_ENGINE_PORT + number)
             for node in fleet.NODES:
-                agent = await start_agent(self._settings(node))
+                agent = LocalAgent()
+                await agent.start(self._settings(node))
                 self._stack.push_async_callback(agent.stop)
                 self.agents.append(agent)
         except BaseException:
@@ -61,6 +61,12 @@ class SimulatedFleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    async def follow(self, slos: Sequence[Slo]) -> None:
+        """Count for these SLOs from now on. Raises InputError where an agent could not begin anew."""
+        self._objectives = objectives_of(slos)
+        for node, agent in zip(fleet.NODES, self.agents, strict=True):
+            await agent.follow(self._settings(node))
 
     @property
     def scenario(self) -> Scenario:

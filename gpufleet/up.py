@@ -16,19 +16,21 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from exporter.listen import bind
 from exporter.model import InputError
 from exporter.settings import EngineSettings, Settings
 from gpufleet import default_slos, discovery, history, incidents
-from gpufleet.agents import start_agent
+from gpufleet.agents import LocalAgent
 from gpufleet.console import Console
 from gpufleet.data import LEDGER_FILE, data_directory, open_ledger
 from gpufleet.discovery import FoundEngine, FoundGpus
+from gpufleet.following import SloFiles
 from gpufleet.listen import Address
 from gpufleet.objectives import objectives_of
 from gpufleet.paging import Paging, service_of
@@ -92,11 +94,13 @@ class _Run:
         self._console = console
         self._sock = sock
         self._stack = stack
+        self._files: SloFiles | None = None
+        """What --slos names; the SLOs that are made here do not change."""
 
     async def run(self) -> None:
-        options, console = self._options, self._console
-        if options.slos is not None:
-            spec.load([options.slos])  # before anything is started
+        options, console, given = self._options, self._console, self._options.slos
+        if given is not None:
+            self._files = SloFiles(given, lambda: spec.load([given]))  # before anything is started
         if options.simulate:
             await self._simulated()
             return
@@ -116,7 +120,7 @@ class _Run:
 
     async def _simulated(self) -> None:
         options, console, now = self._options, self._console, time.time()
-        slos = spec.load([options.slos or SIMULATED_SLOS])
+        slos = self._files.slos if self._files is not None else spec.load([SIMULATED_SLOS])
         data = options.data or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gpufleet-")))
         ledger = self._open_ledger(data, simulated=True)
         with console.step("starting a simulated fleet") as step:
@@ -128,28 +132,35 @@ class _Run:
             else:
                 scenario = fleet.scenario
                 await asyncio.to_thread(history.write, ledger, slos, scenario, fleet.targets, now)
-        await self._serve(slos, [agent.url for agent in fleet.agents], ledger, simulated=True)
+        await self._serve(slos, [agent.url for agent in fleet.agents], ledger, others=fleet.follow, simulated=True)
 
     async def _real(self, found: FoundGpus, engines: Sequence[FoundEngine]) -> None:
         options, console = self._options, self._console
         data = data_directory(options.data)
         ledger = self._open_ledger(data, simulated=False)
         slos = self._real_slos(data, engines)
-        with console.step("starting the agent") as step:
-            agent = await start_agent(
-                Settings(
-                    gpu="nvml" if found.names else "none",
-                    engines=tuple(EngineSettings(url=one.url) for one in engines),
-                    objectives=objectives_of(slos),
-                )
+
+        def settings(slos: Sequence[Slo]) -> Settings:
+            return Settings(
+                gpu="nvml" if found.names else "none",
+                engines=tuple(EngineSettings(url=one.url) for one in engines),
+                objectives=objectives_of(slos),
             )
+
+        agent = LocalAgent()
+        with console.step("starting the agent") as step:
+            await agent.start(settings(slos))
             self._stack.push_async_callback(agent.stop)
             step.note(f"{agent.url}/metrics")
-        await self._serve(slos, [agent.url], ledger, simulated=False)
 
-    def _real_slos(self, data: Path, engines: Sequence[FoundEngine]) -> list[Slo]:
-        if self._options.slos is not None:
-            return spec.load([self._options.slos])
+        async def others(slos: Sequence[Slo]) -> None:
+            await agent.follow(settings(slos))
+
+        await self._serve(slos, [agent.url], ledger, others=others, simulated=False)
+
+    def _real_slos(self, data: Path, engines: Sequence[FoundEngine]) -> Sequence[Slo]:
+        if self._files is not None:
+            return self._files.slos
         if not engines:
             self._console.line("  no engine, so no SLO: start one and come again, or name it with --engine")
             return []
@@ -172,7 +183,16 @@ class _Run:
                 raise InputError(f"{data}: cannot be written ({error.strerror}): choose another with --data") from error
         return self._stack.enter_context(open_ledger(data))
 
-    async def _serve(self, slos: Sequence[Slo], agents: Sequence[str], ledger: Ledger, *, simulated: bool) -> None:
+    async def _serve(
+        self,
+        slos: Sequence[Slo],
+        agents: Sequence[str],
+        ledger: Ledger,
+        *,
+        others: Callable[[Sequence[Slo]], Awaitable[None]],
+        simulated: bool,
+    ) -> None:
+        """`others` count for SLOs, beside the service, and follow them."""
         console = self._console
         service, teller = self._stack.enter_context(
             service_of(
@@ -190,7 +210,10 @@ class _Run:
             console.line(f"  agents {', '.join(f'{agent}/metrics' for agent in agents)}; Ctrl-C ends it")
             console.line()
 
-        await serve(service, self._sock, started=started, teller=teller)
+        following = None
+        if self._files is not None:
+            following = partial(self._files.follow, at_once=asyncio.Event(), others=others)
+        await serve(service, self._sock, started=started, teller=teller, following=following)
 
 
 def _listed(engines: Sequence[FoundEngine]) -> str:

@@ -41,16 +41,16 @@ class Watch:
         """What was told of last could not be done: tell of it again."""
         self._taken = None
 
-    async def changes(self, at_once: asyncio.Event) -> AsyncIterator[None]:
-        """Yields when the files have changed, and whenever `at_once` is set."""
+    async def changes(self, at_once: asyncio.Event) -> AsyncIterator[bool]:
+        """Yields when the files have changed, and whenever `at_once` is set: True then."""
         seen = self._taken
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
                     await at_once.wait()
             found = await asyncio.to_thread(self._look)
-            if at_once.is_set() or found == seen != self._taken:
+            if (asked := at_once.is_set()) or found == seen != self._taken:
                 at_once.clear()
                 self._taken = found
-                yield
+                yield asked
             seen = found

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from slo.attribution import stands_out
 from slo.backfill import Backfill, KeepsPast
@@ -72,8 +72,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What other SLOs changed, as ids: `anew` count something else now, `edited` count what they did."""
 
     added: tuple[str, ...] = ()

@@ -31,7 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="an engine to watch, instead of the usual ports; may be given several times",
     )
-    parser.add_argument("--slos", type=Path, metavar="DIR", help="SLO files (default: made for what is found)")
+    parser.add_argument(
+        "--slos",
+        type=Path,
+        metavar="DIR",
+        help="SLO files, followed as they change (default: made for what is found)",
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="where the ledger lies (default: your state directory)"
     )
