@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.chart_cases import Helm
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
@@ -35,3 +37,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Calla
         return prefix
 
     return install
+
+
+@pytest.fixture(scope="session")
+def helm(binary: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """The chart under the real helm."""
+    return Helm(binary, tmp_path_factory.mktemp("helm"))

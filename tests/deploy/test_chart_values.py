@@ -1,0 +1,115 @@
+"""values.yaml, its schema and its table: what is wrong is told at install, and every value does something."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.chart_cases import Helm, Json, cases, every_case
+from tests.deploy.chart_values import CHART, Value, values
+
+SWITCHES = [one for one in values() if isinstance(one.default, bool)]
+
+
+def at(tree: Json, path: str, default: Any) -> Any:
+    found: Any = tree
+    for key in path.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return default
+        found = found[key]
+    return found
+
+
+def put(path: str, value: Any) -> Json:
+    head, _, rest = path.partition(".")
+    return {head: put(rest, value) if rest else value}
+
+
+@every_case
+def test_lint_finds_nothing(helm: Helm, case: str):
+    done = helm.run("lint", "--strict", str(CHART), values=dict(cases()[case]))
+    assert (done.returncode, "[WARNING]" in done.stdout, "[ERROR]" in done.stdout) == (0, False, False), done.stdout
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda one: one.path)
+def test_every_switch_is_once_on_and_once_off_in_the_cases(switch: Value):
+    assert {at(dict(case), switch.path, switch.default) for case in cases().values()} == {True, False}
+
+
+def test_every_value_is_read_by_a_template_or_by_a_helper():
+    texts = "\n".join(
+        path.read_text(encoding="utf-8") for path in (CHART / "templates").rglob("*") if path.suffix in (".yaml", ".tpl")
+    )
+    unread = [
+        one.path for one in values() if not one.section and not re.search(rf"\.{re.escape(one.key)}\b", texts)
+    ]
+    assert unread == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (put("agent.hostPid", True), "additional properties 'hostPid' not allowed"),
+        (put("agnet", {}), "additional properties 'agnet' not allowed"),
+        (put("agent.port", "9400"), "got string, want integer"),
+        (put("agent.port", 0), "minimum"),
+        (put("agent.config.intervall", "5s"), "additional properties 'intervall' not allowed"),
+        (put("agent.config.listen", "0.0.0.0:1"), "additional properties 'listen' not allowed"),
+        (put("agent.config.engines", [{"uri": "http://x"}]), "additional properties 'uri' not allowed"),
+        (put("agent.discovery.kubernetes.selector", "a=b"), "additional properties 'selector' not allowed"),
+        (put("agent.podMonitor.interval", "1m"), "does not match pattern"),
+        (put("agent.statePath", "var/lib"), "does not match pattern"),
+        (put("image.agent.digest", "sha256:abc"), "does not match pattern"),
+        (put("slo.paging.settings.severity", {}), "additional properties 'severity' not allowed"),
+        (put("slo.persistence.whenDeleted", "delete"), "must be one of 'Delete', 'Retain'"),
+        (put("slo.prometheus", "prometheus:9090"), "does not match pattern"),
+        (put("slos.files", {"chat.txt": ""}), "does not match pattern"),
+        (put("slos.files", {"a.yaml": {"apiVersion": "gpufleet/v1", "service": "a", "slo": []}}), "'slo' not allowed"),
+        (put("slo.replicas", -1), "minimum"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, told: str):
+    assert told in helm.refusal(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"agent": {"enabled": False}}, "set slo.prometheus, or agent.enabled"),
+        ({"agent": {"podResources": {"processes": True}}}, "set agent.hostPID"),
+        ({"agent": {"podResources": {"enabled": False, "labels": ["team"]}}}, "need it enabled"),
+        ({"agent": {"discovery": {"probe": {}}}}, "set agent.discovery.enabled"),
+        ({"slo": {"tenant": "a"}}, "slo.tenant is a tenant of slo.prometheus"),
+        ({"slo": {"prometheus": "http://p", "networkPolicy": {"enabled": True}}}, "slo.networkPolicy.to is empty"),
+        ({"slos": {"files": {"a.yaml": ""}, "existingConfigMap": "b"}}, "not both"),
+        ({"prometheusRule": {"enabled": True, "file": "a: b"}}, "no groups in it"),
+        ({"alertmanagerConfig": {"enabled": True, "file": "a: b"}}, "no spec in it"),
+    ],
+    ids=str,
+)
+def test_values_that_contradict_each_other_are_refused_with_what_to_do(helm: Helm, wrong: Json, told: str):
+    assert told in helm.refusal(wrong)
+
+
+def test_a_chart_that_has_this_one_as_a_part_may_hand_down_globals(helm: Helm):
+    assert helm.render({"global": {"imageRegistry": "x"}})
+
+
+def test_every_value_that_is_no_plain_word_is_described():
+    plain = {"enabled", "port", "interval", "scrapeTimeout", "repository", "create"}
+    kubernetes = re.compile(r"annotations|labels|pod[A-Z]|extra|[a-z]*[sS]elector|affinity|tolerations|.*relabel|resources"
+                            r"|updateStrategy|priorityClassName|terminationGrace|topologySpread|accessModes|pullPolicy"
+                            r"|key|type|service|serviceAccount|honorLabels|image|agent|slo|tests|persistence|metricRelabelings"
+                            r"|rbac|podMonitor|networkPolicy|kernelLog|migMonitor|pagerdutyKeySecret", re.IGNORECASE)  # fmt: skip
+    bare = [one.path for one in values() if not one.description and one.key not in plain and not kubernetes.match(one.key)]
+    assert bare == []
+
+
+def test_no_value_is_a_secret():
+    text = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    words = [one.path for one in values() if re.search(r"password|token|credential|routingKey$", one.key, re.IGNORECASE)]
+    assert (words, text["slo"]["paging"]["pagerdutyKeySecret"]) == ([], {"name": "", "key": "routing-key"})
