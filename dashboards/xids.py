@@ -11,8 +11,12 @@ from dashboards.per_gpu import GPU, grown
 from exporter import xid
 from exporter.metrics import gpu, health
 
-RUNBOOK = link("Runbook", "${page:raw}/runbooks/GpuXidFatal.md")
-"""Served by the SLO service beside the rules."""
+OTHER_RUNBOOK = "GpuXidFatal"
+"""Of the classes that alert nobody: it says what is to be done for every word of `action`."""
+RUNBOOKS = {"hardware": "GpuXidHardware", "app": "GpuXidRepeated", "info": "GpuRecoveryNeeded"}
+"""Class of an XID → the alert that treats it, whose name its runbook has; a test holds it against the alerts."""
+RUNBOOK = link("Runbook", "${page:raw}/runbooks/${__data.fields.runbook}.md")
+"""From a row with a runbook's name; served by the SLO service beside the rules."""
 XID_CATALOGUE = link("NVIDIA's XID catalogue", "https://docs.nvidia.com/deploy/xid-errors/")
 RECOVERY = {"1": "GPU reset", "2": "reboot", "3": "drain P2P", "4": "drain and reset"}
 """What the driver can ask for, as the catalogue's family says it."""
@@ -49,10 +53,20 @@ def texts() -> dict[str, tuple[str, str]]:
     return {**codes, **{word: (sentence, GREY) for word, sentence in xid.ACTIONS.items()}}
 
 
+def _with_runbook(expr: str) -> str:
+    """The series with a label `runbook`, by their label `class`."""
+    expr = f'label_replace({expr}, "runbook", "{OTHER_RUNBOOK}", "", "")'
+    for kind, name in RUNBOOKS.items():
+        expr = f'label_replace({expr}, "runbook", "{name}", "class", "{kind}")'
+    return expr
+
+
 def _new() -> grafana.Panel:
     new = f"{grown(health.XID_ERRORS, f'{GPU}, xid, class')} > 0"
     info = f"group by (cluster, node, xid, action) ({q.select(health.XID_INFO, q.CLUSTER, q.NODE)})"
-    told = f"({new}) * on (cluster, node, xid) group_left (action) {info} or {new}"
+    told = (
+        f"({new}) * on (cluster, node, xid) group_left (action) {info} or {new} unless on (cluster, node, xid) {info}"
+    )
     # A code is told from a count by its word, since Grafana maps values of all columns alike.
     return table(
         title="XID errors in this time",
@@ -60,7 +74,7 @@ def _new() -> grafana.Panel:
         description="New XID errors by GPU, code and class, and what is to be done. fatal and hardware: drain the GPU "
         "and follow the runbook; app: the workload's own bug, give it to its owner; sympathetic: look at the other "
         "code of the same time. What the driver asks for above stands above the action here.",
-        columns={"New": f'label_replace({told}, "xid", "XID $1", "xid", "(.+)")'},
+        columns={"New": f'label_replace({_with_runbook(told)}, "xid", "XID $1", "xid", "(.+)")'},
         look=Look(
             ((None, GREY),),
             decimals=0,
@@ -74,12 +88,16 @@ def _new() -> grafana.Panel:
 
 def _last() -> grafana.Panel:
     by = f"{GPU}, pci_bus_id, UUID, err_code, err_msg"
+    last = f"max by ({by}) ({q.select(gpu.XID_LAST, *q.GPUS)}) > 0"
+    info = f"group by (cluster, node, xid, class) ({q.select(health.XID_INFO, q.CLUSTER, q.NODE)})"
+    coded = f'label_replace({info}, "err_code", "$1", "xid", "(.+)")'
+    told = f"({last}) * on (cluster, node, err_code) group_left (class) {coded}"
     return table(
         title="Last XID of each GPU",
         unit="none",
         description="The last XID that each GPU reported since its agent started, however long ago. Compare its bus "
         "address with the kernel's log of the node. For a case at the vendor, note the UUID.",
-        columns={"Last XID": f"max by ({by}) ({q.select(gpu.XID_LAST, *q.GPUS)}) > 0"},
+        columns={"Last XID": _with_runbook(f"{told} or {last} unless on (cluster, node, err_code) {coded}")},
         hidden=["Last XID"],
         look=Look(((None, GREY),), no_value="No GPU has reported one", links=[RUNBOOK, XID_CATALOGUE]),
         sort_by=("gpu", False),

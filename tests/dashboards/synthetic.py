@@ -27,6 +27,7 @@ FIXED = {
     "cluster": "east", "gpu": "0", "engine": "vllm", "model_name": "llama-3.1-8b", "namespace": "prod", "dp_rank": "0",
     "xid": "79", "class": "hardware", "check": "xid", "cause": "hw_thermal", "simulated": "true", "reason": "lost",
     "source": "nvml", "family": "DCGM_FI_DEV_GPU_TEMP", "action": "reboot_node", "kind": "replay", "nvlink": "3",
+    "err_code": "79",
 }  # fmt: skip
 
 

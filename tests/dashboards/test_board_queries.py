@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from alerts.health import alert_rules
+from alerts.links import Links
 from dashboards.boards import render
 from dashboards.check import expressions, faults
 from dashboards.normalise import all_panels
 from dashboards.prices import Prices
 from dashboards.promql import plain
+from dashboards.xids import OTHER_RUNBOOK, RUNBOOKS
+from exporter.metrics import health
+from exporter.xid import CATALOGUE, CLASSES
 from slo.model import Slo
 
 pytestmark = pytest.mark.real
@@ -149,8 +154,24 @@ def test_an_xid_is_told_by_its_text_and_leads_to_a_runbook_that_there_is(prometh
     panel = next(p for p in all_panels(boards["gpufleet-gpu"]) if p["title"] == "XID errors in this time")
     defaults = panel["fieldConfig"]["defaults"]
     assert defaults["mappings"][0]["options"]["XID 79"]["text"] == "79 GPU has fallen off the bus"
-    runbook = str(defaults["links"][0]["url"]).rpartition("/")[2]
-    assert (resources.files("alerts") / "runbooks" / runbook).is_file()
+    assert defaults["links"][0]["url"] == "${page:raw}/runbooks/${__data.fields.runbook}.md"
+    for title in ("XID errors in this time", "Last XID of each GPU"):
+        assert set(values(prometheus, boards, title, "runbook", board="gpufleet-gpu")) == {"GpuXidHardware"}, title
+
+
+def test_an_xids_runbook_is_that_of_the_alert_that_treats_its_class() -> None:
+    treated = {
+        found[1]: rule["alert"]
+        for rule in alert_rules(Links())
+        if (found := re.search(rf'{health.XID_ERRORS}{{class="(\w+)"}}', str(rule["expr"])))
+    }
+    assert treated.keys() == {"fatal", "hardware", "app"}
+    assert treated == {kind: RUNBOOKS.get(kind, OTHER_RUNBOOK) for kind in treated}
+    assert RUNBOOKS.keys() <= set(CLASSES)
+    runbooks = resources.files("alerts") / "runbooks"
+    assert all((runbooks / f"{name}.md").is_file() for name in (*RUNBOOKS.values(), OTHER_RUNBOOK))
+    told = (runbooks / f"{OTHER_RUNBOOK}.md").read_text(encoding="utf-8")
+    assert all(f"| {action} |" in told for action in {one.action for one in CATALOGUE.values()} - {"none"})
 
 
 def test_energy_of_the_whole_time_is_told_in_watt_hours(prometheus: Query, boards: Boards) -> None:
