@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -35,6 +36,8 @@ def machine(engine, agent, slo, tmp_path):
     ]
 
     class Truth(RuleBasedStateMachine):
+        counted = tuple(slos)
+
         def __init__(self):
             super().__init__()
             self.path = tmp_path / f"{next(numbers)}.db"
@@ -193,11 +196,53 @@ def machine(engine, agent, slo, tmp_path):
     return Truth
 
 
+@pytest.fixture
+def following(machine):
+    """The same while SLO files change: all those stay, and "twin" counts what one of them does, at times."""
+    stay = machine.counted
+
+    class Following(machine):
+        crash = None  # a restart while a source goes over declares a gap (slo.tally_follow)
+
+        @rule(like=st.sampled_from([None, 0, 1, 2, 3]), first=st.booleans())
+        def change(self, like, first):
+            twin = [] if like is None else [replace(stay[like], name="twin")]
+            self.counted = [*twin, *stay] if first else [*stay, *twin]
+            self.tally.follow(self.counted, self.ledger.register(self.counted))
+
+        def finish(self):
+            super().finish()
+            for one in self.counted:
+                if one.name == "twin":
+                    like = next(s for s in stay if replace(s, name="twin") == one)
+                    own, all_of_it = (self.by_minute(s.id) for s in (one, like))
+                    for start, counts in own.items():
+                        if counts.total or counts.observed_seconds:
+                            assert counts == all_of_it[start]
+
+        def by_minute(self, slo_id):
+            return dict(self.ledger.history(slo_id, (), 999_999_960, self.now + 4000, 60))
+
+    return Following
+
+
 def test_the_ledger_holds_what_happened(machine):
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=100,
+            stateful_step_count=40,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_slos_that_stay_lose_nothing_when_others_come_and_go(following):
+    run_state_machine_as_test(
+        following,
+        settings=settings(
+            max_examples=60,
             stateful_step_count=40,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
