@@ -26,9 +26,9 @@ class Exposition:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+        self._registry.register(_Standing(service))
         for more in collectors:
             self._registry.register(more)
-        self._registry.register(_Standing(service))
         self._number = -1
         self._slos = b""
 
@@ -42,8 +42,6 @@ class Exposition:
         return self._slos + generate_latest(self._registry)
 
 
-class _Families:
-    def __init__(self, statuses: Iterable[SloStatus]) -> None:
 class _Standing(Collector):
     """How the service itself does, as of now."""
 
@@ -70,6 +68,8 @@ class _Standing(Collector):
         ]
 
 
+class _Families:
+    def __init__(self, statuses: Iterable[SloStatus]) -> None:
         self._statuses = statuses
 
     def collect(self) -> list[Metric]:

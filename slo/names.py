@@ -68,13 +68,6 @@ NOTIFICATIONS = "gpufleet_notifications"
 NOTIFICATIONS_WAITING = "gpufleet_notifications_waiting"
 NOTIFICATIONS_OLDEST = "gpufleet_notifications_oldest_age_seconds"
 
-PUBLISHED = (
-    NOTIFIER_ACTIVE,
-    NOTIFIER_ALERTS,
-    NOTIFIER_FAILING,
-    f"{NOTIFICATIONS}_total",
-    NOTIFICATIONS_WAITING,
-    NOTIFICATIONS_OLDEST,
 SLO_FILES_UP_TO_DATE = "gpufleet_slo_files_up_to_date"
 """1 while the service follows the SLO files as they are; 0 where they cannot be followed and those before stand."""
 LEDGER_UP = "gpufleet_slo_ledger_up"
@@ -82,10 +75,20 @@ LEDGER_UP = "gpufleet_slo_ledger_up"
 SOURCE_UP = "gpufleet_slo_source_up"
 """By `source`: whether what the service counts from (an agent, a server, a target of it) answered last."""
 
-)
+EXCLUSION_START = "gpufleet_slo_exclusion_start_time_seconds"
+EXCLUSION_END = "gpufleet_slo_exclusion_end_time_seconds"
+
+PUBLISHED = (
     SLO_FILES_UP_TO_DATE,
     LEDGER_UP,
     SOURCE_UP,
+    NOTIFIER_ACTIVE,
+    NOTIFIER_ALERTS,
+    NOTIFIER_FAILING,
+    f"{NOTIFICATIONS}_total",
+    NOTIFICATIONS_WAITING,
+    NOTIFICATIONS_OLDEST,
+)
 """What the service says of itself, beside what rules record too."""
 
 LABEL_ID = "slo_id"

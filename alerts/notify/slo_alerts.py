@@ -44,11 +44,11 @@ class SloAlerts:
         self._links = links
         self._settings = settings
 
-    def conditions(self, statuses: Sequence[SloStatus], now: float) -> list[Condition]:
     def follow(self, slos: Mapping[str, Slo], since: Mapping[str, float]) -> None:
         """Go on with these SLOs; `since` is when each began to be counted as it is."""
         self._slos, self._since = slos, since
 
+    def conditions(self, statuses: Sequence[SloStatus], now: float) -> list[Condition]:
         """What holds."""
         of: dict[str, list[SloStatus]] = {slo_id: [] for slo_id in self._slos}
         for status in statuses:
@@ -92,8 +92,8 @@ class SloAlerts:
 
     def _no_data(self, slo: Slo, statuses: Sequence[SloStatus], now: float) -> Iterator[Condition]:
         """Groups that were watched and are not; the whole SLO where none has been for long, or ever."""
-        known = [(status.group, status.watched_through) for status in statuses if status.watched_through is not None]
         began = self._since[slo.id]
+        known = [(status.group, status.watched_through) for status in statuses if status.watched_through is not None]
         remembered = [(group, through) for group, through in known if now - through < REMEMBERED_SECONDS]
         if not slo.group_by or not remembered:
             remembered = [((), max((through for _, through in known), default=began))]
