@@ -145,7 +145,10 @@ def cases() -> Mapping[str, Json]:
         "agents alone": {"slo": {"enabled": False}},
         "the service alone": {
             "agent": {"enabled": False},
-            "slo": {"prometheus": "http://p:9090", "persistence": {"storageClassName": "fast", "whenDeleted": "Retain"}},
+            "slo": {
+                "prometheus": "http://p:9090",
+                "persistence": {"storageClassName": "fast", "whenDeleted": "Retain"},
+            },
         },
         "all else": {
             "nameOverride": "g",
@@ -169,7 +172,13 @@ def cases() -> Mapping[str, Json]:
                 "extraArgs": ["--gpu=none"],
                 "port": 9401,
             },
-            "slo": {**_VOLUME, "extraArgs": ["--shard=0/2"], "port": 9491, "startupProbe": {"failureThreshold": 9}},
+            "slo": {
+                **_VOLUME,
+                "serviceAccount": {"name": "other"},
+                "extraArgs": ["--shard=0/2"],
+                "port": 9491,
+                "startupProbe": {"failureThreshold": 9},
+            },
         },
     }
 

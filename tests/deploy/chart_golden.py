@@ -1,4 +1,4 @@
-"""What the chart carries that is generated: rules, boards, Alertmanager's routes, the schema of its values, their table.
+"""What the chart carries that is generated: rules, boards, Alertmanager's routes, its values' schema and table.
 
 Addresses that people open are `….invalid` here: the chart puts those of a release in their place. Imports alerts,
 dashboards, slo.spec and the readers of values.yaml beside this.
@@ -29,7 +29,7 @@ LINKS = Links(runbooks="https://runbooks.invalid", board="https://board.invalid/
 SECRET = "secret.invalid"
 OF_SLOS = ("gpufleet-cost", "gpufleet-inference", "gpufleet-slo")
 """Boards that know SLOs; the others are the same for all."""
-_HEADER = "# Generated: `make generate`. The chart puts a release's own addresses in the place of those that end in .invalid.\n"
+_HEADER = "# Generated: `make generate`. Addresses that end in .invalid become those of the release.\n"
 _TABLE = re.compile(r"(<!-- values -->\n).*?(<!-- end of values -->\n)", re.DOTALL)
 
 
@@ -40,7 +40,9 @@ def generate() -> dict[str, str]:
     return {
         **_rules(slos),
         **_boards(slos),
-        f"{FILES}/alertmanagerconfig.yaml": alertmanager_operator.render(slos, Settings(operator=Operator(secret=SECRET))),
+        f"{FILES}/alertmanagerconfig.yaml": alertmanager_operator.render(
+            slos, Settings(operator=Operator(secret=SECRET))
+        ),
         "deploy/helm/gpufleet/values.schema.json": chart_schema.render(),
         str(README): _TABLE.sub(lambda match: match[1] + table() + match[2], readme),
     }
@@ -70,7 +72,9 @@ def table() -> str:
     for section, heading, of in _sections(values()):
         found += [f"\n### `{section}`\n\n{heading}\n" if heading else f"\n### `{section}`\n"] if section else []
         found += ["\n| value | default | |\n|---|---|---|\n"]
-        found += [f"| `{one.path}` | {'' if one.section else _code(one.default)} | {_cell(one.description)} |\n" for one in of]
+        found += [
+            f"| `{one.path}` | {'' if one.section else _code(one.default)} | {_cell(one.description)} |\n" for one in of
+        ]
     return "".join(found) + "\n"
 
 

@@ -44,7 +44,9 @@ _BY_KEY: dict[str, Schema] = {
     "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     **dict.fromkeys(("interval", "scrapeTimeout"), _DURATION),
-    **dict.fromkeys(("secret", "httpConfigSecret", "existingConfigMap", "name", "nameOverride", "fullnameOverride"), _NAME),
+    **dict.fromkeys(
+        ("secret", "httpConfigSecret", "existingConfigMap", "name", "nameOverride", "fullnameOverride"), _NAME
+    ),
     **dict.fromkeys(("page", "board", "runbooks", "prometheus"), _LINK),
     "whenDeleted": {"enum": ["Delete", "Retain"]},
     "key": _SECRET_KEY,

@@ -1,0 +1,262 @@
+"""What the chart renders is what Kubernetes and the operator take, and no more than it needs."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+import kubernetes_validate.utils as kubernetes
+import pytest
+import referencing
+from jsonschema.protocols import Validator
+
+from tests.deploy.chart_cases import NAMESPACE, Helm, Json, cases, every_case, named, pods
+from tests.deploy.chart_values import CHART
+
+VERSIONS = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34")
+OPERATOR = "monitoring.coreos.com/"
+CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
+
+
+@functools.cache
+def schema(version: str, api_version: str, kind: str) -> Validator:
+    """Kubernetes' own, strict: a field that it does not know is an error. As kubernetes_validate has it, read once."""
+    folder = f"kubernetes-json-schema/v{version}.0-local-strict"
+    group = api_version.replace(".k8s.io", "").split("/")
+    name = f"{kind.lower()}-{'-'.join([group[0].split('.')[0], *group[1:]])}.json"
+    own = kubernetes.schema_contents(f"{folder}/{name}", version)
+    registry = definitions(version) @ (referencing.Resource.from_contents(own) @ referencing.Registry())
+    return jsonschema.Draft202012Validator(own, registry=registry)
+
+
+@functools.cache
+def definitions(version: str) -> Any:
+    path = f"kubernetes-json-schema/v{version}.0-local-strict/_definitions.json"
+    return referencing.Resource.from_contents(kubernetes.schema_contents(path, version))
+
+
+@every_case
+def test_kubernetes_takes_every_object(helm: Helm, case: str):
+    faults = [
+        f"{version} {one['kind']} {one['metadata']['name']}: {error.json_path} {error.message[:200]}"
+        for version in VERSIONS
+        for one in helm.case(case)
+        if not one["apiVersion"].startswith(OPERATOR)
+        for error in schema(version, one["apiVersion"], one["kind"]).iter_errors(one)
+    ]
+    assert faults == []
+
+
+def test_the_schemas_do_refuse_what_kubernetes_would():
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "a"},
+        "spec": {"containers": [{"name": "a", "imag": 1}]},
+    }
+    kubernetes.validate({**pod, "spec": {"containers": [{"name": "a"}]}}, "1.34", strict=True)
+    with pytest.raises(kubernetes.ValidationError):
+        kubernetes.validate(pod, "1.34", strict=True)
+    assert list(schema("1.34", "v1", "Pod").iter_errors(pod))
+
+
+@functools.cache
+def model(api_version: str, kind: str) -> Any:
+    version = api_version.removeprefix(OPERATOR)
+    return getattr(importlib.import_module(f"cloudcoil.models.prometheus_operator.{version}"), kind)
+
+
+@every_case
+def test_the_operator_takes_its_objects_and_knows_every_field_of_them(helm: Helm, case: str):
+    for one in helm.case(case):
+        if one["apiVersion"].startswith(OPERATOR):
+            known = model(one["apiVersion"], one["kind"]).model_validate(one)
+            assert known.model_dump(mode="json", by_alias=True, exclude_unset=True) == one
+
+
+def test_the_operators_models_do_refuse_and_do_forget():
+    monitor: Json = {"apiVersion": f"{OPERATOR}v1", "kind": "PodMonitor", "metadata": {"name": "a"}, "spec": {}}
+    with pytest.raises(ValueError, match="selector"):
+        model(f"{OPERATOR}v1", "PodMonitor").model_validate(monitor)
+    monitor["spec"] = {"selector": {}, "podMetricsEndpoints": [{"port": "a", "honourLabels": True}]}
+    known = model(f"{OPERATOR}v1", "PodMonitor").model_validate(monitor)
+    assert known.model_dump(mode="json", by_alias=True, exclude_unset=True) != monitor
+
+
+@every_case
+def test_every_object_is_of_the_release_and_says_so(helm: Helm, case: str):
+    objects = helm.case(case)
+    for one in objects:
+        meta = one["metadata"]
+        board = meta["labels"].get("app.kubernetes.io/component") == "dashboards"
+        where = cases()[case].get("dashboards", {}).get("namespace", NAMESPACE) if board else NAMESPACE
+        assert meta.get("namespace") == (None if one["kind"] in CLUSTER_WIDE else where)
+        assert meta["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        assert len(meta["name"]) <= 52, "a StatefulSet puts eleven letters behind it, in a label of 63"
+    assert len({(one["kind"], one["metadata"]["name"]) for one in objects}) == len(objects)
+
+
+@every_case
+def test_selectors_find_their_pods_and_only_those(helm: Helm, case: str):
+    objects = helm.case(case)
+    labels = {
+        one["metadata"]["name"]: (one["spec"].get("template") or one)["metadata"]["labels"]
+        for one in objects
+        if one["kind"] in ("DaemonSet", "StatefulSet", "Pod")
+    }
+    for one in objects:
+        spec = one.get("spec", {})
+        selector = spec.get("podSelector") or spec.get("selector") or {}
+        wanted = selector.get("matchLabels", selector)
+        if one["kind"] in ("DaemonSet", "StatefulSet", "Service", "NetworkPolicy", "PodMonitor"):
+            found = [name for name, has in labels.items() if wanted.items() <= has.items()]
+            assert found == [one["metadata"]["name"].removesuffix("-members")]
+        elif one["kind"] == "ServiceMonitor":
+            services = [
+                s for s in objects if s["kind"] == "Service" and wanted.items() <= s["metadata"]["labels"].items()
+            ]
+            absent = {term["key"] for term in selector["matchExpressions"] if term["operator"] == "DoesNotExist"}
+            assert [s["metadata"]["name"] for s in services if not absent & s["metadata"]["labels"].keys()] == [
+                one["metadata"]["name"]
+            ]
+
+
+PRIVILEGED = "every privilege"
+WITH_ROOT = {case for case in cases() if case != "an ordinary user"}
+
+
+@every_case
+def test_containers_are_confined_but_for_what_was_asked_for(helm: Helm, case: str):
+    for component, spec in pods(helm.case(case)):
+        pod = spec["securityContext"]
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        root = component == "agent" and case in WITH_ROOT
+        assert (pod["runAsUser"], pod["runAsNonRoot"]) == ((0, False) if root else (65532, True))
+        assert (spec.get("hostPID", False), spec.get("hostNetwork", False)) == (
+            (component == "agent" and case == PRIVILEGED,) * 2
+        )
+        [container] = spec["containers"]
+        own = container["securityContext"]
+        assert own["readOnlyRootFilesystem"] is True
+        if component == "agent" and case == PRIVILEGED:  # the kernel log
+            assert own == {"readOnlyRootFilesystem": True, "privileged": True}
+            continue
+        mig = component == "agent" and case == "MIG, without pods"
+        assert own["capabilities"] == {"drop": ["ALL"], **({"add": ["SYS_ADMIN"]} if mig else {})}
+        assert (own["allowPrivilegeEscalation"], own["privileged"]) == (mig, False)
+        assert container["resources"]["limits"]["memory"]
+
+
+@every_case
+def test_a_token_is_mounted_only_where_the_kubernetes_api_is_asked(helm: Helm, case: str):
+    objects = helm.case(case)
+    asking = case == PRIVILEGED
+    assert {component: spec["automountServiceAccountToken"] for component, spec in pods(objects)} == {
+        component: component == "agent" and asking for component, _ in pods(objects)
+    }
+    roles = [one for one in objects if one["kind"] == "ClusterRole"]
+    assert [one["rules"] for one in roles] == (
+        [
+            [
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+                {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
+            ]
+        ]
+        if asking
+        else []
+    )
+    accounts = [one for one in objects if one["kind"] == "ServiceAccount"]
+    assert all(one["automountServiceAccountToken"] is False for one in accounts)
+
+
+def test_only_discovery_asks_for_pods_alone_and_rbac_can_be_left_to_others(helm: Helm):
+    found: Json = {"agent": {"discovery": {"enabled": True}}}
+    assert [rule["resources"] for rule in named(helm.render(found), "ClusterRole")["rules"]] == [["pods"]]
+    assert not [one for one in helm.render({**found, "rbac": {"create": False}}) if "Role" in one["kind"]]
+
+
+@every_case
+def test_folders_of_the_node_are_typed_few_and_read_only_but_for_the_state(helm: Helm, case: str):
+    for component, spec in pods(helm.case(case)):
+        [container] = spec["containers"]
+        mounts = {one["name"]: one for one in container.get("volumeMounts", [])}
+        folders = {one["name"]: one["hostPath"] for one in spec.get("volumes", []) if "hostPath" in one}
+        known = {"pod-resources", "state", "kmsg"} if component == "agent" else set()
+        assert folders.keys() <= known
+        assert all(one["type"] for one in folders.values())
+        assert {name for name in folders if not mounts[name].get("readOnly")} <= {"state"}
+        claims = {"data"} if component == "slo" and case != "an ordinary user" else set()
+        assert mounts.keys() == claims | {one["name"] for one in spec.get("volumes", [])}
+
+
+def test_state_outlasts_the_pod_only_where_it_can_be_written_and_is_wanted(helm: Helm):
+    def state(values: Json) -> Mapping[str, Any]:
+        spec = named(helm.render(values), "DaemonSet")["spec"]["template"]["spec"]
+        [found] = [one for one in spec["volumes"] if one["name"] == "state"]
+        return found.keys() - {"name"}
+
+    assert state({}) == {"hostPath"}
+    assert state({"agent": {"statePath": ""}}) == {"emptyDir"}
+    assert state({"agent": {"podResources": {"enabled": False}}}) == {"emptyDir"}
+
+
+def test_pods_stay_as_they_are_when_only_slos_change_and_roll_when_their_settings_do(helm: Helm):
+    def templates(values: Json) -> tuple[Json, Json]:
+        objects = helm.render(values)
+        return tuple(named(objects, kind)["spec"]["template"] for kind in ("DaemonSet", "StatefulSet"))  # type: ignore[return-value]
+
+    agent, service = templates({})
+    assert templates({"slos": {"files": {"chat.yaml": "a: b"}}}) == (agent, service)
+    changed = templates({"agent": {"config": {"interval": "10s"}}})
+    assert (changed[0] != agent, changed[1]) == (True, service)
+    paging = {"alertmanagers": ["http://am:9093"]}
+    first, second = (
+        templates({"slo": {"paging": {**paging, "settings": {"cluster": cluster}}}})[1] for cluster in ("a", "b")
+    )
+    assert first != second
+
+
+def test_of_several_replicas_one_tells_and_each_keeps_its_ledger(helm: Helm):
+    found = named(helm.case("over a Prometheus"), "StatefulSet")["spec"]
+    [container] = found["template"]["spec"]["containers"]
+    assert (found["replicas"], "--notify=ordinal-0" in container["args"]) == (2, True)
+    assert {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}} in container["env"]
+    assert found["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Delete", "whenScaled": "Retain"}
+    # Labels of a claim cannot be changed: one with the chart's version would end every upgrade.
+    assert [claim["metadata"] for claim in found["volumeClaimTemplates"]] == [{"name": "data"}]
+
+
+@every_case
+def test_an_upgrade_changes_nothing_that_kubernetes_lets_nobody_change(helm: Helm, case: str):
+    for one in helm.case(case):
+        if one["kind"] in ("DaemonSet", "StatefulSet"):
+            assert set(one["spec"]["selector"]["matchLabels"]) == {
+                f"app.kubernetes.io/{word}" for word in ("name", "instance", "component")
+            }
+
+
+def test_the_agents_series_name_their_node_and_never_the_agents_own_pod(helm: Helm):
+    [endpoint] = named(helm.case("with the operator"), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["honorLabels"] is True
+    node = ["__meta_kubernetes_pod_node_name"]
+    assert endpoint["relabelings"] == [
+        {"sourceLabels": node, "targetLabel": "node"},
+        {"sourceLabels": node, "targetLabel": "instance"},
+        {"action": "labeldrop", "regex": "namespace|pod|container|endpoint"},
+    ]
+
+
+def test_a_release_fits_into_the_secret_that_helm_keeps_it_in(helm: Helm):
+    """Helm keeps chart, values and objects as gzipped JSON in base64, in a Secret of at most 1 MiB."""
+    done = helm.run("template", "r", str(CHART), values=dict(cases()["SLOs of others"]))
+    files = {str(path): base64.b64encode(path.read_bytes()).decode() for path in CHART.rglob("*") if path.is_file()}
+    kept = gzip.compress(
+        json.dumps({"manifest": done.stdout, "chart": files, "config": cases()["SLOs of others"]}).encode()
+    )
+    assert len(base64.b64encode(kept)) < 700_000
