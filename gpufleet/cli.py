@@ -1,7 +1,7 @@
 """The `gpufleet` command: parses arguments, runs one command, turns faults of input into exit codes.
 
 Exit codes: 0 done, 1 the input is at fault (said on stderr as `file:line: what, and what to do`), 2 usage. A command is
-one module under gpufleet/commands with `add(subparsers)`; it is imported only when named, so the agent loads no boards.
+one module under gpufleet/commands with `configure(parser)`, imported only when named, so the agent loads no boards.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from exporter.model import InputError
 from gpufleet import __version__
@@ -31,6 +31,27 @@ _BEYOND_THE_AGENT = frozenset(
 """Modules that an install of the node agent alone does not have: its image has not, nor has a plain `pip install`."""
 
 
+class _Help(argparse.HelpFormatter):
+    """Wraps a text of one paragraph, but never an example: it is there to be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" not in text and not text.startswith("example: "):
+            return super()._fill_text(text, width, indent)
+        return "\n".join(indent + line for line in text.splitlines())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says with each fault of usage where help is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Usage, what is wrong, and where help is."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help says more\n")
+
+
 class Command(Protocol):
     """A module under gpufleet/commands."""
 
@@ -40,23 +61,23 @@ class Command(Protocol):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with `run` of the command they name. Raises SystemExit: 0 after --help, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gpufleet",
         description="Says which GPU, node, pod and model spent the error budget, and why.",
         epilog="examples:\n"
         "  gpufleet up                  what is on this machine, on http://127.0.0.1:9490\n"
         "  gpufleet slo --help          the same for every command",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gpufleet {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, summary in COMMANDS.items():
-        sub = subparsers.add_parser(
-            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        sub = subparsers.add_parser(name, help=summary, description=summary)
         if argv and argv[0] == name:
             cast(Command, importlib.import_module(f"gpufleet.commands.{name}")).configure(sub)
-    return parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        subparsers.choices[args.command].error(f"unknown: {' '.join(unknown)}")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

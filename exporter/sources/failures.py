@@ -7,6 +7,7 @@ The words do not change from one failure of a kind to the next. aiohttp's own te
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
 
 import aiohttp
@@ -33,5 +34,7 @@ def detail(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        # asyncio writes the address into the place of the system's words
+        number = error.os_error.errno or 0
+        return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
     return str(error)

@@ -199,4 +199,4 @@ def test_what_is_no_page_of_gpus_is_told(
 def test_nobody_there_is_told(free_port: Callable[[], int], page: bytes, capsys: pytest.CaptureFixture[str]):
     with serving(page) as one:
         assert main(["compare", f"{one}/metrics", "--with", f"http://127.0.0.1:{free_port()}/metrics"]) == 1
-    assert "is it running, and is this its address?" in capsys.readouterr().err
+    assert "refused the connection; is it running, and is this its address?" in capsys.readouterr().err

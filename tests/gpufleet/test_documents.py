@@ -47,7 +47,7 @@ def relative(path: Path) -> str:
 def commands(text: str) -> Iterator[list[str]]:
     """What a document's code blocks run: arguments of gpufleet, and those that `make up` hands on."""
     for block in _BLOCK.findall(text):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0].endswith("gpufleet") and len(words) > 1:
                 yield words[1:]
