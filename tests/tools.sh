@@ -106,8 +106,9 @@ fi
 install chromium chromium
 install openssl openssl
 install gcc cc
+install systemd systemd-analyze
 for name in prometheus promtool prometheus-alertmanager amtool prometheus3 promtool3 victoria-metrics vmalert \
-  vmalert-tool helm kubectl checkov openssl cc chromium; do
+  vmalert-tool helm kubectl checkov openssl cc chromium systemd-analyze; do
   missing "$name" && echo "not on this machine: $name (the tests that need it will say so)"
 done
 exit 0
