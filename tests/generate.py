@@ -19,6 +19,7 @@ PRODUCERS: tuple[str, ...] = (
     "tests.alerts.golden_alerts",
     "tests.dashboards.producer",
     "tests.deploy.chart_golden",
+    "tests.deploy.kustomize_golden",
     "tests.slo.report.report_golden",
     "tests.slo.slo_golden",
 )

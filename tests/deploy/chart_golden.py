@@ -1,7 +1,7 @@
 """What the chart carries that is generated: rules, boards, Alertmanager's routes, its values' schema and table.
 
-Addresses that people open are `….invalid` here: the chart puts those of a release in their place. Imports alerts,
-dashboards, slo.spec and the readers of values.yaml beside this.
+Addresses are those of a release gpufleet in a namespace of that name, as kustomize uses them; the chart puts in those of
+others. Imports alerts, dashboards, slo.spec and the readers of values.yaml beside this.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import yaml
 
 from alerts import alertmanager_operator, rules
 from alerts.links import Links
-from alerts.settings import Operator, Settings
 from dashboards.boards import render, to_text
 from slo.model import Slo
 from slo.spec import load
@@ -24,12 +23,11 @@ from tests.deploy.chart_values import CHART, Value, values
 
 FILES = "deploy/helm/gpufleet/files"
 README = Path("deploy/helm/gpufleet/README.md")
-PAGE = "https://page.invalid"
-LINKS = Links(runbooks="https://runbooks.invalid", board="https://board.invalid/gpufleet-slo", page=PAGE)
-SECRET = "secret.invalid"
+PAGE = "http://gpufleet-slo.gpufleet.svc:9490"
+LINKS = Links(runbooks=f"{PAGE}/runbooks", page=PAGE)
 OF_SLOS = ("gpufleet-cost", "gpufleet-inference", "gpufleet-slo")
 """Boards that know SLOs; the others are the same for all."""
-_HEADER = "# Generated: `make generate`. Addresses that end in .invalid become those of the release.\n"
+_HEADER = "# Generated: `make generate`. Addresses are those of a release gpufleet in a namespace of that name.\n"
 _TABLE = re.compile(r"(<!-- values -->\n).*?(<!-- end of values -->\n)", re.DOTALL)
 
 
@@ -40,9 +38,7 @@ def generate() -> dict[str, str]:
     return {
         **_rules(slos),
         **_boards(slos),
-        f"{FILES}/alertmanagerconfig.yaml": alertmanager_operator.render(
-            slos, Settings(operator=Operator(secret=SECRET))
-        ),
+        f"{FILES}/alertmanagerconfig.yaml": alertmanager_operator.render(slos),
         "deploy/helm/gpufleet/values.schema.json": chart_schema.render(),
         str(README): _TABLE.sub(lambda match: match[1] + table() + match[2], readme),
     }

@@ -107,14 +107,17 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Generated text with the addresses of this release: call with "root" and "text". */ -}}
+{{- /* Generated text, made for the release gpufleet in a namespace of that name, with this release's addresses: call with "root" and "text". */ -}}
 {{- define "gpufleet.linked" -}}
+{{- $made := "http://gpufleet-slo.gpufleet.svc:9490" -}}
 {{- $page := include "gpufleet.page" .root -}}
 {{- $runbooks := default (printf "%s/runbooks" $page) .root.Values.links.runbooks -}}
+{{- $text := .text | replace (printf "%s/runbooks" $made) (trimSuffix "/" $runbooks) | replace $made $page -}}
+{{- with .root.Values.links.board -}}
 {{- /* The other boards lie beside the SLO board, where its address has a uid that can be exchanged. */ -}}
-{{- $board := default "http://127.0.0.1:3000/d/gpufleet-slo" .root.Values.links.board | replace "gpufleet-slo" "gpufleet-${1}" -}}
-{{- $text := .text | replace "https://runbooks.invalid" (trimSuffix "/" $runbooks) | replace "https://page.invalid" $page -}}
-{{- regexReplaceAll "https://board\\.invalid/gpufleet-([a-z]+)" $text $board -}}
+{{- $text = regexReplaceAll "http://127\\.0\\.0\\.1:3000/d/gpufleet-([a-z]+)" $text (replace "gpufleet-slo" "gpufleet-${1}" .) -}}
+{{- end -}}
+{{- $text -}}
 {{- end -}}
 
 {{- /* Non-empty where the SLO files are not the chart's own. */ -}}
