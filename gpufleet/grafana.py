@@ -1,7 +1,7 @@
-"""Boards into a Grafana by its HTTP API: the folder, then each board in place of the one of its uid. Imports aiohttp.
+"""Boards into a Grafana by its HTTP API: the folder, then each board in place of the one of its uid.
 
-Tested against a stub that answers as Grafana's API reference says, not against a Grafana. A redirect is not followed:
-the token is for the address that was given.
+Imports aiohttp and slo.sources.http. Tested against a stub that answers as Grafana's API reference says, not against a
+Grafana. A redirect is not followed: the token is for the address that was given.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import aiohttp
 from yarl import URL
 
 from exporter.model import InputError
+from slo.sources.http import one_line, reason
 
 TIMEOUT_SECONDS = 30.0
+_MOST_BYTES = 4096
+"""Read of an answer that says why not."""
 _MESSAGE = "written by gpufleet"
 _WHY = {
     401: "the token is not valid, make one for a service account with the role Editor",
@@ -69,10 +72,13 @@ async def _ask(session: aiohttp.ClientSession, method: str, url: URL, what: str,
         async with session.request(method, url, json=body, allow_redirects=False) as answer:
             if answer.status == 200:
                 return await answer.json()
-            told = (await answer.text())[:300]
+            told = one_line(await answer.content.read(_MOST_BYTES))
             why = _WHY.get(answer.status, "see Grafana's log")
             if 300 <= answer.status < 400:
                 why = f"it points to {answer.headers.get('Location', 'elsewhere')}, give that address"
             raise InputError(f"{url.origin()}: {what}: Grafana answered {answer.status} ({told}), {why}")
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise InputError(f"{url.origin()}: {what}: no answer of a Grafana ({error or 'timeout'}), is it up?") from error
+        why = f"nothing within {TIMEOUT_SECONDS:g} s" if isinstance(error, TimeoutError) else "not with JSON"
+        if isinstance(error, aiohttp.ClientError):
+            why = reason(error)
+        raise InputError(f"{url.origin()}: {what}: no answer of a Grafana ({why}), is it up?") from error

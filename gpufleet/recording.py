@@ -55,7 +55,7 @@ def record(file: Path, *, seconds: float, interval: float = INTERVAL_SECONDS) ->
     try:
         part.write_bytes(b"")
     except OSError as error:
-        raise InputError(f"{part}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{file}: cannot be written: {error.strerror}; name a file in a folder of yours") from error
     try:
         reason = asyncio.run(_collect(part, seconds, interval))
         calls = _calls(part)

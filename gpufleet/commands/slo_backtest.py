@@ -130,7 +130,7 @@ async def _read(args: argparse.Namespace, slos: Sequence[Slo], since: float, fol
         await past.close()
         await source.close()
     if why:
-        raise InputError(f"{source.name}: {why}: read to {_time(past.through)} only")
+        raise InputError(f"{source.name}: {why}: read to {_time(past.through)} only; try again once it answers")
     return ledger
 
 

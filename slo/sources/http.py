@@ -14,10 +14,19 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+_WORDS = 160
+"""Characters of a server's own words that are told."""
+
 
 def without_login(url: str) -> str:
     """The URL as it may be shown."""
     return url if not login(url) else str(URL(url).with_user(None))
+
+
+def one_line(body: bytes) -> str:
+    """A server's words as one short line that a terminal may show; `nothing` where there are none."""
+    words = " ".join(body[: 4 * _WORDS].decode("utf-8", "replace").split())
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[:_WORDS]) or "nothing"
 
 
 def login(url: str) -> Mapping[str, str]:

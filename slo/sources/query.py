@@ -15,17 +15,13 @@ import msgspec
 
 from exporter.body import within
 from slo.sources.access import Access, AccessError
-from slo.sources.http import login, reason, without_login
+from slo.sources.http import login, one_line, reason, without_login
 
 TIMEOUT_SECONDS = 60
 MAX_BYTES = 32 * 1024 * 1024
 """Of one answer. What would be longer is asked for in parts, so this bounds memory and not what can be read."""
 LATE_SECONDS = 60.0
 """Samples of later than was asked for by more than this are no answer: servers' clocks differ by less."""
-_WORDS = 160
-"""Characters of a server's own words that are told."""
-
-
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1"}
 """Thanos' and VictoriaMetrics' word for it; others do not heed parameters they do not know."""
 _TOO_MUCH = frozenset({413, 422, 429, 500, 502, 503, 504})
@@ -111,13 +107,13 @@ class QueryApi:
             answer = msgspec.json.decode(body, type=_Answer)
         except (ValueError, RecursionError):  # of msgspec's, of UTF-8, of nesting
             if response.ok:
-                raise QueryError(f"not the answer of a Prometheus: {_line(body)}") from None
-            status = _line(f"{response.status} {response.reason or ''}".encode())
-            raise QueryError(f"HTTP {status}: {_line(body)}", too_much=too_much) from None
+                raise QueryError(f"not the answer of a Prometheus: {one_line(body)}") from None
+            status = one_line(f"{response.status} {response.reason or ''}".encode())
+            raise QueryError(f"HTTP {status}: {one_line(body)}", too_much=too_much) from None
         if answer.status != "success":
-            raise QueryError(f"HTTP {response.status}: {_line(answer.error.encode())}", too_much=too_much)
+            raise QueryError(f"HTTP {response.status}: {one_line(answer.error.encode())}", too_much=too_much)
         if answer.warnings or answer.is_partial:
-            told = _line("; ".join(answer.warnings or ["it calls itself partial"]).encode())
+            told = one_line("; ".join(answer.warnings or ["it calls itself partial"]).encode())
             raise QueryError(f"only a part of the answer: {told}", too_much=True)
         if not all(_sound(result, at) for result in answer.data.result):
             raise QueryError("not the answer of a Prometheus: numbers that are none, or times that were not asked for")
@@ -144,9 +140,3 @@ def _sound(result: Result, until: float) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _line(body: bytes) -> str:
-    """A server's words as one line that a terminal may show."""
-    words = " ".join(body[: 4 * _WORDS].decode("utf-8", "replace").split())
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words[:_WORDS]) or "nothing"
