@@ -24,6 +24,7 @@ from slo.names import (
     LABEL_ID,
     LABEL_SERVICE,
     OBJECTIVE,
+    PUBLISHED,
     RECORDED,
     THRESHOLD,
     TILE_SECONDS,
@@ -33,7 +34,7 @@ from slo.signals.base import MinuteSelectors, Selected, Selectors
 
 ALERTS = "ALERTS"
 """Prometheus' own series of pending and firing alerts."""
-KNOWN = SAMPLE_NAMES | set(RECORDED) | set(FLEET) | {ALERTS}
+KNOWN = SAMPLE_NAMES | set(RECORDED) | set(PUBLISHED) | set(FLEET) | {ALERTS}
 """Every series name that a board may ask for."""
 
 NODE_LABEL, POD_LABEL, GPU_LABEL = "node", "pod", "gpu"

@@ -32,6 +32,7 @@ from dashboards.hardware import (
 )
 from dashboards.layout import Cell, Section
 from dashboards.links import SLO_UID
+from dashboards.maintenance import excluded_spans, maintenance_annotations
 from dashboards.spenders import spenders
 from dashboards.wording import Wording
 from slo.model import Slo
@@ -52,7 +53,7 @@ def slo_board(slos: Sequence[Slo], *, page_url: str, service: str = "") -> grafa
             "What was wrong with the hardware at that time?",
             [Cell(health_timeline(), 24, 7), Cell(clock_events(), 12, 8), Cell(xid_errors(), 12, 8)],
         ),
-        Section("What was counted?", count_panels(words)),
+        Section("What was counted?", [*count_panels(words), Cell(excluded_spans(), 24, 6)]),
     ]
     return framed(
         title=f"SLO / {service}" if service else "SLO",
@@ -68,6 +69,11 @@ def slo_board(slos: Sequence[Slo], *, page_url: str, service: str = "") -> grafa
             variables.node(),
             variables.page(page_url),
         ],
-        annotations=[*alert_annotations(), *hardware_annotations(), *restart_annotations(q.CLUSTER, q.NODE)],
+        annotations=[
+            *alert_annotations(),
+            *hardware_annotations(),
+            *restart_annotations(q.CLUSTER, q.NODE),
+            *maintenance_annotations(),
+        ],
         sections=sections,
     )

@@ -22,6 +22,7 @@ from slo.exposition import Exposition
 from slo.hardware import look
 from slo.hardware_objects import hardware_object
 from slo.ledger_file import LedgerError
+from slo.maintenance import Maintenance
 from slo.model import Slo, Window
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
 from slo.page.views import Page
@@ -176,7 +177,7 @@ def _until(request: web.Request, latest: float) -> float:
 class _Api:
     def __init__(self, service: Service, collectors: Iterable[Collector]) -> None:
         self._service = service
-        self._exposition = Exposition(service, collectors)
+        self._exposition = Exposition(service, [Maintenance(service), *collectors])
         self._objects: list[objects.SloObject] = []
         self._number = -1
         self._document = openapi.document()

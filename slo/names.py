@@ -78,7 +78,12 @@ SOURCE_UP = "gpufleet_slo_source_up"
 EXCLUSION_START = "gpufleet_slo_exclusion_start_time_seconds"
 EXCLUSION_END = "gpufleet_slo_exclusion_end_time_seconds"
 
+EXCLUSION_START = "gpufleet_slo_exclusion_start_time_seconds"
+EXCLUSION_END = "gpufleet_slo_exclusion_end_time_seconds"
+
 PUBLISHED = (
+    EXCLUSION_START,
+    EXCLUSION_END,
     SLO_FILES_UP_TO_DATE,
     LEDGER_UP,
     SOURCE_UP,

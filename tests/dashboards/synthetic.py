@@ -29,6 +29,9 @@ FIXED = {
     "source": "nvml", "family": "DCGM_FI_DEV_GPU_TEMP", "action": "reboot_node", "kind": "replay", "nvlink": "3",
     "err_code": "79",
 }  # fmt: skip
+EXCLUDED = {"cluster": FIXED["cluster"], "number": "1", "reason": "new racks"}
+EXCLUDED_AT = {names.EXCLUSION_START: END - 900, names.EXCLUSION_END: END - 600}
+"""Maintenance of all SLOs."""
 
 
 ILL_IS_ONE = {
@@ -50,6 +53,8 @@ def openmetrics(slos: Sequence[Slo]) -> str:
         lines += _catalogue_lines(family)
     for name in (*names.RECORDED, ALERTS):
         lines += [f"# TYPE {name} unknown", *_slo_lines(name, slos)]
+    for name in (names.EXCLUSION_START, names.EXCLUSION_END):
+        lines += [f"# TYPE {name} unknown", *(_line(name, EXCLUDED, EXCLUDED_AT[name], at) for at in TIMES)]
     return "\n".join([*lines, "# EOF\n"])
 
 

@@ -216,7 +216,7 @@ class TroubledAgents:
 
     async def _start(self, node: str, **settings: Any) -> None:
         state = self._made(f"state-{node}")
-        common = {"node": node, "listen": "127.0.0.1:0", "interval_seconds": 1.0, "state": str(state), "pods": "none"}
+        common = {"node": node, "listen": "127.0.0.1:0", "interval_seconds": 2.0, "state": str(state), "pods": "none"}
         agent = Agent(Settings(**{**common, **settings}))
         await agent.start()
         self.agents[node] = agent

@@ -12,16 +12,19 @@ import asyncio
 import contextlib
 import itertools
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from alerts.rules import dump, groups
+from exporter.agent import Agent
 from exporter.metrics import agent
 from slo.model import Slo
 from slo.spec import load
@@ -29,12 +32,14 @@ from tests.dashboards.troubled_agents import NODES, TroubledAgents, free_port
 from tests.real.serving import running
 
 HERE = Path(__file__).parent
+SLOS = HERE / "slos.yaml"
 TOOLS = HERE.parents[1] / ".venv" / "tools" / "usr" / "bin"
+SERVICE = "slo-service"
 CLUSTERS = HONOURED, PLAIN = "honoured", "plain"
 _AGENTS_NAMESPACE = "monitoring"
 AGENTS_OWN = {("namespace", _AGENTS_NAMESPACE), *(("pod", f"agent-{node}") for node in NODES)}
 """Labels that Prometheus gives each series: the place of the agent's pod."""
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 _SCRAPE_SECONDS, _RULES_SECONDS = 1, 2
 
 
@@ -70,7 +75,10 @@ async def troubled_fleet(folder: Path, binary: Callable[[str], str], slos: Seque
     """The fleet once every agent was seen and everything has gone wrong."""
     async with TroubledAgents(folder, binary) as nodes, aiohttp.ClientSession() as session:
         targets = {node: one.url.removeprefix("http://") for node, one in nodes.agents.items()}
-        with _prometheus(folder, binary, slos, targets) as url:
+        with (
+            _slo_service(folder, list(nodes.agents.values())) as service,
+            _prometheus(folder, binary, slos, {**targets, SERVICE: service}) as url,
+        ):
             fleet = Fleet(url, session)
 
             async def unseen() -> set[tuple[str, str]]:
@@ -79,8 +87,19 @@ async def troubled_fleet(folder: Path, binary: Callable[[str], str], slos: Seque
                 return {*itertools.product(CLUSTERS, NODES)} - seen
 
             assert await fleet.until_none(unseen) == [], "agents that were never scraped"
+            await asyncio.to_thread(_exclude, folder)
             await nodes.break_down()
             yield fleet
+
+
+@contextlib.contextmanager
+def _slo_service(folder: Path, agents: Iterable[Agent]) -> Iterator[str]:
+    """Where the service listens, which keeps the budgets of the same SLOs from the agents themselves."""
+    address, data = f"127.0.0.1:{free_port()}", str(folder / "ledger")
+    command = [sys.executable, "-m", "gpufleet", "slo"]
+    asked = [part for one in agents for part in ("--agent", one.url)]
+    with running(*command, "serve", "--slos", str(SLOS), *asked, "--data", data, "--listen", address):
+        yield address
 
 
 @contextlib.contextmanager
@@ -111,6 +130,14 @@ def _prometheus(
         yield f"http://127.0.0.1:{port}"
 
 
+def _exclude(folder: Path) -> None:
+    """Leave ten minutes of the past out of all budgets."""
+    begin, end = (f"{datetime.fromtimestamp(time.time() - ago, UTC):%Y-%m-%dT%H:%M:%SZ}" for ago in (1200, 600))
+    what = ["--from", begin, "--to", end, "--all", "--reason", "new racks", "--by", "ada"]
+    command = [sys.executable, "-m", "gpufleet", "slo", "exclude", *what, "--data", str(folder / "ledger")]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def _hastened(group: dict[str, Any]) -> dict[str, Any]:
     wait = f"{_RULES_SECONDS}s"
     rules = [{**rule, **({"for": wait} if "for" in rule else {})} for rule in group["rules"]]
@@ -126,7 +153,7 @@ def _binary(name: str) -> str:
 
 async def _stand() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with troubled_fleet(Path(folder), _binary, load([HERE / "slos.yaml"])) as fleet:
+        async with troubled_fleet(Path(folder), _binary, load([SLOS])) as fleet:
             sys.stdout.write(f"{fleet.url}\n")
             sys.stdout.flush()
             await asyncio.Event().wait()
