@@ -3,8 +3,8 @@
 Imports slo.deltas, slo.minutes, slo.observed, slo.plan, slo.tally_state and slo.tally_follow. Decision (accepted): what
 a scrape gained belongs to the minute the scrape falls into; a late one, or one behind a gap, to the oldest minute still
 open, so that no event is lost or counted twice. The time between two scrapes was watched, unless it is longer than a
-minute and three usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over any
-span, and coverage says where their place in time is not.
+minute and three usual steps: that is a gap, and the minutes in it are unobserved. Consequence: counts are exact over
+any span, and coverage says where their place in time is not.
 
 Decision (accepted). Context: a minute that waits for the scrape after its end is told up to five seconds late, and the
 death of an engine then spends budget after more than two minutes. Decision: a minute is closed with the last scrape of
@@ -15,14 +15,14 @@ scrape that comes sooner than usual, just before such a minute's end, counts for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from slo.deltas import FORGET_SECONDS, Step, Track, down_of, first_sight
 from slo.minutes import Gathered, Known, SourceMinute, composed, gather, slice_of
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
 from slo.observed import Missed, Scrape, Slice
-from slo.plan import Plan, make_plan
+from slo.plan import MOST_GROUPS, Plan, bounded, make_plan
 from slo.tally_follow import Held, Renumbering, kept, renumber
 from slo.tally_state import Saved, dump, load
 
@@ -54,6 +54,7 @@ class Tally:
         self.notices: list[str] = []
         self._layouts: dict[str, list[tuple[object, Plan]]] = {}
         self._held: dict[str, Held] = {}
+        self._crowded: set[str] = set()
         try:
             self._saved = load(state or {}, self.slos, self.revisions)
         except ValueError as error:
@@ -238,20 +239,32 @@ class Tally:
         for layout, plan in layouts:
             if layout is scrape.layout:
                 return plan
-        plan = make_plan(self.slos, scrape.series)
+        plan = self._made(scrape)
         layouts.append((scrape.layout, plan))
         del layouts[:-_LAYOUTS]
+        return plan
+
+    def _made(self, scrape: Scrape, only: Collection[str] | None = None) -> Plan:
+        """The plan of a scrape (of `only` these SLOs), without groups that are too many: one page must not fill all."""
+        known = {number: self._saved.known.get(slo.id, {}) for number, slo in enumerate(self.slos)}
+        plan, crowded = bounded(make_plan(self.slos, scrape.series, only), known)
+        for slo_id in {self.slos[number].id for number in crowded} - self._crowded:
+            self._crowded.add(slo_id)
+            self.notices.append(
+                f"{slo_id}: more than {MOST_GROUPS} groups; further ones are not counted: see what {scrape.source} "
+                "puts into its group_by labels, and group by others"
+            )
         return plan
 
     def _plan_held(self, scrape: Scrape, held: Held) -> Plan:
         """The plan of a scrape whose source is going over."""
         if not held.over:
             known = (plan for layout, plan in self._layouts.get(scrape.source, ()) if layout is scrape.layout)
-            return next(known, None) or make_plan(self.slos, scrape.series, held.slos)
+            return next(known, None) or self._made(scrape, held.slos)
         plan = self._plan(scrape)
         if scrape.time > held.until:
             del self._held[scrape.source]
-        return make_plan(self.slos, scrape.series, held.slos) if held.holds(plan) else plan
+        return self._made(scrape, held.slos) if held.holds(plan) else plan
 
     def _go_over(self, scrape: Scrape, track: Track) -> None:
         """After a step: where it was counted for some of the SLOs alone, let all begin that are not among them."""

@@ -25,6 +25,8 @@ from slo.signals.base import INSTANCE_LABEL
 
 FORGET_SECONDS = 6 * 3600.0
 """How long the last value of a vanished series is kept."""
+MOST_FORGOTTEN = 50_000
+"""Vanished series, and replicas, of one source that are remembered; of more, those that went last."""
 MIN_GAP_SECONDS = 60.0
 """A step up to this long is never a gap."""
 _START_SLACK_SECONDS = 10.0
@@ -173,10 +175,13 @@ class Track:
         self.old = {k: old for k, old in self.old.items() if time - old[1] <= FORGET_SECONDS}
         self.values = [known.pop(k) if k in known else self.old.pop(k, (math.nan, 0.0))[0] for k in plan.keys]
         self.old.update((k, (v, self.last)) for k, v in known.items())
+        self.old = dict(list(self.old.items())[-MOST_FORGOTTEN:])
         self.plan = plan
         now = {target.name for target in plan.targets}
         self.starting = {name: at for name, at in self.starting.items() if name in now}
-        for name in [n for n, at in self.answered_at.items() if n not in now and time - at > FORGET_SECONDS]:
+        gone = {name: at for name, at in self.answered_at.items() if name not in now}
+        enough = sorted(gone.values())[-MOST_FORGOTTEN] if len(gone) > MOST_FORGOTTEN else -math.inf
+        for name in [name for name, at in gone.items() if time - at > FORGET_SECONDS or at < enough]:
             del self.answered_at[name]
             self.started.pop(name, None)
 

@@ -19,6 +19,8 @@ from slo.signals.base import INSTANCE_LABEL, PageSeries, Role, Slot
 Key = tuple[str, Labels]
 """A series' name and labels."""
 
+MOST_GROUPS = 1000
+"""Of one SLO. A label that somebody fills with request ids would else fill memory and disk."""
 PLACE_LABELS = frozenset({"node", "namespace", "pod", "container", SIMULATED_LABEL})
 """Labels that say where a replica runs. They may be learned late: a series stays itself when they change."""
 
@@ -111,6 +113,26 @@ def make_plan(slos: Sequence[Slo], series: Sequence[PageSeries], only: Collectio
         frozenset(simulated),
         tuple(sorted(position[at] for at in health)),
     )
+
+
+def bounded(plan: Plan, known: Mapping[int, Collection[Group]]) -> tuple[Plan, frozenset[int]]:
+    """The plan without groups that are not `known` (by SLO number) and would be more than MOST_GROUPS; whose."""
+    refused: set[tuple[int, Group]] = set()
+    for number, slots in enumerate(plan.slots):
+        before = known.get(number, ())
+        new = sorted({slot.group for slot in slots}.difference(before))
+        refused.update((number, group) for group in new[max(0, MOST_GROUPS - len(before)) :])
+    if not refused:
+        return plan, frozenset()
+    return replace(
+        plan,
+        slots=tuple(
+            tuple(slot for slot in slots if (number, slot.group) not in refused)
+            for number, slots in enumerate(plan.slots)
+        ),
+        carried={key: replicas for key, replicas in plan.carried.items() if key not in refused},
+        simulated=plan.simulated - refused,
+    ), frozenset(number for number, _ in refused)
 
 
 def renumbered(plan: Plan, numbers: Sequence[int | None]) -> Plan:

@@ -18,7 +18,7 @@ from slo.deltas import Track
 from slo.minutes import Known, Part, SourceMinute
 from slo.model import Group, Slo
 from slo.observed import Missed
-from slo.plan import Key, Named, Plan, make_plan
+from slo.plan import Key, Named, Plan, bounded, make_plan
 
 FORM = 1
 
@@ -119,8 +119,12 @@ def load(parts: Mapping[str, bytes], slos: Sequence[Slo], revisions: Mapping[str
         tally = decode(parts["tally"], type=_Tally)
         if tally.form != FORM:
             raise ValueError(f"form {tally.form}, not {FORM}")
+        numbers = {slo.id: number for number, slo in enumerate(slos)}
+        groups: dict[int, set[Group]] = {}
+        for slo_id, group, *_ in tally.known:
+            groups.setdefault(numbers.get(slo_id, -1), set()).add(group)
         plans = {
-            name: make_plan(slos, decode(body, type=list[Named]))
+            name: bounded(make_plan(slos, decode(body, type=list[Named])), groups)[0]
             for name, body in parts.items()
             if name.startswith("plan/")
         }

@@ -33,6 +33,7 @@ from slo.sources.http import login, reason, without_login
 
 MAX_BYTES = 16 * 1024 * 1024
 """An agent's page can hold some dozen engines' histograms; one of 8 GPUs and 4 engines has 1 MiB."""
+MAX_SERIES = 100_000
 
 _NODE_LABEL = "node"
 
@@ -45,7 +46,7 @@ class _Agent:
     login: Mapping[str, str]
     name: Name | None = None
     node: str = ""
-    reader: PageReader = field(default_factory=lambda: PageReader(max_bytes=MAX_BYTES))
+    reader: PageReader = field(default_factory=lambda: PageReader(max_bytes=MAX_BYTES, max_series=MAX_SERIES))
     work: PageWork = field(default_factory=PageWork)
     last: float = 0.0
     layout: object = None
