@@ -19,7 +19,7 @@ from alerts.promql import either
 from alerts.recording import LOOK_BACK, Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
-from slo.burn import evidence, evidence_of
+from slo.burn import CALM, evidence, evidence_of, held_against_chance, stands_out_by
 from slo.model import Alerting, Matcher, Method
 from slo.windows import AlertWindow, alert_windows
 
@@ -66,17 +66,23 @@ def _burn_rule(counts: Counts, links: Links, window: AlertWindow) -> Rule:
 
 def _burning(counts: Counts, side: Side, window: AlertWindow) -> str:
     """Both windows burn, on evidence. The value is the burn rate of the long window."""
+    slo, limit = counts.slo, f"/ {counts.slo.budget_ratio} > {window.factor}"
     long, short = (Matcher(names.LABEL_WINDOW, "=", text) for text in (window.long, window.short))
-    budget = counts.slo.budget_ratio
-    return (
-        f"{_recent(counts, side.ratio, long)} / {budget} > {window.factor}\n"
-        f"and\n{_recent(counts, side.bad, long)} >= {evidence(counts.slo, window)}\n"
-        f"and ignoring ({names.LABEL_WINDOW})\n{_recent(counts, side.ratio, short)} / {budget} > {window.factor}"
-    )
+    burn, bad = (_recent(counts, name, long) for name in (side.ratio, side.bad))
+    holds = [
+        f"{burn} {limit}",
+        f"and\n{burn} * {_recent(counts, names.WATCHED, long)} {limit}",
+        f"and\n{bad} >= {evidence(slo, window)}",
+    ]
+    if held_against_chance(slo, window):
+        calm = f"{_recent(counts, names.TOTAL_SUM, long)} * {slo.budget_ratio * CALM}"
+        holds.append(f"and\nsqrt({bad}) - sqrt({calm}) >= {stands_out_by(slo):g}")
+    holds.append(f"and ignoring ({names.LABEL_WINDOW})\n{_recent(counts, side.ratio, short)} {limit}")
+    return "\n".join(holds)
 
 
 def _exhausted(counts: Counts) -> str:
-    """The value is how many budgets were spent."""
+    """The value is how many budgets were spent, of requests those of what was watched."""
     slo, whole = counts.slo, Matcher(names.LABEL_WINDOW, "=", counts.slo.window.text)
     if slo.window.calendar is not None and slo.method is Method.TIMESLICES:  # only the service knows its length
         left = counts.recorded(names.ERROR_BUDGET_REMAINING)
@@ -84,6 +90,9 @@ def _exhausted(counts: Counts) -> str:
     else:
         name, one_budget = counts.spent(counts.certain)
         spent = f"{_recent(counts, name, whole)} / {one_budget} >= 1"
+        if slo.method is not Method.TIMESLICES:
+            watched = names.COVERAGE if slo.window.calendar is None else names.WATCHED
+            spent += f"\nand\n{_recent(counts, name, whole)} / {one_budget} * {_recent(counts, watched, whole)} >= 1"
     return f"{spent}\nand\n{_recent(counts, counts.certain.bad, whole)} >= {evidence_of(counts.slo, 'ticket')}"
 
 

@@ -11,12 +11,13 @@ import promql_parser
 class Read(NamedTuple):
     """One selector: the series name, the length of its range in seconds (0 for an instant), and how often it is read.
 
-    That is once, or at each step of the subquery that it stands in.
+    That is once, or at each step of the subquery that it stands in. `matchers` are as the parser writes them.
     """
 
     name: str
     range_seconds: float
     times: int = 1
+    matchers: str = ""
 
 
 def reads(expr: str) -> Iterator[Read]:
@@ -27,9 +28,10 @@ def reads(expr: str) -> Iterator[Read]:
 def _walk(node: Any) -> Iterator[Read]:  # Any: the parser's types share no base class
     match type(node).__name__:
         case "VectorSelector":
-            yield Read(node.name or "", 0)
+            yield Read(node.name or "", 0, matchers=str(node.matchers))
         case "MatrixSelector":
-            yield Read(node.vector_selector.name or "", node.range.total_seconds())
+            of = node.vector_selector
+            yield Read(of.name or "", node.range.total_seconds(), matchers=str(of.matchers))
         case "BinaryExpr":
             yield from _walk(node.lhs)
             yield from _walk(node.rhs)

@@ -7,10 +7,12 @@ events were counted: never NaN.
 Decision (accepted). Context: the cost of rules is what they read. Decision: of each window only the sum of all events
 and the sum of bad ones read tiles, once each, every 5 m; ratios, burn rates, budget and evidence read those sums. Sums
 are worth having in their own right: "12 of 3,400 requests". What lies between two edges is a tile of its own, there
-only where it is not 0, so that a second side costs what it has to say. Coverage is the mean of whole hours: 720 values
-and not 8,640. Consequences: tests/alerts/test_rules.py holds the figure; a series that is recorded every 5 m must be
-read with a look-back of 10 m; the coverage of a window beyond a day is up to an hour old and right to within a tile
-a gap, and an hour at whose end nothing was evaluated for 10 m counts as not watched.
+only where it is not 0, so that a second side costs what it has to say. The coverage of an SLO's window beyond a day
+is made of hours and of what has gone by of this one: 720 values and not 8,640; so is, beyond a week, what is certainly
+bad: a sum carried on from tile to tile that begins anew with each hour. Consequences: tests/alerts/test_rules.py holds
+the figure; a series that is recorded every 5 m must be read with a look-back of 10 m; coverage is right to within a
+tile a gap, and an hour at whose end nothing was evaluated for 10 m counts as not watched, and as nothing certain; an
+evaluation that is missed takes what came before it in its hour away from what is certain: it errs to that side alone.
 
 Decision (accepted). Context: a calendar's period begins at midnight where its people are, and has no fixed length; a
 range in PromQL has one, and a sum that is carried on from evaluation to evaluation loses whatever falls between two.
@@ -28,13 +30,13 @@ from alerts.promql import duration, either, labelled, total_by
 from slo import names
 from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
-from slo.windows import HOUR
+from slo.windows import HOUR, alert_windows, format_window
 
 Rule = dict[str, object]
 
 LOOK_BACK = "10m"
 """Of series recorded every 5 m: one missed evaluation is borne."""
-DAY = 24 * HOUR
+DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 _NOISE = "1e-6"
 """Far below one event: two sums of the same rates may differ in their last binary digits."""
 
@@ -57,12 +59,13 @@ def tile_rules(counts: Counts) -> list[Rule]:
     if OPTIMISTIC in counts.sides:
         rules += _undecided(counts, here)
     rules += _ratios(counts, here)
+    rules += _watched(counts)
     if slo.window.calendar is not None:
         return rules
-    whole = Matcher(names.LABEL_WINDOW, "=", slo.window.text)
+    whole, label = Matcher(names.LABEL_WINDOW, "=", slo.window.text), {names.LABEL_WINDOW: slo.window.text}
     spent, one_budget = counts.spent(PESSIMISTIC)
     rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.recorded(spent, whole)} / {one_budget}"))
-    return rules + _coverage(counts, whole)
+    return [*rules, _record(slo, names.COVERAGE, _coverage(counts), label)]
 
 
 def minute_rules(counts: Counts) -> list[Rule]:
@@ -91,29 +94,68 @@ def _undecided(counts: Counts, here: Matcher) -> list[Rule]:
     """The tile of what lies between the sides, and what is certainly bad: the rest of the bad ones."""
     slo, bad = counts.slo, counts.recorded(names.BAD_SUM, here)
     between = f"{counts.recorded(names.GOOD_UPPER_TILE)} - {counts.recorded(names.GOOD_TILE)} > {_NOISE}"
-    sums = _sums(counts, names.UNDECIDED_TILE, counts.tile_windows)
-    return [
-        _record(slo, names.UNDECIDED_TILE, between),
-        _record(slo, names.BAD_LOWER_SUM, _bad(bad, f"\n{sums}\nor\n{bad} * 0\n")),
-    ]
+    windows = {text: seconds for text, seconds in counts.tile_windows.items() if seconds <= WEEK}
+    by_hours = {text: seconds for text, seconds in counts.tile_windows.items() if seconds > WEEK}
+    sums = _sums(counts, names.UNDECIDED_TILE, windows)
+    if by_hours:
+        bad = counts.recorded(names.BAD_SUM, Matcher(names.LABEL_WINDOW, "=~", "|".join(windows)))
+    rules, certain = [_record(slo, names.UNDECIDED_TILE, between)], _bad(bad, f"\n{sums}\nor\n{bad} * 0\n")
+    if by_hours:
+        rules.append(_record(slo, names.BAD_LOWER_OF_HOUR, _of_hour(counts)))
+        summed = (labelled(_hours_of(counts, s), names.LABEL_WINDOW, text) for text, s in by_hours.items())
+        certain = either((certain, *summed))
+    return [*rules, _record(slo, names.BAD_LOWER_SUM, certain)]
 
 
-def _coverage(counts: Counts, whole: Matcher) -> list[Rule]:
-    """The share of the SLO's window that was watched: minutes where they are counted anyway, else tiles."""
-    slo, seconds, label = counts.slo, counts.slo.window.seconds, {names.LABEL_WINDOW: counts.slo.window.text}
-    if slo.method is Method.TIMESLICES:
-        share = f"{counts.recorded(names.TOTAL_SUM, whole)} * {names.MINUTE_SECONDS} / {seconds}"
-        return [_record(slo, names.COVERAGE, f"clamp_max({share}, 1)", label)]
+def _of_hour(counts: Counts) -> str:
+    """What is certainly bad of a tile and of those before it in the same hour; the tile at a full hour is its last."""
+    tile = _bad(counts.recorded(names.TOTAL_TILE), counts.recorded(names.GOOD_UPPER_TILE))
+    before = counts.recorded(names.BAD_LOWER_OF_HOUR)
+    same_hour = f"((time() - 0.001) % {HOUR} >= bool {names.TILE_SECONDS})"
+    last = f"last_over_time({before}[{duration((names.TILE_SECONDS + 1) * 1000)}])"
+    return f"{tile} + ({last} * {same_hour} or {tile} * 0)"
 
-    def counted(length: int) -> str:
-        tiles = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(length)}])"
-        return f"clamp_max({tiles} * {names.TILE_SECONDS} / {length}, 1)"
 
+def _hours_of(counts: Counts, seconds: int) -> str:
+    """The full hours of a window, and what has gone by of this one."""
+    hour = counts.recorded(names.BAD_LOWER_OF_HOUR)
+    full = f"sum_over_time(last_over_time({hour}[{LOOK_BACK}])[{_shorter(seconds)}:1h])"
+    return f"({full} or {hour} * 0) + {hour} * (time() % {HOUR} > bool 0)"
+
+
+def _watched(counts: Counts) -> list[Rule]:
+    """The share of the alerts' long windows that was watched, and of the last hour."""
+    slo = counts.slo
+    windows = {one.long: one.long_seconds for one in alert_windows(slo)} | {format_window(HOUR): HOUR}
+    if slo.method is Method.TIMESLICES:  # what they hold is minutes
+        windows = {text: seconds for text, seconds in windows.items() if text in counts.tile_windows}
+        shares = [_minutes_watched(counts, *one) for one in windows.items()]
+    else:
+        shares = [labelled(_tiles_watched(counts, s), names.LABEL_WINDOW, text) for text, s in windows.items()]
+    return [_record(slo, names.WATCHED, either(shares))] if shares else []
+
+
+def _coverage(counts: Counts) -> str:
+    """The share of the SLO's window that was watched: of minutes or tiles; beyond a day, of hours."""
+    text, seconds = counts.slo.window.text, counts.slo.window.seconds
+    if counts.slo.method is Method.TIMESLICES:
+        return _minutes_watched(counts, text, seconds)
     if seconds <= DAY:
-        return [_record(slo, names.COVERAGE, counted(seconds), label)]
-    hours = f"last_over_time({counts.recorded(names.COVERAGE_HOUR)}[{LOOK_BACK}])[{_shorter(seconds)}:1h]"
-    mean = f"clamp_max(sum_over_time({hours}) * {HOUR} / {seconds}, 1)"
-    return [_record(slo, names.COVERAGE_HOUR, counted(HOUR)), _record(slo, names.COVERAGE, mean, label)]
+        return _tiles_watched(counts, seconds)
+    hour = counts.recorded(names.WATCHED, Matcher(names.LABEL_WINDOW, "=", format_window(HOUR)))
+    full = f"sum_over_time(last_over_time({hour}[{LOOK_BACK}])[{_shorter(seconds)}:1h])"
+    this = f"clamp_max({hour}, time() % {HOUR} / {HOUR})"
+    return f"clamp_max((({full} or {hour} * 0) + {this}) * {HOUR} / {seconds}, 1)"
+
+
+def _minutes_watched(counts: Counts, text: str, seconds: int) -> str:
+    minutes = counts.recorded(names.TOTAL_SUM, Matcher(names.LABEL_WINDOW, "=", text))
+    return f"clamp_max({minutes} * {names.MINUTE_SECONDS} / {seconds}, 1)"
+
+
+def _tiles_watched(counts: Counts, seconds: int) -> str:
+    tiles = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(seconds)}])"
+    return f"clamp_max({tiles} * {names.TILE_SECONDS} / {seconds}, 1)"
 
 
 def _bad(total: str, good: str) -> str:

@@ -17,13 +17,15 @@ from alerts.counts import OPTIMISTIC, Counts
 from slo import names
 from slo.budget import Counts as Counted
 from slo.budget import budget_remaining
-from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence, evidence_of
+from slo.burn import MIN_BAD_MINUTES, alert_state, burn_rate, evidence, exhausted, watched
 from slo.model import Matcher, Method, Slo, Window
 from slo.names import TILE_SECONDS
 from slo.signals.base import GpuSelectors, Selectors
 from slo.windows import AlertWindow, alert_windows
 
 MINUTES = TILE_SECONDS // names.MINUTE_SECONDS
+_SMALL_BUDGET = 7
+"""Bad events that a long window allows, of which chance may well give more."""
 
 
 class Kind(StrEnum):
@@ -123,9 +125,7 @@ def expected(slo: Slo, tiles: Sequence[Tile | None], after: int) -> list[Firing]
             found.append(Firing(alert, window.severity, window.long))
     if slo.window.calendar is not None:
         return sorted(found)  # what its period held, the service says
-    whole = _counted(tiles, after, slo.window.seconds)
-    exhausted = budget_remaining(slo, whole.bad_lower, whole.total) <= 0
-    if exhausted and whole.bad_lower >= evidence_of(slo, "ticket"):
+    if exhausted(slo, _counted(tiles, after, slo.window.seconds), slo.window.seconds):
         found.append(Firing(names.ALERT_EXHAUSTED, "ticket", slo.window.text))
     return sorted(found)
 
@@ -154,13 +154,13 @@ def scenarios(shape: Shape) -> Iterator[Scenario]:
     windows = alert_windows(slo)
     for window in windows:
         yield _detection(shape, window)
-        if not shape.kind.sliced:
-            for word, share in (("below", Decimal("0.95")), ("above", Decimal("1.05"))):
-                near = [_traffic(shape, window.error_ratio(slo) * share)] * 24
-                yield Scenario(f"just {word} {window.severity} {window.long}", near, _sure(slo, near, 24))
+        yield from _near(shape, window)
     clean, failed = _traffic(shape, Decimal(0)), _traffic(shape, Decimal(1))
     if windows:
         yield _luck(shape)
+        yield _young(shape)
+        if not shape.kind.sliced:
+            yield _chance(shape)
         again = [clean] * 12 + [failed] * 12
         yield Scenario("counter resets", again, _sure(slo, again, 12, 18, 24), frozenset({15, 20}))
     idle = Tile(0, 0)
@@ -186,14 +186,58 @@ def _detection(shape: Shape, window: AlertWindow) -> Scenario:
     return Scenario(f"{window.severity} {window.long} fires and resolves", tiles, _sure(slo, tiles, *checks))
 
 
-def _luck(shape: Shape) -> Scenario:
-    """Hardly any traffic, all of it bad, but one bad event short of the evidence that any alert asks for."""
+def _near(shape: Shape, window: AlertWindow) -> Iterator[Scenario]:
+    """Just below the factor, and just above it: a long window at an even pace; of minutes, one more or less is bad.
+
+    Even minutes would be bad ones here and there: they come last, where the short window burns too.
+    """
+    slo, many = shape.slo, window.long_seconds // TILE_SECONDS
+    if shape.kind.sliced:
+        limit, least = window.error_ratio(slo) * many * MINUTES, evidence(slo, window)
+        for word, bad in (("below", max(ceil(limit), least) - 1), ("above", max(int(limit) + 1, least))):
+            full, rest = divmod(bad, MINUTES)
+            last = [Tile(MINUTES, rest), *[Tile(MINUTES, MINUTES)] * full]
+            near = [Tile(MINUTES, 0)] * (many - len(last)) + last
+            assert _fires(slo, near, many, window) == (word == "above")
+            yield Scenario(f"just {word} {window.severity} {window.long}", near, _sure(slo, near, many))
+        return
+    for word, share in (("below", Decimal("0.95")), ("above", Decimal("1.05"))):
+        near = [_traffic(shape, window.error_ratio(slo) * share)] * many
+        assert _fires(slo, near, many, window) == (word == "above")
+        yield Scenario(f"just {word} {window.severity} {window.long}", near, _sure(slo, near, many))
+
+
+def _young(shape: Shape) -> Scenario:
+    """A new SLO that burns at twice the pace of its slowest ticket: as much of a window as of the factor is missing."""
     slo = shape.slo
-    few = min(evidence(slo, w) for w in alert_windows(slo)) - 1
-    tiles = [Tile(1, 1)] * few
+    slowest = min(alert_windows(slo), key=lambda one: one.factor)
+    tiles = [_traffic(shape, min(Decimal(1), 2 * slowest.error_ratio(slo)))] * (slowest.long_seconds // TILE_SECONDS)
+    first = next(after for after in range(1, len(tiles) + 1) if _fires(slo, tiles, after, slowest))
+    return Scenario("new, and burning", tiles[:first], _sure(slo, tiles, first - 1, first))
+
+
+def _luck(shape: Shape) -> Scenario:
+    """Hardly any traffic, all of it bad, until one bad event short of the evidence that pages ask for."""
+    slo = shape.slo
+    tiles = [Tile(1, 1)] * (max(evidence(slo, one) for one in alert_windows(slo)) - 1)
     if shape.kind.sliced:
         tiles = [Tile(MINUTES, MIN_BAD_MINUTES - 1)] + [Tile(MINUTES, 0)] * 2
     return Scenario("too few to tell", tiles, range(1, len(tiles) + 1))
+
+
+def _chance(shape: Shape) -> Scenario:
+    """Beyond the pace of the slowest ticket, with evidence, and no more than chance may give; then one more."""
+    slo = shape.slo
+    slowest = min(alert_windows(slo), key=lambda one: one.factor)
+    many = slowest.long_seconds // TILE_SECONDS
+    each = ceil(_SMALL_BUDGET / slowest.error_ratio(slo) / many)
+    tiles = [Tile(each, 0)] * many
+    for after in range(many, 2 * many):
+        tiles.append(Tile(each, 1))
+        if _fires(slo, tiles, after + 1, slowest):
+            assert _counted(tiles, after, slowest.long_seconds).bad > _SMALL_BUDGET + 1
+            return Scenario("beyond chance", tiles, _sure(slo, tiles, after, after + 1))
+    raise AssertionError(f"{slo.id}: a failure in each tile does not alert")
 
 
 def _traffic(shape: Shape, error_ratio: Decimal) -> Tile:
@@ -208,7 +252,7 @@ def _counted(tiles: Sequence[Tile | None], after: int, seconds: int) -> Counted:
     """The sum of the tiles of a window."""
     seen = [tile for tile in tiles[max(0, after - seconds // TILE_SECONDS) : after] if tile is not None]
     total, bad = sum(t.total for t in seen), sum(t.bad for t in seen)
-    return Counted(total - bad - sum(t.undecided for t in seen), total - bad, total)
+    return Counted(total - bad - sum(t.undecided for t in seen), total - bad, total, len(seen) * TILE_SECONDS, seconds)
 
 
 def _fires(slo: Slo, tiles: Sequence[Tile | None], after: int, window: AlertWindow) -> bool:
@@ -222,9 +266,11 @@ def _sure(slo: Slo, tiles: Sequence[Tile | None], *checks: int) -> tuple[int, ..
     def near(after: int) -> bool:
         for seconds, limit in ((s, w.factor) for w in alert_windows(slo) for s in (w.long_seconds, w.short_seconds)):
             burn = burn_rate(slo, _counted(tiles, after, seconds), optimistic=True)
-            if burn is not None and abs(burn / float(limit) - 1) < 1e-6:
+            paces = () if burn is None else (burn, burn * watched(slo, _counted(tiles, after, seconds), seconds))
+            if any(abs(pace / float(limit) - 1) < 1e-6 for pace in paces):
                 return True
         whole = _counted(tiles, after, slo.window.seconds)
-        return abs(budget_remaining(slo, whole.bad_lower, whole.total)) < 1e-6
+        spent = 1 - budget_remaining(slo, whole.bad_lower, whole.total)
+        return abs(spent - 1) < 1e-6 or abs(spent * watched(slo, whole, slo.window.seconds) - 1) < 1e-6
 
     return tuple(check for check in checks if not near(check))

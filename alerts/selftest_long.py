@@ -1,4 +1,4 @@
-"""promtool tests of long windows: tiles are given, and rules are evaluated every hour or less often.
+"""promtool tests of long windows: tiles are given, and rules are evaluated every hour.
 
 Imports alerts.promtool, alerts.rules, alerts.scenarios.
 
@@ -27,9 +27,13 @@ from slo.windows import alert_windows
 LONG_TILES = 60
 _HOUR = 12
 """Tiles."""
-_EVALUATIONS = 150
-"""Of the longest course, about."""
-_TILES = (names.TOTAL_TILE, names.GOOD_TILE, names.GOOD_UPPER_TILE, names.UNDECIDED_TILE)
+_GIVEN = (
+    names.TOTAL_TILE,
+    names.GOOD_TILE,
+    names.GOOD_UPPER_TILE,
+    names.UNDECIDED_TILE,
+    names.BAD_LOWER_OF_HOUR,
+)
 
 
 def files(shape: Shape, courses: Sequence[Scenario]) -> dict[str, str]:
@@ -37,24 +41,23 @@ def files(shape: Shape, courses: Sequence[Scenario]) -> dict[str, str]:
     if not courses:
         return {}
     name = f"{shape.slo.name}-long"
-    step = max(1, max(len(course.tiles) for course in courses) // _EVALUATIONS // _HOUR) * _HOUR
     found = groups([shape.slo])[:2]
-    kept = [{**group, "rules": [rule for rule in _rules(group) if rule.get("record") not in _TILES]} for group in found]
+    kept = [{**group, "rules": [rule for rule in _rules(group) if rule.get("record") not in _GIVEN]} for group in found]
     document = {
         "rule_files": [f"{name}.rules.yaml"],
-        "evaluation_interval": f"{step * TILE_SECONDS // 60}m",
+        "evaluation_interval": "1h",
         "group_eval_order": [group["name"] for group in found],
-        "tests": list(chain.from_iterable(_tests(shape, course, step) for course in courses)),
+        "tests": list(chain.from_iterable(_tests(shape, course) for course in courses)),
     }
     return {f"{name}.rules.yaml": HEADER + dump({"groups": kept}), f"{name}.test.yaml": HEADER + dump(document)}
 
 
-def _tests(shape: Shape, course: Scenario, step: int) -> list[dict[str, object]]:
+def _tests(shape: Shape, course: Scenario) -> list[dict[str, object]]:
     """A test for each check of a course."""
     found: list[dict[str, object]] = []
     raw = [window.long for window in alert_windows(shape.slo) if window.short_seconds <= RAW_WINDOW_SECONDS]
     for after in course.checks:
-        late = -after % step
+        late = -after % _HOUR
         found.append(
             {
                 "name": f"{course.name}, after {after} tiles",
@@ -69,16 +72,23 @@ def _tests(shape: Shape, course: Scenario, step: int) -> list[dict[str, object]]
 def _series(shape: Shape, tiles: Sequence[Tile | None], late: int) -> list[dict[str, str]]:
     slo = shape.slo
     own = (Matcher(names.LABEL_SERVICE, "=", slo.service), Matcher(names.LABEL_SLO, "=", slo.name))
+    hours = [_of_hour(tiles, at, late) for at in range(len(tiles))]
     given: dict[str, Samples] = {
         names.TOTAL_TILE: [None if tile is None else float(tile.total) for tile in tiles],
         names.GOOD_TILE: [None if tile is None else float(tile.total - tile.bad - tile.undecided) for tile in tiles],
         names.UNDECIDED_TILE: [float(tile.undecided) if tile and tile.undecided else None for tile in tiles],
+        names.BAD_LOWER_OF_HOUR: [float(sum(tile.bad for tile in hour if tile is not None)) for hour in hours],
     }
     return [
         written(select(name, *matchers(slo, *own)), [*[None] * (late + 1), *samples])
         for name, samples in given.items()
         if any(one is not None for one in samples)
     ]
+
+
+def _of_hour(tiles: Sequence[Tile | None], at: int, late: int) -> Sequence[Tile | None]:
+    """The tiles of an hour of the clock up to one of them; the first stands a tile after `late`."""
+    return tiles[max(0, at - (late + at) % _HOUR) : at + 1]
 
 
 def _rules(group: dict[str, object]) -> list[dict[str, object]]:

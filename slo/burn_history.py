@@ -48,6 +48,7 @@ class _Sums:
         self._good = [0.0, *accumulate(c.good for c in held)]
         self._upper = [0.0, *accumulate(c.good_upper for c in held)]
         self._total = [0.0, *accumulate(c.total for c in held)]
+        self._observed = [0.0, *accumulate(c.observed_seconds for c in held)]
 
     def window(self, end: int, steps: int) -> Counts:
         """What the `steps` before position `end` held."""
@@ -56,6 +57,7 @@ class _Sums:
             self._good[end] - self._good[first],
             self._upper[end] - self._upper[first],
             self._total[end] - self._total[first],
+            self._observed[end] - self._observed[first],
         )
 
 

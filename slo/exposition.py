@@ -1,7 +1,7 @@
 """The service's own /metrics: each SLO's standing under the recorded names, and what the process itself costs.
 
-Imports slo.names, slo.status and prometheus_client. The same names as the recording rules in alerts/ on purpose: where
-Prometheus records them too, keep one of the two.
+Imports slo.names, slo.burn, slo.periods, slo.status and prometheus_client. The same names as the recording rules in
+alerts/ on purpose: where Prometheus records them too, keep one of the two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from exporter.model import SIMULATED_LABEL
 from slo import names
+from slo.burn import watched
+from slo.periods import span_of
 from slo.service import Service
 from slo.status import SloStatus
 
@@ -110,15 +112,19 @@ class _Calendars:
         self._bad_lower = GaugeMetricFamily(names.BAD_LOWER_SUM, "Certainly bad events of a window.")
         self._ratio = GaugeMetricFamily(names.ERROR_RATIO, "Share of bad events of a window.")
         self._ratio_lower = GaugeMetricFamily(names.ERROR_RATIO_LOWER, "Share of certainly bad events of a window.")
+        self._watched = GaugeMetricFamily(names.WATCHED, "Share of a whole window that was watched.")
 
     def add(self, status: SloStatus, labels: dict[str, str]) -> None:
         counts = status.counts
         self._bad.add_sample(self._bad.name, labels, counts.bad)
         self._bad_lower.add_sample(self._bad_lower.name, labels, counts.bad_lower)
+        whole = span_of(status.slo.window, status.until).seconds
+        self._watched.add_sample(self._watched.name, labels, watched(status.slo, counts, whole))
         if counts.total > 0:
             self._ratio.add_sample(self._ratio.name, labels, counts.bad / counts.total)
             self._ratio_lower.add_sample(self._ratio_lower.name, labels, counts.bad_lower / counts.total)
 
     @property
     def families(self) -> list[Metric]:
-        return [one for one in (self._bad, self._bad_lower, self._ratio, self._ratio_lower) if one.samples]
+        found = (self._bad, self._bad_lower, self._ratio, self._ratio_lower, self._watched)
+        return [one for one in found if one.samples]

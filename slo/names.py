@@ -23,6 +23,8 @@ BAD_SUM = "gpufleet_slo:bad:sum"
 """Bad events of a window, pessimistic side. Label `window`."""
 BAD_LOWER_SUM = "gpufleet_slo:bad_lower:sum"
 """Certainly bad events of a window. Label `window`. Only where the sides differ."""
+BAD_LOWER_OF_HOUR = "gpufleet_slo:bad_lower:of_hour"
+"""Certainly bad events since the last full hour, at which it holds those of the whole hour. Where the sides differ."""
 ERROR_RATIO = "gpufleet_slo:error:ratio"
 """Pessimistic side. Label `window`; what lies between two bucket edges counts as bad."""
 ERROR_RATIO_LOWER = "gpufleet_slo:error_lower:ratio"
@@ -30,8 +32,11 @@ ERROR_RATIO_LOWER = "gpufleet_slo:error_lower:ratio"
 BURN_RATE = "gpufleet_slo:burn_rate:ratio"
 ERROR_BUDGET_REMAINING = "gpufleet_slo:error_budget_remaining:ratio"
 COVERAGE = "gpufleet_slo:coverage:ratio"
-COVERAGE_HOUR = "gpufleet_slo:coverage:ratio1h"
-"""Share of the last hour that was watched, for windows beyond a day: their coverage is the mean of their hours'."""
+"""Share of the SLO's window that was watched."""
+WATCHED = "gpufleet_slo:watched:ratio"
+"""Share of an alert's long window that was watched. Label `window`; also the last hour, of which coverage is made.
+
+Of a calendar's window, the service records it."""
 OBJECTIVE = "gpufleet_slo:objective:ratio"
 THRESHOLD = "gpufleet_slo:threshold:seconds"
 INFO = "gpufleet_slo_info"
@@ -47,12 +52,13 @@ RECORDED = (
     TOTAL_SUM,
     BAD_SUM,
     BAD_LOWER_SUM,
+    BAD_LOWER_OF_HOUR,
     ERROR_RATIO,
     ERROR_RATIO_LOWER,
     BURN_RATE,
     ERROR_BUDGET_REMAINING,
     COVERAGE,
-    COVERAGE_HOUR,
+    WATCHED,
     OBJECTIVE,
     THRESHOLD,
     INFO,
@@ -74,9 +80,6 @@ LEDGER_UP = "gpufleet_slo_ledger_up"
 """0 while the ledger cannot be written and counts are kept in memory."""
 SOURCE_UP = "gpufleet_slo_source_up"
 """By `source`: whether what the service counts from (an agent, a server, a target of it) answered last."""
-
-EXCLUSION_START = "gpufleet_slo_exclusion_start_time_seconds"
-EXCLUSION_END = "gpufleet_slo_exclusion_end_time_seconds"
 
 EXCLUSION_START = "gpufleet_slo_exclusion_start_time_seconds"
 EXCLUSION_END = "gpufleet_slo_exclusion_end_time_seconds"

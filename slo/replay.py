@@ -97,10 +97,14 @@ class _Sums:
         self.good = [0.0, *accumulate(c.good for c in minutes)]
         self.upper = [0.0, *accumulate(c.good_upper for c in minutes)]
         self.total = [0.0, *accumulate(c.total for c in minutes)]
+        self.observed = [0.0, *accumulate(c.observed_seconds for c in minutes)]
 
     def of(self, low: int, high: int) -> Counts:
         return Counts(
-            self.good[high] - self.good[low], self.upper[high] - self.upper[low], self.total[high] - self.total[low]
+            self.good[high] - self.good[low],
+            self.upper[high] - self.upper[low],
+            self.total[high] - self.total[low],
+            self.observed[high] - self.observed[low],
         )
 
 

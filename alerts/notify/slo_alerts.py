@@ -17,9 +17,10 @@ from alerts.recording import constant_labels, describe
 from alerts.settings import Settings
 from exporter.model import SIMULATED_LABEL
 from slo import names
-from slo.burn import evidence_of
+from slo.burn import exhausted
 from slo.model import Alerting, Group, Slo
 from slo.objects import rfc3339
+from slo.periods import span_of
 from slo.status import AlertStatus, SloStatus
 from slo.windows import parse_threshold
 
@@ -74,7 +75,7 @@ class SloAlerts:
                     text=_burn_text(status, alert), labels=window, burn_rate=alert.long_burn, ends=_ends(status, alert),
                 )  # fmt: skip
         bounds = status.budget.remaining_bounds
-        spent = bounds is not None and bounds[1] <= 0 and status.counts.bad_lower >= evidence_of(slo, "ticket")
+        spent = exhausted(slo, status.counts, span_of(slo.window, status.until).seconds)
         if bounds is not None and spent and not slo.ticket.disabled:
             text = f"{1 - bounds[1]:.4g} times the error budget is spent."
             window = {names.LABEL_WINDOW: slo.window.text}

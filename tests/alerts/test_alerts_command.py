@@ -108,6 +108,8 @@ def test_a_directory_without_rules_says_what_to_run(
         ("0.999-7d-bad", " > 0)", ")"),  # NaN after an idle slice
         ("0.999-7d-bad", "[59m59s]", "[1h5m]"),  # a window of another length
         ("0.999-7d-bad", " * 300", " * 30"),  # a tile that holds too little
+        ("0.999-7d-bad-long", ">= 2\n", ">= 0\n"),  # chance taken for a burn
+        ("0.999-7d-bad", " * 300 / ", " * 3000 / "),  # a day read as if it were three
         ("0.999-7d-minutes", ">= 3\n", ">= 2\n"),  # luck taken for evidence
         ("0.99-7d-bounds", "bad_lower:sum", "bad:sum"),  # pages on what may have been good
         ("health-engines", "for: 5m", "for: 1m"),  # too soon

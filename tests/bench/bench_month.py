@@ -167,7 +167,7 @@ class Bench:
 
     def evaluated(self, rule: dict[str, Any]) -> Iterator[Sample]:
         """What a rule gives: a tile over the whole window, all else at its end."""
-        tile = rule["record"] in (names.TOTAL_TILE, names.GOOD_TILE, names.COVERAGE_HOUR)
+        tile = rule["record"] in (names.TOTAL_TILE, names.GOOD_TILE, names.WATCHED)
         since = self.month.since + names.TILE_SECONDS if tile else self.month.until
         for one in self.server.query_range(rule["expr"], since, self.month.until, names.TILE_SECONDS):
             yield Sample(rule["record"], named(one, rule["labels"]), one.time, one.value)

@@ -3,7 +3,8 @@
 Imports slo alone. By day requests follow a bow; from 22 to 6 h three come an hour, as chance has it (`even=False`: a
 Poisson process) or one in each 20 minutes. **Calm** means: each request fails by chance with `share` of what the budget
 allows, independent of all others, so that a whole month spends that share of its budget. Conditions are those of
-slo.burn, evaluated at the end of every minute; running sums make a month a matter of a second.
+slo.burn, evaluated at the end of every minute from the first on: the SLO is new, nothing is known of what went before.
+Running sums make a month a matter of a second.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ from slo.windows import AlertWindow, alert_windows, parse_window
 
 DAY, HOUR = 1440, 60
 """Minutes."""
-LEAD = 3 * DAY
-"""What went before the month: of a past shorter than its window an alert knows too little."""
-MINUTES = LEAD + 30 * DAY
+MINUTES = 30 * DAY
 NIGHT_BEGINS, NIGHT_ENDS = 22, 6
 NIGHTLY = 3
 """Requests an hour by night."""
@@ -43,7 +42,7 @@ class Alert(NamedTuple):
 
 
 class Month:
-    """30 days by the minute, and the days before; a seed gives the same requests whatever the objective."""
+    """30 days by the minute; a seed gives the same requests whatever the objective."""
 
     def __init__(self, seed: int, objective: str, *, share: float = CALM, even: bool = False) -> None:
         name = f"calm-{objective.replace('.', '-')}"
@@ -69,7 +68,7 @@ class Month:
         for window in alert_windows(self.slo):
             long, short = window.long_seconds // 60, window.short_seconds // 60
             needed, least, holds = evidence(self.slo, window), float(window.error_ratio(self.slo)) * 0.999, False
-            for now in range(LEAD, MINUTES + 1) if failing is None else range(failing.start + 1, failing.stop + 1):
+            for now in range(1, MINUTES + 1) if failing is None else range(failing.start + 1, failing.stop + 1):
                 since = max(0, now - long)
                 held = bad[now] - bad[since]
                 before, holds = holds, False
@@ -82,11 +81,11 @@ class Month:
     def _counts(self, bad: list[int], since: int, until: int) -> Counts:
         total = self._total[until] - self._total[since]
         good = total - (bad[until] - bad[since])
-        return Counts(good, good, total, (until - since) * 60, (until - since) * 60)
+        return Counts(good, good, total, (until - since) * 60)
 
     def nights(self) -> Iterator[range]:
-        """Three hours of every night of the month, each beginning at another minute."""
-        for day in range(LEAD // DAY, MINUTES // DAY):
+        """Three hours of every night of the month but the first, each beginning at another minute."""
+        for day in range(1, MINUTES // DAY):
             start = day * DAY + HOUR + (37 * day) % HOUR
             yield range(start, start + 3 * HOUR)
 

@@ -2,15 +2,18 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
+from math import exp, lgamma
+from math import log as log_of
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slo.budget import Budget, Counts, budget, budget_remaining
-from slo.burn import alert_state, burn_rate, detection_seconds, evidence, low_traffic_evidence
-from slo.model import Method, Slo
+from slo.burn import alert_state, burn_rate, detection_seconds, evidence, exhausted, low_traffic_evidence
+from slo.model import Method, Slo, Weight
 from slo.windows import alert_windows, parse_window
 
 NOW = 1_790_000_000.0
@@ -127,12 +130,77 @@ def test_an_alert_fires_on_both_windows_only_beyond_its_factor_and_only_on_what_
     ],
 )
 def test_few_events_are_no_evidence_however_bad(method, severity, needed):
-    one = slo("0.999", method=method)
+    one = slo("0.9999", method=method)
     window = next(row for row in alert_windows(one) if row.severity == severity and not row.low_traffic)
     assert evidence(one, window) == needed
-    few, enough = counts(0, needed - 1), counts(0, needed)
+    good = window.long_seconds // 60 - needed if method is Method.TIMESLICES else 0
+    few, enough = counts(good + 1, good + needed), counts(good, good + needed)
     assert alert_state(one, window, few, few).state == "inactive"
     assert alert_state(one, window, enough, few).state == "firing"
+
+
+@given(slos, st.integers(0, 10), st.integers(1, 400), st.integers(1, 100))
+def test_what_nobody_watched_counts_as_clean(one, row, watched, percent):
+    """A new SLO, or one that was watched again: its alerts say what they would after a clean past of that length."""
+    window = alert_windows(one)[row % len(alert_windows(one))]
+    seen = min(60 * watched, window.long_seconds)
+    bad, before = percent * 10 * seen, 1000 * (window.long_seconds - seen)
+    young = Counts(1000 * seen - bad, 1000 * seen - bad, 1000 * seen, seen, window.long_seconds)
+    clean = Counts(young.good + before, young.good + before, young.total + before, window.long_seconds)
+    limit = float(window.error_ratio(one))
+    if abs(bad / clean.total / limit - 1) > 1e-6:
+        assert alert_state(one, window, young, young).state == alert_state(one, window, clean, young).state
+
+
+def test_a_new_slo_opens_no_ticket_over_days_for_its_first_hours():
+    one = slo("0.999")
+    slow = min(alert_windows(one), key=lambda row: row.factor)
+    assert (slow.long, slow.factor) == ("3d", 1)
+    hours = counts(49_900, 50_000, observed=6.0 * 3600)  # twice what is allowed, for six hours: a 60th of the budget
+    assert alert_state(one, slow, hours, hours).state == "inactive"
+    longer = counts(299_400, 300_000, observed=36.1 * 3600)
+    assert alert_state(one, slow, longer, longer).state == "firing"
+    assert not exhausted(one, hours, one.window.seconds)
+    assert exhausted(one, counts(49_000, 50_000, observed=1.6 * DAY), one.window.seconds)
+    assert not exhausted(one, counts(49_000, 50_000, observed=1.4 * DAY), one.window.seconds)
+
+
+@pytest.mark.parametrize(("allowed", "least"), [(1, 8), (7, 15), (20, 27), (46, 47), (100, 101), (1000, 1001)])
+def test_a_ticket_stands_out_from_chance_at_half_the_allowed_pace(allowed, least):
+    """That a service at half of it has so many by chance is less likely than one in 100,000."""
+    one = slo("0.9999")
+    slow = min(alert_windows(one), key=lambda row: row.factor)
+    total = allowed * 10_000
+    for bad, state in ((least, "firing"), (least - 1, "inactive")):
+        held = counts(total - bad, total)
+        assert alert_state(one, slow, held, held).state == state
+    log = [n * log_of(allowed / 2) - allowed / 2 - lgamma(n + 1) for n in range(least, least + 1000)]
+    assert sum(map(exp, log)) < 1e-5
+
+
+def test_a_page_waits_for_no_chance():
+    for objective in ("0.9", "0.99", "0.9999"):
+        one = slo(objective)
+        for window in (row for row in alert_windows(one) if row.severity == "page"):
+            total = int(10 / window.error_ratio(one))  # ten bad ones are just beyond the factor
+            if Decimal(10) / total > window.error_ratio(one):
+                held = counts(total - 10, total)
+                assert alert_state(one, window, held, held).state == "firing"
+
+
+def test_tokens_of_one_request_are_no_evidence():
+    one = replace(slo("0.9999"), weight=Weight.TOKENS)
+    slow = min(alert_windows(one), key=lambda row: row.factor)
+    for bad, state in ((15_000, "firing"), (14_900, "inactive")):
+        held = counts(70_000_000 - bad, 70_000_000)
+        assert alert_state(one, slow, held, held).state == state
+
+
+def test_conditions_of_others_ask_for_their_own_evidence_alone():
+    one = slo("0.9999")
+    theirs = replace(min(alert_windows(one), key=lambda row: row.factor), evidence=2)
+    held = counts(19_997, 20_000, observed=60.0)
+    assert alert_state(one, theirs, held, held).state == "firing"
 
 
 @given(slos, st.integers(1, 100), st.integers(1, 6))
