@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from slo.model import Method, Slo
 from slo.names import MINUTE_SECONDS
 from slo.periods import Span, span_of
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What was counted over a span. `observed_seconds` of the `span_seconds` were watched.
 
     `excluded_seconds` of the span were left out for maintenance: they count neither as watched nor as missing.

@@ -15,7 +15,7 @@ a ticket found begins when it began, days before; scattered failures within the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from slo.budget import Counts, bad_minutes_allowed
@@ -179,5 +179,5 @@ def _of(rows: Rows, slo: Slo, group: Group, span: Stretch, alerts: tuple[Firing,
         alerts,
         rows.counts(slo.id, group, span.first, span.end),
         Counts() if detected is None else rows.counts(slo.id, group, span.first, detected),
-        replace(whole, span_seconds=span_of(slo.window, span.end).seconds),
+        whole._replace(span_seconds=span_of(slo.window, span.end).seconds),
     )

@@ -39,9 +39,6 @@ class _Column:
     values: Sequence[float] = ()
     scale: int = 1
 
-    def at(self, slot: int) -> float:
-        return self.values[slot] / self.scale if self.values else self.constant
-
     def sum(self, first: int, end: int) -> float:
         if self.values:
             return sum(self.values[first:end]) / self.scale
@@ -63,13 +60,16 @@ class Block:
 
     def row(self, slot: int) -> Row | None:
         """One slot's row."""
-        return tuple(column.at(slot) for column in self._columns) if self._present[slot] else None
+        return self._row(slot) if self._present[slot] else None
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """(slot, row) of those that were counted."""
         for slot, present in enumerate(self._present):
             if present:
-                yield slot, tuple(column.at(slot) for column in self._columns)
+                yield slot, self._row(slot)
+
+    def _row(self, slot: int) -> Row:
+        return [one.values[slot] / one.scale if one.values else one.constant for one in self._columns]
 
 
 def encode(rows: Mapping[int, Row], slots: int) -> bytes:
@@ -202,8 +202,10 @@ def short(value: float) -> float | int:
 
 def summed(rows: Iterable[Row]) -> list[float]:
     """The sums of rows."""
-    found = [0.0] * COLUMNS
-    for row in rows:
-        for at, value in enumerate(row):
-            found[at] += value
-    return found
+    bads = lowers = totals = seconds = 0.0
+    for bad, bad_lower, total, observed in rows:
+        bads += bad
+        lowers += bad_lower
+        totals += total
+        seconds += observed
+    return [bads, lowers, totals, seconds]

@@ -32,6 +32,8 @@ WHOLE_CHECK_BYTES = 64 * 2**20
 """A larger file is not read whole at open (it takes about a second for each 100 MB): of it, what leads to the rest is
 checked, and the open minutes are read. Damage elsewhere is found, and refused as a LedgerError, by the read that
 meets it."""
+LOG_BYTES = 16 * 2**20
+"""The log is cut to this size once it was taken over: one long transaction does not leave it large for ever."""
 _LEADING = ("slos", "groups", "replicas", "state", "exclusions", "units")
 
 SCHEMA = """
@@ -115,6 +117,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         return connection.execute(sql).fetchone()[0]
 
     ask("PRAGMA journal_mode=WAL")
+    ask(f"PRAGMA journal_size_limit={LOG_BYTES}")
     connection.execute("PRAGMA synchronous=NORMAL")
     if ask("SELECT count(*) FROM sqlite_master") == 0:
         connection.execute("BEGIN IMMEDIATE")

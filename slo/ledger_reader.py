@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from slo import exclusions
 from slo.budget import Counts
 from slo.exclusions import Exclusion
 from slo.facts import Fact
+from slo.ledger_blocks import Row, summed
 from slo.ledger_file import LedgerDamagedError, LedgerError
 from slo.ledger_open import open_store, snapshot
 from slo.ledger_spend import Spend
@@ -90,8 +91,8 @@ class LedgerReader:
             return Counts(span_seconds=span)
         with self._guard():
             pieces = exclusions.without(self._excluded(slo_id), first, end)
-            rows = [self._units.sums(grp, *piece) for piece in pieces]
-        return _counts(rows, span, span - sum(high - low for low, high in pieces) * MINUTE_SECONDS)
+            sums = summed(self._units.sums(grp, *piece) for piece in pieces)
+        return _counts(sums, span, span - sum(high - low for low, high in pieces) * MINUTE_SECONDS)
 
     def with_excluded(self, slo_id: str, group: Group, since: float, until: float) -> Counts:
         """What was counted in the whole minutes of [since, until), as if nothing had been excluded."""
@@ -99,7 +100,7 @@ class LedgerReader:
         span = float(max(0, end - first) * MINUTE_SECONDS)
         grp = self._find(slo_id, group)
         with self._guard():
-            return _counts([] if grp is None else [self._units.sums(grp, first, end)], span)
+            return Counts(span_seconds=span) if grp is None else _counts(self._units.sums(grp, first, end), span)
 
     def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
         """`counts` of the windows of `spans` (seconds, whole minutes) that end at `until`.
@@ -172,11 +173,11 @@ class LedgerReader:
         steps: list[tuple[int, Counts]] = []
         for number in range(first, end):
             low, high = number * step, min((number + 1) * step, last)
-            if any(a < high and b > low for a, b in excluded):
+            if excluded and any(a < high and b > low for a, b in excluded):
                 counts = self.counts(slo_id, group, low * MINUTE_SECONDS, high * MINUTE_SECONDS)
             else:
                 span = float(max(0, high - low) * MINUTE_SECONDS)
-                counts = _counts([found[number]] if number in found else [], span)
+                counts = _counts(found[number], span) if number in found else Counts(span_seconds=span)
             steps.append((number * step_seconds, counts))
         return steps
 
@@ -242,10 +243,11 @@ class LedgerReader:
         """End of the last minute that was counted for the SLO, or one group of it; None where there is none."""
         last = self._units.last
         with self._lock:
-            every = self._groups_of.get((slo_id, self._active.get(slo_id, 0)), ())
-            groups = every if group is None else (group,)
-            ends = [last[grp] for group in groups if (grp := self._find(slo_id, group)) in last]
-        return float((max(ends) + 1) * MINUTE_SECONDS) if ends else None
+            revision = self._active.get(slo_id, 0)
+            groups = self._groups_of.get((slo_id, revision), ()) if group is None else (group,)
+            found = (self._groups.get((slo_id, revision, one), 0) for one in groups)
+            end = max((last.get(grp, -1) for grp in found), default=-1)
+        return None if end < 0 else float((end + 1) * MINUTE_SECONDS)
 
     def minutes_from(self, slo_id: str, group: Group) -> float | None:
         """Since when every minute is kept; what is older is kept by hours. None where there is no minute."""
@@ -373,6 +375,6 @@ def _add(held: list[float], more: Sequence[float]) -> None:
     held[1] += more[1]
 
 
-def _counts(rows: Iterable[Sequence[float]], span: float, excluded: float = 0.0) -> Counts:
-    bad, bad_lower, total, observed = (sum(column) for column in zip(*rows, strict=True)) if rows else (0.0,) * 4
+def _counts(sums: Row, span: float, excluded: float = 0.0) -> Counts:
+    bad, bad_lower, total, observed = sums
     return Counts(total - bad, total - bad_lower, total, observed, span, excluded)

@@ -30,6 +30,16 @@ Tile = dict[int, Pair]
 """By replica."""
 
 
+def key_of(number: int, grp: int) -> int:
+    """The key of a row of a tile, or an hour, by its number."""
+    return number << _GROUP_BITS | grp
+
+
+def place_of(key: int) -> tuple[int, int]:
+    """Number and group of a row's key."""
+    return key >> _GROUP_BITS, key & _GROUP
+
+
 class Spend:
     """Reads and writes the tables `spend` (tiles of hours that last) and `spend_hours` (packed ones)."""
 
@@ -62,7 +72,7 @@ class Spend:
             if tile // HOUR_TILES < over:
                 _add(packed.setdefault((grp, tile // HOUR_TILES), {}).setdefault(tile, {}), pairs)
             else:
-                _add(rows.setdefault(tile << _GROUP_BITS | grp, {}), pairs)
+                _add(rows.setdefault(key_of(tile, grp), {}), pairs)
         for key, pairs in rows.items():
             for (blob,) in self._db.execute("SELECT spent FROM spend WHERE key = ?", (key,)):
                 _add(pairs, _unpack(blob))
@@ -72,22 +82,22 @@ class Spend:
 
     def pack(self, over: int, most: int) -> None:
         """Pack hours before number `over`, of up to so many groups, the oldest first."""
-        end = over * HOUR_TILES << _GROUP_BITS
+        end = key_of(over * HOUR_TILES, 0)
         due = self._db.execute("SELECT key FROM spend WHERE key < ? ORDER BY key LIMIT ?", (end, most)).fetchall()
-        for grp, hour in {(key & _GROUP, (key >> _GROUP_BITS) // HOUR_TILES): None for (key,) in due}:
+        for grp, hour in {(grp, tile // HOUR_TILES): None for tile, grp in (place_of(key) for (key,) in due)}:
             numbers = range(hour * HOUR_TILES, (hour + 1) * HOUR_TILES)
             self._merge(grp, hour, {tile: _unpack(blob) for tile, blob in self._some("spend", grp, numbers)})
-            keys = ",".join(str(tile << _GROUP_BITS | grp) for tile in numbers)
+            keys = ",".join(str(key_of(tile, grp)) for tile in numbers)
             self._db.execute(f"DELETE FROM spend WHERE key IN ({keys})")  # noqa: S608 (numbers)
 
     def forget(self, before: int) -> None:
         """Delete the tiles before a number, which is a whole hour's."""
-        self._db.execute("DELETE FROM spend WHERE key < ?", (before << _GROUP_BITS,))
-        self._db.execute("DELETE FROM spend_hours WHERE key < ?", (before // HOUR_TILES << _GROUP_BITS,))
+        self._db.execute("DELETE FROM spend WHERE key < ?", (key_of(before, 0),))
+        self._db.execute("DELETE FROM spend_hours WHERE key < ?", (key_of(before // HOUR_TILES, 0),))
 
     def _merge(self, grp: int, hour: int, more: Mapping[int, Tile]) -> None:
         """Put tiles into their packed hour."""
-        key = hour << _GROUP_BITS | grp
+        key = key_of(hour, grp)
         tiles: dict[int, Tile] = {}
         for (blob,) in self._db.execute("SELECT spent FROM spend_hours WHERE key = ?", (key,)):
             tiles = _by_tile(hour, blob)
@@ -102,9 +112,9 @@ class Spend:
 
     def _some(self, table: str, grp: int, numbers: range) -> Iterator[tuple[int, bytes]]:
         """The rows of a group with these numbers of tiles or hours."""
-        keys = ",".join(str(number << _GROUP_BITS | grp) for number in numbers)
+        keys = ",".join(str(key_of(number, grp)) for number in numbers)
         for key, blob in self._db.execute(f"SELECT key, spent FROM {table} WHERE key IN ({keys})").fetchall():  # noqa: S608 (numbers)
-            yield key >> _GROUP_BITS, blob
+            yield place_of(key)[0], blob
 
 
 def _by_tile(hour: int, blob: bytes) -> dict[int, Tile]:

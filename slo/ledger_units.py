@@ -8,7 +8,6 @@ every hour. What is asked in the middle of a day's hour is taken down to the hou
 from __future__ import annotations
 
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from slo.ledger_blocks import Block, Row, Spent, decode, decode_spent, encode, encode_spent, summed
@@ -33,13 +32,15 @@ class Units:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._cache: OrderedDict[tuple[int, int], tuple[int, int, Block] | None] = OrderedDict()
+        self._cache: dict[tuple[int, int], tuple[int, int, Block] | None] = {}
         self.open: dict[int, int] = {}
         """The first open minute of each group that has some."""
         self.last: dict[int, int] = {}
         """The last minute of each group."""
         self.oldest: dict[int, int] = {}
         """The first minute of each group's oldest block."""
+        self._ends: dict[int, int] = {}
+        """The end of each group's youngest unit."""
 
     def load(self) -> None:
         """Learn what the file holds; what was remembered is forgotten."""
@@ -48,8 +49,11 @@ class Units:
         rows = self._db.execute(ends).fetchall()
         self.open = {grp: first for grp, first, _ in rows}
         # A unit may end before its last slot: `last` is of the last minute in it that was counted.
-        packed = "SELECT key, (SELECT max(last) FROM units WHERE grp = key) AS end FROM groups WHERE end NOT NULL"
-        self.last = dict(self._db.execute(packed).fetchall())
+        youngest = "SELECT max(start) FROM units WHERE grp = key"
+        packed = f"SELECT grp, start + length, last FROM groups JOIN units ON grp = key AND start = ({youngest})"  # noqa: S608
+        ended = self._db.execute(packed).fetchall()
+        self._ends = {grp: end for grp, end, _ in ended}
+        self.last = {grp: last for grp, _, last in ended}
         for grp, _, last in rows:
             self.last[grp] = max(last, self.last.get(grp, last))
         least = "SELECT min(start) FROM units WHERE grp = key AND length = ?"
@@ -69,13 +73,14 @@ class Units:
         """The sums of the minutes [first, end)."""
         if first >= end:
             return (0.0,) * 4
-        sql = f"SELECT {_SUM} FROM units WHERE grp = ? AND start >= ? AND start < ? AND start + length <= ?"  # noqa: S608
-        found: list[Row] = [self._db.execute(sql, (grp, first, end, end)).fetchone()]
-        edges = "AND start > ? AND start < ? AND (start < ? OR start + length > ?)"
-        for start, length, *_, body in self._db.execute(_UNITS + edges, (grp, first - DAY_MINUTES, end, first, end)):
-            if start + length > first:
-                slot, block = self._block(grp, start, length, body)
-                found.append(block.sums((first - start) // slot, (end - start) // slot))
+        found: list[Row] = []
+        if first < self._ends.get(grp, 0):
+            sql = f"SELECT {_SUM} FROM units WHERE grp = ? AND start >= ? AND start < ? AND start + length <= ?"  # noqa: S608
+            found.append(self._db.execute(sql, (grp, first, end, end)).fetchone())
+            places = {place[0]: place for minute in (first, end) if (place := self._place(grp, minute)) is not None}
+            for start, slot, block in places.values():
+                if start < first or start + slot * block.slots > end:  # an edge lies within it
+                    found.append(block.sums((first - start) // slot, (end - start) // slot))
         if end > self.open.get(grp, end):
             sql = f"SELECT {_SUM} FROM minutes WHERE grp = ? AND minute >= ? AND minute < ?"  # noqa: S608
             found.append(self._db.execute(sql, (grp, first, end)).fetchone())
@@ -84,20 +89,20 @@ class Units:
     def steps(self, grp: int, first: int, end: int, step: int) -> dict[int, Row]:
         """The sums of each `step` minutes of [first, end), by the number of the step since the epoch."""
         found: dict[int, list[Row]] = {}
-        reach = (grp, first - DAY_MINUTES, end)
-        for start, length, *sums, body in self._db.execute(_UNITS + "AND start > ? AND start < ?", reach):
-            low, high = max(start, first), min(start + length, end)
-            if low >= high:
-                continue
-            if (low, high) == (start, start + length) and low // step == (high - 1) // step:
-                found.setdefault(low // step, []).append(sums)
-                continue
-            slot, block = self._block(grp, start, length, body)
-            while low < high:
-                until = min(high, (low // step + 1) * step)
-                some = block.sums((low - start) // slot, (until - start) // slot)
-                found.setdefault(low // step, []).append(some)
-                low = until
+        if first < self._ends.get(grp, 0):
+            whole = "start >= ? AND start + length <= ? AND start / ? = (start + length - 1) / ?"
+            span = (first, end, step, step)
+            sql = f"SELECT start / ? AS step, {_SUM} FROM units WHERE grp = ? AND start < ? AND {whole} GROUP BY step"  # noqa: S608
+            found = {number: [sums] for number, *sums in self._db.execute(sql, (step, grp, end, *span))}
+            cut = f"{_UNITS} AND start > ? AND start < ? AND NOT ({whole})"
+            for start, length, *_, body in self._db.execute(cut, (grp, first - DAY_MINUTES, end, *span)).fetchall():
+                slot, block = self._block(grp, start, length, body)
+                low, high = max(start, first), min(start + length, end)
+                while low < high:
+                    until = min(high, (low // step + 1) * step)
+                    some = block.sums((low - start) // slot, (until - start) // slot)
+                    found.setdefault(low // step, []).append(some)
+                    low = until
         if end > self.open.get(grp, end):
             sql = (
                 f"SELECT minute / ? AS step, {_SUM} FROM minutes "  # noqa: S608 (no input in it)
@@ -262,6 +267,7 @@ class Units:
             self._db.execute("UPDATE bodies SET minutes = ?, spent = ? WHERE key = ?", (blob, spent, key))
         values = (grp, start, length, last, *summed(rows.values()), key)
         self._db.execute("INSERT OR REPLACE INTO units VALUES (?,?,?,?,?,?,?,?,?)", values)
+        self._ends[grp] = max(start + length, self._ends.get(grp, 0))
         for block in range(start // BLOCK_MINUTES, (start + length) // BLOCK_MINUTES):
             self._cache.pop((grp, block), None)
 
@@ -270,7 +276,6 @@ class Units:
         number = minute // BLOCK_MINUTES
         key = (grp, number)
         if key in self._cache:
-            self._cache.move_to_end(key)
             return self._cache[key]
         sql = _UNITS + "AND start <= ? ORDER BY start DESC LIMIT 1"
         found = self._db.execute(sql, (grp, minute)).fetchone()
@@ -297,7 +302,7 @@ class Units:
     def _keep(self, key: tuple[int, int], place: tuple[int, int, Block] | None) -> None:
         self._cache[key] = place
         if len(self._cache) > max(_CACHE_LEAST, CACHE_PER_GROUP * len(self.last)):
-            self._cache.popitem(last=False)
+            del self._cache[next(iter(self._cache))]  # the oldest
 
 
 def spent_slots(length: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ MOST_STEPS = 60
 
 Sums = Sequence[float]
 """bad, bad_lower, total and observed seconds."""
+_NOTHING: Sums = (0.0, 0.0, 0.0, 0.0)
 
 
 class Rolling:
@@ -45,13 +46,13 @@ class Rolling:
     def advance(self, end: int, rows: Mapping[int, Sums]) -> None:
         """Go on to `end`. `rows` has those of `edges(end)` that were counted."""
         for minute in range(self.end, end):
-            entering = rows.get(minute)
+            entering = rows.get(minute, _NOTHING)
             for length, held in self._sums.items():
-                if entering is not None:
-                    _add(held, entering, 1)
-                leaving = rows.get(minute - length)
-                if leaving is not None:
-                    _add(held, leaving, -1)
+                leaving = rows.get(minute - length, _NOTHING)
+                held[0] += entering[0] - leaving[0]
+                held[1] += entering[1] - leaving[1]
+                held[2] += entering[2] - leaving[2]
+                held[3] += entering[3] - leaving[3]
         self.end = end
 
     def add(self, minute: int, row: Sums) -> None:
@@ -59,14 +60,10 @@ class Rolling:
         if minute < self.end:
             for length, held in self._sums.items():
                 if minute >= self.end - length:
-                    _add(held, row, 1)
+                    for at, value in enumerate(row):
+                        held[at] += value
 
     def counts(self, length: int) -> Counts:
         """What the window holds."""
         bad, bad_lower, total, observed = self._sums[length]
         return Counts(total - bad, total - bad_lower, total, observed, float(length * MINUTE))
-
-
-def _add(held: list[float], row: Sums, sign: int) -> None:
-    for i in range(4):
-        held[i] += sign * row[i]

@@ -7,7 +7,6 @@ that it holds: one hour of a 30 d budget costs two hours of rows. A calendar's p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from slo.budget import Counts
@@ -84,12 +83,11 @@ def in_window(
             begun, held = start, rows.counts(slo.id, group, start, at)
         else:
             held = _sum(held, gained[at - step])
-        yield at, replace(held, span_seconds=at - start)
+        yield at, held._replace(span_seconds=at - start)
 
 
 def _sum(one: Counts, other: Counts) -> Counts:
-    return replace(
-        one,
+    return one._replace(
         good=one.good + other.good,
         good_upper=one.good_upper + other.good_upper,
         total=one.total + other.total,
@@ -98,7 +96,7 @@ def _sum(one: Counts, other: Counts) -> Counts:
 
 
 def _whole(counts: Counts, span: int) -> Counts:
-    return replace(counts, span_seconds=span)
+    return counts._replace(span_seconds=span)
 
 
 def holds_since(

@@ -132,11 +132,12 @@ def assess(
     """The status at `now`. `last` is the one before: what it knows of "since" and of the trend is not read again."""
     through = ledger.data_through(slo.id)
     until = window_end(through, now)
-    spans = dict(burn_windows(slo))
+    windows = burn_windows(slo)
+    spans = dict(windows)
     rolling = [span for text, span in spans.items() if slo.window.calendar is None or text != slo.window.text]
     held = ledger.windows(slo.id, group, rolling, until)
     if slo.window.calendar is None:
-        held[-1] = replace(held[-1], span_seconds=slo.window.seconds)
+        held[-1] = held[-1]._replace(span_seconds=slo.window.seconds)
     else:
         held.append(ledger.counts(slo.id, group, span_of(slo.window, until).start, until))
     counts = dict(zip(spans, held, strict=True))
@@ -154,11 +155,11 @@ def assess(
         alerts.append(AlertStatus(window, seen.state, since, seen.long_burn, seen.short_burn))
     anew = last is not None and span_of(slo.window, last.until).end != span_of(slo.window, until).end
     since = last.budget.exhausted_at if last and not anew and _is_exhausted(last.budget) else None
-    left = budget(slo, whole, now=until, pace=rates.get(pace_window(slo)), exhausted_since=since)
+    left = budget(slo, whole, now=until, pace=rates.get(_pace_window(windows)), exhausted_since=since)
     if since is None and _is_exhausted(left):
         since = _exhausted_since(slo, group, ledger, until)
         left = replace(left, exhausted_at=since or until)
-    burning = _burning_since(slo, group, ledger, until, last) if (rates[burn_windows(slo)[0][0]] or 0.0) > 1.0 else None
+    burning = _burning_since(slo, group, ledger, until, last) if (rates[windows[0][0]] or 0.0) > 1.0 else None
     trend = _trend(slo, group, ledger, until, last)
     return SloStatus(
         slo, group, revision, until, whole, through, left, rates, tuple(alerts), burning,

@@ -11,7 +11,7 @@ periods can be compared, and differ from those of the page, whose window ends no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class PeriodBudget:
     def watched(self) -> float:
         """The share of the time since its counting began that was watched."""
         missing = 0.0 if self.began is None else self.began - (self.through - self.counts.span_seconds)
-        return replace(self.counts, span_seconds=self.counts.span_seconds - missing).coverage
+        return self.counts._replace(span_seconds=self.counts.span_seconds - missing).coverage
 
     @property
     def worst_day(self) -> Day | None:
