@@ -71,12 +71,27 @@ class _Connection(web.RequestHandler):
         self._front.gone(self)
         super().connection_lost(exc)
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no request is answered in few words, with nothing of it, and fills no log."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        _log.debug("no request from %s: %s", request.remote, exc)
+        response = web.Response(status=400, text="This is no request that can be read.\n", headers=HEADERS)
+        response.force_close()
+        return response
+
     @property
     def unread(self) -> int:
         """Bytes that wait for the peer to read."""
         return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Close it at once; what was not read is lost."""
         if self.transport is not None:
             self.transport.abort()
@@ -98,7 +113,7 @@ class Front:
         if gate is not None:
             gate.protect(app)
         app.middlewares.insert(0, self._middleware())
-        app.on_response_prepare.append(_set_headers)
+        app.on_response_prepare.insert(0, _set_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
 
     async def open(self, sock: socket.socket) -> None:
@@ -152,7 +167,7 @@ class Front:
         """It counts from now on."""
         self._connections.add(connection)
         if len(self._connections) > MOST_CONNECTIONS:
-            self._least_useful(self._connections - {connection}).drop()
+            self._drop(self._least_useful(self._connections - {connection}))
 
     def gone(self, connection: _Connection) -> None:
         """It counts no more."""
@@ -168,14 +183,18 @@ class Front:
             now = self.now()
             for one in list(self._connections):
                 if now - one.since > (QUIET_SECONDS if one.asked else HEAD_SECONDS):
-                    one.drop()
+                    self._drop(one)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._connections.discard(connection)  # it closes a turn of the loop later
+        connection.abort()
 
     def _make_room(self) -> None:
         """Drop peers that do not read, where too much waits for them."""
         waiting = {one: size for one in self._connections if (size := one.unread)}
         while sum(waiting.values()) > UNREAD_BYTES:
             worst = self._least_useful(set(waiting))
-            worst.drop()
+            self._drop(worst)
             del waiting[worst]
 
     def _middleware(self) -> Middleware:
@@ -213,5 +232,4 @@ def _is_here(host: str) -> bool:
 
 
 async def _set_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.update(HEADERS)
