@@ -6,7 +6,8 @@ Decision (accepted). Context: a GPU has a counter for every grave XID from the s
 at 200 nodes one panel of lines evaluates millions of points, for each reader and at each refresh. Decision: latency and
 counts of requests are recorded by model and engine, without nodes; what tells of trouble only where there is any; what
 cost is made of by node and model. Consequences: those panels need these rules; a model's latency is that of all its
-nodes, and a single replica is seen by the one quantile that is recorded of each; a figure moves over 5 m, not at once.
+nodes, and a single replica or node is seen by the one quantile that is recorded of each replica; a figure moves over
+5 m, not at once.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def fleet_rules() -> list[Rule]:
         for sample, labels in fleet.MODEL_RATES.items()
     }
     found |= {
-        fleet.REPLICA_TTFT: _slowest(),
+        fleet.REPLICA_TTFT: _tail(llm.TIME_TO_FIRST_TOKEN),
+        fleet.REPLICA_TPOT: _tail(llm.TIME_PER_OUTPUT_TOKEN),
         fleet.XID_ERRORS: f"sum by ({_WHERE}, node, gpu, xid, class) ({_increase(health.XID_ERRORS)}) > 0",
         fleet.FAILING: _failing(),
         fleet.HELD_DOWN: _held_down(),
@@ -66,9 +68,9 @@ def _increase(family: Family) -> str:
     return f"increase({select(family.name)}[{RATE}])"
 
 
-def _slowest() -> str:
+def _tail(family: Family) -> str:
     by = f"{_MODEL}, engine, {llm.TARGET_LABEL}"
-    buckets = f"sum by ({by}, le) (rate({select(llm.TIME_TO_FIRST_TOKEN.bucket)}[{RATE}]))"
+    buckets = f"sum by ({by}, le) (rate({select(family.bucket)}[{RATE}]))"
     return f"histogram_quantile(0.95, {buckets}) >= 0"
 
 

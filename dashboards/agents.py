@@ -13,19 +13,9 @@ from dashboards import variables
 from dashboards.framing import framed
 from dashboards.layout import Cell, Section
 from dashboards.links import AGENTS_UID, NODE_BOARD, NODE_BOARD_OF_ROW
-from dashboards.panels import (
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    Look,
-    Query,
-    stat,
-    state_timeline,
-    table,
-    timeseries,
-    value_mapping,
-)
+from dashboards.look import GREY, ORANGE, Look
+from dashboards.panels import Query, stat, table, timeseries
+from dashboards.plots import listing, plot, while_wrong
 from dashboards.simulated import simulated
 from dashboards.watching import STALE_SECONDS, agents_gone, oldest_readings, silent_sources
 from dashboards.wording import WORST
@@ -79,18 +69,14 @@ def _watched() -> grafana.Panel:
 
 def _silent_over_time() -> grafana.Panel:
     down = f"max by (cluster, node, source, reason) ({q.select(agent.SOURCE_UP, *_HERE)}) == 0"
-    return state_timeline(
+    return while_wrong(
         title="Sources that did not answer, over time",
-        unit="none",
         description="A row for each source while it did not answer, with the reason. One that comes and goes is at "
         "its time limit: look at its duration below. Many nodes at once are a change: a driver, a policy, a port.",
         queries=[Query(down, "{{node}} {{source}}: {{reason}} {{cluster}}")],
-        look=Look(
-            ((None, RED), (1.0, GREEN)),
-            mappings=[value_mapping({"0": ("no answer", RED)})],
-            no_value="Every source answered",
-            links=[NODE_BOARD],
-        ),
+        word="no answer",
+        no_value="Every source answered",
+        links=[NODE_BOARD],
     )
 
 
@@ -127,7 +113,7 @@ def _age() -> grafana.Panel:
 
 def _duration() -> grafana.Panel:
     took = q.select(agent.SOURCE_DURATION, *_HERE)
-    return timeseries(
+    return plot(
         title="Time a collection takes, by source",
         unit="s",
         description="Over all chosen nodes: the slowest, and the middle one. Where it nears the agent's interval, "
@@ -136,24 +122,25 @@ def _duration() -> grafana.Panel:
             Query(f"max by (cluster, source) ({took})", "slowest {{source}} {{cluster}}"),
             Query(f"quantile by (cluster, source) (0.5, {took})", "middle {{source}} {{cluster}}"),
         ],
-        look=Look(color="palette-classic", minimum=0, no_value="No agent in sight"),
+        no_value="No agent in sight",
     )
 
 
 def _slowest() -> grafana.Panel:
     took = f"max by (cluster, node, source) ({q.select(agent.SOURCE_DURATION, *_HERE)})"
-    return timeseries(
+    return plot(
         title=f"Time a collection takes, the {WORST} slowest",
         unit="s",
         description="Node and source of the slowest collections. One node alone: its driver is slow or its CPU is "
         "short. One engine alone: its page is large or the engine is busy.",
         queries=[Query(f"topk({WORST}, {took})", "{{node}} {{source}} {{cluster}}")],
-        look=Look(color="palette-classic", minimum=0, no_value="No agent in sight", links=[NODE_BOARD]),
+        no_value="No agent in sight",
+        links=[NODE_BOARD],
     )
 
 
 def _spans() -> grafana.Panel:
-    return timeseries(
+    return plot(
         title="Spans by what became of them",
         unit="cps",
         description="Spans received a second. no_target: the agent knows no engine of that name, check its settings "
@@ -162,13 +149,13 @@ def _spans() -> grafana.Panel:
         queries=[
             Query(f"sum by (cluster, result) ({q.rate(q.select(agent.TRACE_SPANS, *_HERE))})", "{{result}} {{cluster}}")
         ],
-        look=Look(color="palette-classic", minimum=0, no_value="No agent receives spans"),
+        no_value="No agent receives spans",
         stacked=True,
     )
 
 
 def _bodies() -> grafana.Panel:
-    return timeseries(
+    return plot(
         title="Bodies of spans by what became of them",
         unit="cps",
         description="Bodies received a second. Of all but accepted ones the spans are lost unless the sender tries "
@@ -178,7 +165,7 @@ def _bodies() -> grafana.Panel:
                 f"sum by (cluster, result) ({q.rate(q.select(agent.TRACE_BODIES, *_HERE))})", "{{result}} {{cluster}}"
             )
         ],
-        look=Look(color="palette-classic", minimum=0, no_value="No agent receives spans"),
+        no_value="No agent receives spans",
         stacked=True,
     )
 
@@ -201,12 +188,11 @@ def _versions() -> grafana.Panel:
 
 
 def _builds() -> grafana.Panel:
-    return table(
+    return listing(
         title="Agents",
-        unit="none",
         description="Every agent with its version. Filter by the version that should be gone.",
-        columns={"Runs": f"group by (cluster, node, version, python) ({q.select(agent.BUILD_INFO, *_HERE)})"},
-        hidden=["Runs"],
-        look=Look(((None, GREY),), no_value="No agent in sight", links=[NODE_BOARD_OF_ROW]),
-        sort_by=("version", False),
+        expr=f"group by (cluster, node, version, python) ({q.select(agent.BUILD_INFO, *_HERE)})",
+        no_value="No agent in sight",
+        sort_by="version",
+        links=[NODE_BOARD_OF_ROW],
     )

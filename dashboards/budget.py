@@ -6,19 +6,8 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import (
-    GREEN,
-    ORANGE,
-    RED,
-    Look,
-    Query,
-    bar_gauge,
-    gauge,
-    special_mapping,
-    stat,
-    timeseries,
-    value_mapping,
-)
+from dashboards.look import GREEN, ORANGE, RED, Look, special_mapping, value_mapping
+from dashboards.panels import Query, bar_gauge, gauge, stat, timeseries
 from dashboards.simulated import simulated
 from dashboards.variables import BOUNDED
 from dashboards.wording import BUDGET_COLORS, PAGE_LINK, WORST, Wording

@@ -6,19 +6,8 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import (
-    GREEN,
-    ORANGE,
-    RED,
-    YELLOW,
-    Look,
-    Query,
-    by_names,
-    stat,
-    state_timeline,
-    timeseries,
-    value_mapping,
-)
+from dashboards.look import GREEN, ORANGE, RED, YELLOW, Look, by_names, value_mapping
+from dashboards.panels import Query, stat, state_timeline, timeseries
 from dashboards.wording import PAGE_LINK, WORST, Wording
 from slo import names
 

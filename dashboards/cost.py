@@ -20,7 +20,9 @@ from dashboards.headroom import headroom_panels
 from dashboards.idle import first, idle_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_UID, MODEL_BOARD
-from dashboards.panels import BARS, ORANGE, Look, Query, bar_gauge, stat, text, timeseries
+from dashboards.look import ORANGE, Look
+from dashboards.panels import BARS, Query, bar_gauge, stat, text
+from dashboards.plots import plot
 from dashboards.prices import Prices
 from dashboards.simulated import simulated
 from exporter.metrics import health
@@ -148,13 +150,13 @@ def _money(prices: Prices) -> list[Cell]:
             9,
         ),
         Cell(
-            timeseries(
+            plot(
                 title="Money per hour for idle GPUs, by namespace",
                 unit=prices.unit,
                 description="GPUs that a pod holds and that run nothing, at their price. Ask the owner of the first "
                 "namespace to scale down, or to let others in.",
                 queries=[Query(seats.idle_money(prices), "{{namespace}} {{cluster}}")],
-                look=Look(color="palette-classic", minimum=0, no_value="No held GPU is idle"),
+                no_value="No held GPU is idle",
                 stacked=True,
             ),
             10,
@@ -220,11 +222,12 @@ def _lines(
     points: int = 0,
 ) -> grafana.Panel:
     """A line a model for each expression by its word in the legend."""
-    return timeseries(
+    return plot(
         title=title,
         unit=unit,
         description=description,
         queries=[Query(expr, f"{word} {_LEGEND}".strip()) for word, expr in expressions.items()],
-        look=Look(color="palette-classic", minimum=0, no_value=no_value, links=[MODEL_BOARD]),
+        no_value=no_value,
+        links=[MODEL_BOARD],
         points=points,
     )

@@ -6,14 +6,9 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import (
-    GREY,
-    Look,
-    Query,
-    by_names,
-    table,
-    timeseries,
-)
+from dashboards.look import GREY, Look, by_names
+from dashboards.panels import Query, table
+from dashboards.plots import plot
 from dashboards.wording import BUDGET_COLORS, ROW_LINK, Wording
 from slo import names
 
@@ -24,7 +19,7 @@ def count_panels(words: Wording) -> list[Cell]:
 
 
 def _events(words: Wording) -> grafana.Panel:
-    return timeseries(
+    return plot(
         title="Good and total events",
         unit="short",
         description="Events in each five minutes: requests, or watched minutes (at most 5) for time slices. No "
@@ -34,19 +29,18 @@ def _events(words: Wording) -> grafana.Panel:
             Query(q.recorded(names.TOTAL_TILE), f"total {words.legend}"),
             Query(q.recorded(names.GOOD_TILE), f"good {words.legend}"),
         ],
-        look=Look(color="palette-classic", minimum=0),
     )
 
 
 def _coverage(words: Wording) -> grafana.Panel:
-    return timeseries(
+    return plot(
         title="Coverage",
         unit="percentunit",
         description="Share of the window that was watched. Below 100 % the budget rests on less than the whole "
         "window: an agent, a scrape or Prometheus itself was away. Find out which before trusting the "
         "budget.",
         queries=[Query(words.once("min", q.recorded(names.COVERAGE)), words.legend)],
-        look=Look(color="palette-classic", minimum=0, maximum=1),
+        maximum=1,
     )
 
 

@@ -9,8 +9,10 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import Look, Query, stat, timeseries
+from dashboards.look import Look
+from dashboards.panels import Query, stat
 from dashboards.per_gpu import GPU, LEGEND, columns, figure, grown, lines, per_second
+from dashboards.plots import plot
 from exporter.metrics import gpu, health, profiling
 from exporter.model import Family
 
@@ -147,7 +149,7 @@ def _pipes() -> grafana.Panel:
         "fp64": profiling.PIPE_FP64_ACTIVE,
         "integers": profiling.PIPE_INT_ACTIVE,
     }
-    return timeseries(
+    return plot(
         title="Profiling: pipes by kind of number",
         unit="percentunit",
         description="Mean over the node's chosen GPUs. A model that should run in a small type and shows fp32 is not "
@@ -156,20 +158,22 @@ def _pipes() -> grafana.Panel:
             Query(f"avg by ({_NODE}) ({q.select(family, *q.GPUS)})", f"{word} {{{{node}}}} {{{{cluster}}}}")
             for word, family in kinds.items()
         ],
-        look=Look(color="palette-classic", minimum=0, maximum=1, no_value="No profiling figures by kind"),
+        maximum=1,
+        no_value="No profiling figures by kind",
     )
 
 
 def _held_down() -> grafana.Panel:
     held = f"sum by ({GPU}, cause) ({q.rate(q.select(health.CLOCK_EVENT_SECONDS, *q.GPUS))}) > 0"
-    return timeseries(
+    return plot(
         title="Share of time that clocks were held down",
         unit="percentunit",
         description="By cause, as the driver counts it. power_cap near 100 % under load: raise the limit if the "
         "rack bears it, or accept the speed. Thermal causes and power brakes want hands: airflow, inlet "
         "temperature, power supply.",
         queries=[Query(held, f"{{{{cause}}}} {LEGEND}")],
-        look=Look(color="palette-classic", minimum=0, maximum=1, no_value="Never, or the driver does not count it"),
+        maximum=1,
+        no_value="Never, or the driver does not count it",
     )
 
 

@@ -22,7 +22,9 @@ from dashboards.hardware import (
 )
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_BOARD, FLEET_UID, INFERENCE_BOARD, NODE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
-from dashboards.panels import GREEN, GREY, ORANGE, RED, Look, Query, bar_gauge, stat, table, timeseries, value_mapping
+from dashboards.look import GREEN, GREY, ORANGE, RED, Look, value_mapping
+from dashboards.panels import Query, bar_gauge, stat, table
+from dashboards.plots import plot
 from dashboards.simulated import simulated
 from dashboards.watching import agents_gone, oldest_readings, silent_sources
 from dashboards.wording import BUDGET_COLORS, WORST
@@ -194,13 +196,15 @@ def _xids_by_action() -> grafana.Panel:
 
 def _utilisation() -> grafana.Panel:
     busy = f"max by (cluster, node, gpu) ({q.select(gpu.GPU_UTIL, q.CLUSTER, q.NODE)})"
-    return timeseries(
+    return plot(
         title="Utilisation of all GPUs",
         unit="percent",
         description="Mean over the chosen nodes. Low all day: fewer GPUs would do, see the cost board. Low while "
         "requests wait: something else holds them up, see the inference board.",
         queries=[Query(f"avg by (cluster) ({busy})", "{{cluster}}")],
-        look=Look(color="palette-classic", minimum=0, maximum=100, no_value="No figure", links=[COST_BOARD]),
+        maximum=100,
+        no_value="No figure",
+        links=[COST_BOARD],
     )
 
 
@@ -226,11 +230,12 @@ def _power() -> grafana.Panel:
         f"sum by (cluster, node) ({q.select(family, q.CLUSTER, q.NODE)})"
         for family in (gpu.POWER_USAGE, gpu.POWER_LIMIT_ENFORCED)
     )
-    return timeseries(
+    return plot(
         title=f"Power against the cap, the {WORST} nearest",
         unit="percentunit",
         description="What a node's GPUs draw, over the limits in force on them. At the top for hours: the cap sets the "
         "pace, raise it if rack and cooling bear it, or accept the speed.",
         queries=[Query(f"topk({WORST}, {drawn} / ({cap} > 0))", "{{node}} {{cluster}}")],
-        look=Look(color="palette-classic", minimum=0, no_value="No figure", links=[NODE_BOARD]),
+        no_value="No figure",
+        links=[NODE_BOARD],
     )

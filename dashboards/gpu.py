@@ -18,9 +18,10 @@ from dashboards.hardware import clock_events, hardware_annotations, health_timel
 from dashboards.holders import holder_panels, mig_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import GPU_UID
+from dashboards.look import GREEN
 from dashboards.memory import memory_panels
-from dashboards.panels import GREEN, GREY, Look, table
 from dashboards.per_gpu import GPU
+from dashboards.plots import listing
 from dashboards.wires import nvlink_panels, pcie_panels
 from dashboards.xids import recovery, xid_panels
 from exporter.metrics import gpu, health
@@ -67,28 +68,25 @@ def gpu_board(*, page_url: str) -> grafana.Dashboard:
 
 def _driver() -> grafana.Panel:
     by = "cluster, node, driver_version, nvml_version, cuda_version"
-    return table(
+    return listing(
         title="Driver",
-        unit="none",
         description="Versions on each chosen node. A node that differs from its like explains odd figures: bring it to "
         "the fleet's version before comparing.",
-        columns={"Runs": f"group by ({by}) ({q.select(gpu.DRIVER_INFO, q.CLUSTER, q.NODE)})"},
-        hidden=["Runs"],
-        look=Look(((None, GREY),), no_value="No driver in sight"),
-        sort_by=("node", False),
+        expr=f"group by ({by}) ({q.select(gpu.DRIVER_INFO, q.CLUSTER, q.NODE)})",
+        no_value="No driver in sight",
+        sort_by="node",
     )
 
 
 def _missing() -> grafana.Panel:
     gone = f"max by ({GPU}, family, reason) ({q.select(health.READING_MISSING, *q.GPUS)}) == 1"
-    return table(
+    return listing(
         title="Figures that a GPU does not give",
-        unit="none",
         description="Figures that are absent, with the reason. unsupported: this model has none, nothing to do. "
         "no_permission: give the agent the rights its notes ask for. lost, timeout: see the health above. "
         "error: read the agent's log.",
-        columns={"Missing": gone},
-        hidden=["Missing"],
-        look=Look(((None, GREEN),), no_value="Every figure is there"),
-        sort_by=("reason", False),
+        expr=gone,
+        no_value="Every figure is there",
+        sort_by="reason",
+        color=GREEN,
     )

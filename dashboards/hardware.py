@@ -11,17 +11,9 @@ from typing import Any
 from grafanalib import core as grafana
 
 from dashboards.links import NODE_BOARD
-from dashboards.panels import (
-    DATASOURCE,
-    GREEN,
-    ORANGE,
-    RED,
-    Look,
-    Query,
-    state_timeline,
-    timeseries,
-    value_mapping,
-)
+from dashboards.look import ORANGE
+from dashboards.panels import DATASOURCE, Query
+from dashboards.plots import plot, while_wrong
 from dashboards.queries import CLUSTER, NODE, alerts, select
 from exporter.metrics import health, llm
 from slo.fleet_names import FAILING, HELD_DOWN, XID_ERRORS
@@ -38,20 +30,16 @@ def health_timeline(*gpus: str) -> grafana.Panel:
     """When which check of which GPU failed: of a few `gpus` at once, of the whole fleet as it is recorded; so below."""
     checks = held(f"{select(health.HEALTH, CLUSTER, NODE, *gpus)} == 0")
     failing = f"min by ({_GPU}, check, namespace, pod) ({checks if gpus else select(FAILING, CLUSTER, NODE)})"
-    return state_timeline(
+    return while_wrong(
         title="GPU health: failing checks",
-        unit="none",
         description="A row for each check that found a GPU unhealthy in this time; the pod that held it is named. "
         "Empty is good. Where a row begins when a budget begins to fall, drain that GPU's workload "
         "first, then follow the check's runbook; a GPU that shows no figures at all is listed by its "
         "node's agent as missing.",
         queries=[Query(failing, f"{_LEGEND} {{{{check}}}} {{{{namespace}}}}/{{{{pod}}}}")],
-        look=Look(
-            thresholds=((None, RED), (1.0, GREEN)),
-            mappings=[value_mapping({"0": ("failing", RED)})],
-            no_value="No failing check",
-            links=[NODE_BOARD],
-        ),
+        word="failing",
+        no_value="No failing check",
+        links=[NODE_BOARD],
     )
 
 
@@ -60,32 +48,31 @@ def clock_events(*gpus: str) -> grafana.Panel:
     faults = but(health.ORDINARY_CLOCK_CAUSES)
     raw = f"{select(health.CLOCK_EVENT_ACTIVE, CLUSTER, NODE, faults, *gpus)} == 1"
     active = f"max by ({_GPU}, cause) ({raw if gpus else select(HELD_DOWN, CLUSTER, NODE)})"
-    return state_timeline(
+    return while_wrong(
         title="Clocks held down, by cause",
-        unit="none",
         description="A row for each cause that held a GPU's clocks below what was asked for. A software power cap "
         "under full load is normal; thermal and hardware causes are not: check airflow, inlet "
         "temperature and power supply of the node, and move latency-bound replicas away until it ends.",
         queries=[Query(active, f"{_LEGEND} {{{{cause}}}}")],
-        look=Look(
-            thresholds=((None, ORANGE),),
-            mappings=[value_mapping({"1": ("held down", ORANGE)})],
-            no_value="Nothing holds clocks down",
-            links=[NODE_BOARD],
-        ),
+        word="held down",
+        no_value="Nothing holds clocks down",
+        color=ORANGE,
+        value="1",
+        links=[NODE_BOARD],
     )
 
 
 def xid_errors() -> grafana.Panel:
     """New XID errors by GPU and code."""
-    return timeseries(
+    return plot(
         title="XID errors",
         unit="short",
         description="New XID errors by GPU, code and class. Classes that name the application point to its code; "
         "hardware and fatal ones to the GPU: look the code up in NVIDIA's XID catalogue, drain the GPU "
         "where it asks for a reset, and open a case when it comes back.",
         queries=[Query(_new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
-        look=Look(color="palette-classic", no_value="No XID errors", minimum=0, links=[NODE_BOARD]),
+        no_value="No XID errors",
+        links=[NODE_BOARD],
         stacked=True,
     )
 

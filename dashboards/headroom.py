@@ -19,7 +19,8 @@ from dashboards import queries as q
 from dashboards import seats
 from dashboards.layout import Cell
 from dashboards.links import MODEL_BOARD
-from dashboards.panels import BARS, Look, Query, timeseries
+from dashboards.panels import BARS, Query
+from dashboards.plots import plot
 from exporter.metrics import llm
 from slo.fleet_names import DRAM, TENSOR
 from slo.model import Slo
@@ -48,7 +49,7 @@ def _use() -> grafana.Panel:
         "memory interface": seats.busy(DRAM),
         "waiting": seats.waiting(),
     }
-    return timeseries(
+    return plot(
         title="Use of what a model needs",
         unit="percentunit",
         description="KV cache, tensor pipes and memory interface in use, and waiting requests as a share of all in the "
@@ -56,21 +57,22 @@ def _use() -> grafana.Panel:
         "contexts or more memory, pipes and interface want more or faster GPUs, a queue with both low wants a "
         "larger batch.",
         queries=[Query(expr, f"{word} {_LEGEND}") for word, expr in shares.items()],
-        look=Look(color="palette-classic", minimum=0, no_value="No engine whose GPUs are known", links=[MODEL_BOARD]),
+        no_value="No engine whose GPUs are known",
+        links=[MODEL_BOARD],
     )
 
 
 def _load(slos: Sequence[Slo]) -> grafana.Panel:
     now = f"sum by ({seats.MODEL}) ({q.by_model(llm.REQUEST_DURATION.count)})"
     lines = [Query(_breaks(slo, now), f"{slo.id} would break: {_LEGEND}") for slo in slos]
-    return timeseries(
+    return plot(
         title="Load, and the load at which time to first token would break (estimate)",
         unit="reqps",
         description="Requests a second now, and by a queue's arithmetic the most that the objective would bear with "
         "these replicas. An estimate: longer prompts, bursts and a full batch lower it. Add replicas while the two are "
         "a third apart; where they meet, the objective is missed already.",
         queries=[Query(now, f"now {_LEGEND}"), *lines],
-        look=Look(color="palette-classic", minimum=0, links=[MODEL_BOARD]),
+        links=[MODEL_BOARD],
         points=BARS,
     )
 

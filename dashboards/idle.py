@@ -7,7 +7,9 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards import seats
 from dashboards.layout import Cell
-from dashboards.panels import GREEN, ORANGE, Look, Query, bar_gauge, timeseries
+from dashboards.look import GREEN, ORANGE, Look
+from dashboards.panels import Query, bar_gauge, timeseries
+from dashboards.plots import plot
 from dashboards.wording import WORST
 from exporter.metrics import gpu
 from slo.fleet_names import HELD_IDLE
@@ -37,13 +39,13 @@ def _idle() -> grafana.Panel:
 
 
 def _idle_by_namespace() -> grafana.Panel:
-    return timeseries(
+    return plot(
         title="GPUs held and idle, by namespace",
         unit="none",
         description="Whose GPUs run nothing. An hour may be a pause between jobs; a day is a forgotten notebook: "
         "ask its owner.",
         queries=[Query(f"sum by (cluster, namespace) ({q.select(HELD_IDLE, q.CLUSTER)})", "{{namespace}} {{cluster}}")],
-        look=Look(color="palette-classic", minimum=0, no_value="No held GPU is idle"),
+        no_value="No held GPU is idle",
         stacked=True,
     )
 

@@ -1,12 +1,12 @@
 """The inference board: how long users wait, what the engines are busy with, what came of the requests, and where.
 
-Imports slo, the catalogue and the tools beside it. Its panels are in latency.py, serving.py and replicas.py; the lines
-of the thresholds come from the SLOs that it is rendered for.
+Imports slo, the catalogue and the tools beside it. Its panels are in latency.py, probing.py, serving.py, tokens.py and
+replicas.py; the lines of the thresholds come from the SLOs that it is rendered for.
 
 Decision (accepted). Context: a fleet has thousands of replicas, and a line for each is no picture and no cheap query.
 Decision: figures are by model and kind of engine; of replicas the worst dozen are shown. Consequences: the board costs
 the same with ten replicas and with a thousand. Latency and counts of requests are those that rules record by model, of
-all its nodes; the choice of nodes narrows what is by replica.
+all its nodes; the choice of nodes narrows what is by node or replica.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from dashboards import queries as q
 from dashboards import variables
 from dashboards.framing import framed
 from dashboards.hardware import hardware_annotations, restart_annotations
-from dashboards.latency import latency_panels, probe_panels
+from dashboards.latency import latency_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import INFERENCE_UID, MODEL_BOARD
-from dashboards.panels import Look, Query, timeseries
+from dashboards.panels import Query
+from dashboards.plots import plot
+from dashboards.probing import probe_panels
 from dashboards.replicas import at_a_glance, replica_panels, side_by_side
-from dashboards.serving import load_panels, outcome_panels, token_panels
+from dashboards.serving import load_panels, outcome_panels
+from dashboards.tokens import token_panels
 from exporter.metrics import llm, probe
 from slo.model import Slo
 
@@ -66,18 +69,14 @@ def _within_objective() -> grafana.Panel:
         f"sum by (cluster, model_name, objective) ({q.by_model(probe.REQUEST_OBJECTIVE, *more)})"
         for more in ([f'{probe.RESULT_LABEL}="good"'], [])
     )
-    return timeseries(
+    return plot(
         title="Share of requests within their objective",
         unit="percentunit",
         description="Requests counted one by one by the agents: on time from the first to the last token, and "
         "without an error. The SLO on it says how low is too low. Where it falls while the quantiles below hold "
         "still, the misses are errors or a few long prompts.",
         queries=[Query(q.ratio(good, every), "{{objective}} {{model_name}} {{cluster}}")],
-        look=Look(
-            color="palette-classic",
-            minimum=0,
-            maximum=1,
-            no_value="No objective is counted request by request, or no traffic",
-            links=[MODEL_BOARD],
-        ),
+        maximum=1,
+        no_value="No objective is counted request by request, or no traffic",
+        links=[MODEL_BOARD],
     )

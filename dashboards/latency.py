@@ -1,4 +1,4 @@
-"""Panels of how long requests take: quantiles with the SLOs' thresholds, heatmaps, and a client's view beside them.
+"""Panels of how long requests take: quantiles with the SLOs' thresholds, heatmaps, and the slowest of them.
 
 Imports slo, the catalogue and the tools beside it.
 """
@@ -6,17 +6,21 @@ Imports slo, the catalogue and the tools beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
 from dashboards.links import MODEL_BOARD, NODE_BOARD
-from dashboards.panels import GREEN, RED, Look, Query, by_names, heatmap, state_timeline, timeseries, value_mapping
+from dashboards.look import RED, Look, by_names
+from dashboards.panels import Query, heatmap, timeseries
+from dashboards.per_model import MODEL, MODEL_LEGEND
+from dashboards.plots import plot
 from dashboards.wording import WORST
-from exporter.metrics import llm, probe
+from exporter.metrics import llm
 from exporter.model import Family
-from slo.fleet_names import REPLICA_TTFT
+from slo.fleet_names import REPLICA_TPOT, REPLICA_TTFT
 from slo.model import Matcher, Slo
 from slo.names import INFO, LABEL_ID, THRESHOLD
 from slo.signals import signal_of
@@ -26,9 +30,6 @@ TAIL = 0.95
 """The quantile that a single figure or line shows."""
 LIMIT = 24
 """SLOs that have a line of their own in a panel: each is a query, since each selects its own replicas."""
-
-_MODEL = "cluster, model_name, engine"
-_LEGEND = "{{model_name}} {{engine}} {{cluster}}"
 
 
 def latency_panels(slos: Sequence[Slo]) -> list[Cell]:
@@ -93,22 +94,16 @@ def latency_panels(slos: Sequence[Slo]) -> list[Cell]:
             8,
             9,
         ),
-        Cell(_where_time_goes(), 12, 9),
-        Cell(_slowest_replicas(), 12, 9),
+        Cell(_where_time_goes(), 24, 9),
+        *(
+            Cell(_slowest(title, recorded, of), 12, 9)
+            for of in (_BY_NODE, _BY_REPLICA)
+            for title, recorded in (("Time to first token", REPLICA_TTFT), ("Time per output token", REPLICA_TPOT))
+        ),
     ]
 
 
-def probe_panels(slos: Sequence[Slo]) -> list[Cell]:
-    """What synthetic requests saw, beside what the engines say of the users' requests."""
-    return [
-        Cell(_beside("Time to first token", llm.TIME_TO_FIRST_TOKEN, probe.TIME_TO_FIRST_TOKEN, slos), 12, 9),
-        Cell(_beside("Time per output token", llm.TIME_PER_OUTPUT_TOKEN, probe.TIME_PER_OUTPUT_TOKEN, slos), 12, 9),
-        Cell(_probe_results(), 12, 8),
-        Cell(_probes_failing(), 12, 8),
-    ]
-
-
-def _thresholds(family: Family, slos: Sequence[Slo]) -> list[Query]:
+def threshold_lines(family: Family, slos: Sequence[Slo]) -> list[Query]:
     """The lines of the SLOs on this histogram, each while a replica that it selects is in sight.
 
     Beyond LIMIT: the strictest dozen of all that have its signal.
@@ -127,7 +122,8 @@ def _thresholds(family: Family, slos: Sequence[Slo]) -> list[Query]:
     return queries
 
 
-def _with_lines(lines: Sequence[Query]) -> Look:
+def with_lines(lines: Sequence[Query]) -> Look:
+    """Lines of figures, and dashed red ones of thresholds."""
     dashed = {"fill": "dash", "dash": [10, 10]}
     names = [line.legend for line in lines]
     red = {"mode": "fixed", "fixedColor": RED}
@@ -136,10 +132,10 @@ def _with_lines(lines: Sequence[Query]) -> Look:
 
 
 def _quantiles(title: str, family: Family, description: str, slos: Sequence[Slo]) -> grafana.Panel:
-    lines = _thresholds(family, slos)
-    queries = [Query(q.quantile(share, family, _MODEL), f"p{share * 100:g} {_LEGEND}") for share in QUANTILES]
+    lines = threshold_lines(family, slos)
+    queries = [Query(q.quantile(share, family, MODEL), f"p{share * 100:g} {MODEL_LEGEND}") for share in QUANTILES]
     return timeseries(
-        title=title, unit="s", description=description, queries=[*queries, *lines], look=_with_lines(lines)
+        title=title, unit="s", description=description, queries=[*queries, *lines], look=with_lines(lines)
     )
 
 
@@ -156,7 +152,7 @@ def _spread(title: str, family: Family) -> grafana.Panel:
 
 def _where_time_goes() -> grafana.Panel:
     parts = {"queue": llm.QUEUE_TIME, "prefill": llm.PREFILL_TIME, "decode": llm.DECODE_TIME}
-    return timeseries(
+    return plot(
         title="Where the time of a request goes",
         unit="s",
         description="Mean time that a finished request spent in the queue, in prefill and in decoding. The part "
@@ -164,77 +160,44 @@ def _where_time_goes() -> grafana.Panel:
         "bandwidth or smaller batches.",
         queries=[
             Query(
-                q.ratio(*(f"sum by ({_MODEL}) ({q.by_model(s)})" for s in (part.sum, part.count))),
-                f"{word} {_LEGEND}",
+                q.ratio(*(f"sum by ({MODEL}) ({q.by_model(s)})" for s in (part.sum, part.count))),
+                f"{word} {MODEL_LEGEND}",
             )
             for word, part in parts.items()
         ],
-        look=Look(color="palette-classic", minimum=0),
     )
 
 
-def _slowest_replicas() -> grafana.Panel:
-    return timeseries(
-        title=f"Time to first token by replica, the {WORST} slowest",
+class _Of(NamedTuple):
+    """Whose latency: the word in the title, the labels, the legend, and what the reader should do."""
+
+    word: str
+    by: str
+    legend: str
+    advice: str
+
+
+_BY_NODE = _Of(
+    "node",
+    "cluster, node, model_name",
+    "{{node}} {{model_name}} {{cluster}}",
+    f"The {TAIL:.0%} quantile of the slowest replica on each node, by model. A node far above the others with the same "
+    "model has something that slows all of it down: power, heat, PCIe, a neighbour. Open its board.",
+)
+_BY_REPLICA = _Of(
+    "replica",
+    "cluster, node, model_name, target",
+    "{{target}} {{model_name}} {{node}} {{cluster}}",
+    f"The {TAIL:.0%} quantile of each replica. One replica far above the others is ill: open its node's board; all of "
+    "them together are overloaded.",
+)
+
+
+def _slowest(title: str, recorded: str, of: _Of) -> grafana.Panel:
+    return plot(
+        title=f"{title} by {of.word}, the {WORST} slowest",
         unit="s",
-        description=f"The {TAIL:.0%} quantile of each replica, slowest first. One replica far above the others is "
-        "ill: open its node's board; all of them together are overloaded.",
-        queries=[
-            Query(
-                f"topk({WORST}, {q.select(REPLICA_TTFT, *q.SERVING)})",
-                "{{target}} {{model_name}} {{node}} {{cluster}}",
-            )
-        ],
-        look=Look(color="palette-classic", minimum=0, links=[NODE_BOARD, MODEL_BOARD]),
-    )
-
-
-def _beside(title: str, engine: Family, client: Family, slos: Sequence[Slo]) -> grafana.Panel:
-    lines = _thresholds(client, slos)
-    by = "cluster, model_name"
-    return timeseries(
-        title=f"{title}: probes and engines",
-        unit="s",
-        description=f"The {TAIL:.0%} quantile that synthetic requests saw, connection included, and that engines "
-        "count of the users' requests. Probes are short: they should be faster. Where they are slower, the time is "
-        "lost before the engine: gateway, network, or a queue that the engine does not count.",
-        queries=[
-            Query(q.quantile(TAIL, client, by), "probe {{model_name}} {{cluster}}"),
-            Query(q.quantile(TAIL, engine, _MODEL), f"engine {_LEGEND}"),
-            *lines,
-        ],
-        look=_with_lines(lines),
-    )
-
-
-def _probe_results() -> grafana.Panel:
-    return timeseries(
-        title="Probes by how they ended",
-        unit="reqps",
-        description="Synthetic requests a second by result. http_error and stream_error: read the engine's log; "
-        "timeout: it is full or hangs; refused: nothing listens there, or the agent's address for it is wrong.",
-        queries=[
-            Query(
-                f"sum by (cluster, model_name, result) ({q.by_model(probe.REQUESTS)})",
-                "{{result}} {{model_name}} {{cluster}}",
-            )
-        ],
-        look=Look(color="palette-classic", minimum=0, no_value="No probes: switch them on in the agent's settings"),
-        stacked=True,
-    )
-
-
-def _probes_failing() -> grafana.Panel:
-    failing = f"max by (cluster, node, model_name, target) ({q.select(probe.UP, *q.SERVING)}) == 0"
-    return state_timeline(
-        title="Replicas whose probe failed",
-        unit="none",
-        description="A row for each replica while its latest probe did not end well. A replica that calls itself up "
-        "and fails its probes serves nobody: restart it, and take it out of the gateway until its probes end well.",
-        queries=[Query(failing, "{{target}} {{model_name}} {{node}} {{cluster}}")],
-        look=Look(
-            ((None, RED), (1.0, GREEN)),
-            mappings=[value_mapping({"0": ("probe failed", RED)})],
-            no_value="No probe failed",
-        ),
+        description=of.advice,
+        queries=[Query(f"topk({WORST}, max by ({of.by}) ({q.select(recorded, *q.SERVING)}))", of.legend)],
+        links=[NODE_BOARD, MODEL_BOARD],
     )

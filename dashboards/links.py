@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from dashboards.panels import link
+from dashboards.look import link
 
 TAG = "gpufleet"
 """Every board carries it; the list of boards is made from it."""

@@ -11,7 +11,8 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.hardware import annotation
-from dashboards.panels import GREY, Look, table
+from dashboards.look import GREY, Look
+from dashboards.panels import table
 from slo import names
 
 _MILLISECONDS = 1000

@@ -5,8 +5,10 @@ from __future__ import annotations
 from grafanalib import core as grafana
 
 from dashboards.layout import Cell
-from dashboards.panels import RED, Look, Query, stat, state_timeline, value_mapping
+from dashboards.look import RED, Look
+from dashboards.panels import Query, stat
 from dashboards.per_gpu import LEGEND, columns, figure, grown, lines, per_second
+from dashboards.plots import while_wrong
 from exporter.metrics import gpu
 
 
@@ -60,13 +62,14 @@ def _remapped() -> grafana.Panel:
 
 
 def _remap_failed() -> grafana.Panel:
-    return state_timeline(
+    return while_wrong(
         title="Row remap failed",
-        unit="none",
         description="GPUs that have no spare rows left for a bad one. Take such a GPU out of service and ask the "
         "vendor for a replacement: a reset does not help.",
         queries=[Query(f"{figure(gpu.ROW_REMAP_FAILURE)} == 1", LEGEND)],
-        look=Look(((None, RED),), mappings=[value_mapping({"1": ("failed", RED)})], no_value="None failed"),
+        word="failed",
+        no_value="None failed",
+        value="1",
     )
 
 

@@ -13,18 +13,13 @@ from typing import Any
 from grafanalib import core as grafana
 
 from dashboards.kinds import BarGauge, Gauge, Heatmap, reduced
+from dashboards.look import Look, special_mapping
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 """The board's variable: no board names a server."""
 
-GREEN, YELLOW, ORANGE, RED, GREY = "green", "yellow", "orange", "red", "text"
-
-Threshold = tuple[float | None, str]
-"""From this value on (None: from the start) this colour."""
-
 POINTS, BARS = 160, 60
 """How many instants a panel asks for, whatever the time chosen: what a query costs is its series times these."""
-NO_TRAFFIC = "No traffic"
 BUCKET_LABEL = "le"
 
 
@@ -36,22 +31,6 @@ class Query:
     legend: str = ""
     instant: bool = False
     form: str = "time_series"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How the values of a panel are shown, besides their unit."""
-
-    thresholds: Sequence[Threshold] = ((None, GREEN),)
-    mappings: Sequence[Mapping[str, Any]] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    decimals: int | None = None
-    no_value: str = NO_TRAFFIC
-    color: str = "thresholds"
-    custom: Mapping[str, Any] | None = None
-    overrides: Sequence[Mapping[str, Any]] = ()
-    links: Sequence[Mapping[str, Any]] = ()
 
 
 def timeseries(
@@ -179,34 +158,6 @@ def table(
 def text(*, title: str, description: str, markdown: str) -> grafana.Text:
     """Words."""
     return grafana.Text(title=title, description=description, content=markdown)
-
-
-def value_mapping(texts: Mapping[str, tuple[str, str]]) -> Mapping[str, Any]:
-    """A mapping of values (as text) to a text and a colour."""
-    options = {v: {"text": t, "color": c, "index": i} for i, (v, (t, c)) in enumerate(texts.items())}
-    return {"type": "value", "options": options}
-
-
-def special_mapping(match: str, shown: str, color: str = GREY) -> Mapping[str, Any]:
-    """A mapping of null, nan or null+nan to a text."""
-    return {"type": "special", "options": {"match": match, "result": {"text": shown, "color": color, "index": 99}}}
-
-
-def by_names(names: Sequence[str], **properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An override for columns or series of these names; property names as Grafana has them, `__` for a dot.
-
-    Of Grafana's matchers this is the one whose options are an object, as its schema wants of all of them; it wants the
-    same of a property's value, so that a column has no unit of its own: its title tells it.
-    """
-    options = {"mode": "include", "names": list(names), "prefix": "All:", "readOnly": False}
-    pairs = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
-    return {"matcher": {"id": "byNames", "options": options}, "properties": pairs}
-
-
-def link(title: str, url: str) -> Mapping[str, Any]:
-    """A data link; opens in a new tab, so that the board stays. Grafana's schema wants all of a board link's keys."""
-    board_link = {"type": "link", "icon": "", "tooltip": "", "tags": [], "asDropdown": False}
-    return {**board_link, "title": title, "url": url, "targetBlank": True, "includeVars": False, "keepTime": False}
 
 
 def _repeated(variable: str) -> grafana.Repeat:

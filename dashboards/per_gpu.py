@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from grafanalib import core as grafana
 
 from dashboards import queries as q
-from dashboards.panels import GREY, Look, Query, table, timeseries
+from dashboards.look import GREY, Look
+from dashboards.panels import Query, table, timeseries
 from exporter.model import Family
 
 GPU = "cluster, node, gpu"

@@ -11,24 +11,14 @@ from dashboards import queries as q
 from dashboards.latency import TAIL
 from dashboards.layout import Cell
 from dashboards.links import MODEL_BOARD_OF_ROW, NODE_BOARD, NODE_BOARD_OF_ROW
-from dashboards.panels import (
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    Look,
-    Query,
-    by_names,
-    stat,
-    state_timeline,
-    table,
-    value_mapping,
-)
+from dashboards.look import GREY, ORANGE, RED, Look, by_names
+from dashboards.panels import Query, stat, table
+from dashboards.per_model import MODEL, per_second
+from dashboards.plots import listing, while_wrong
 from dashboards.simulated import simulated
 from exporter.metrics import gpu, health, llm
 from exporter.model import Family
 
-_MODEL = "cluster, model_name, engine"
 _REPLICA = "cluster, node, model_name, engine, target"
 _NO_ENGINE = "No engine in sight"
 
@@ -78,7 +68,7 @@ def _rate() -> grafana.Panel:
 
 
 def _tail(title: str, family: Family) -> grafana.Panel:
-    worst = f"max({q.quantile(TAIL, family, _MODEL)} >= 0)"
+    worst = f"max({q.quantile(TAIL, family, MODEL)} >= 0)"
     return stat(
         title=f"{title}, p{TAIL * 100:g}",
         unit="s",
@@ -91,13 +81,10 @@ def _tail(title: str, family: Family) -> grafana.Panel:
 
 def _engines() -> grafana.Panel:
     def mean(family: Family, how: str = "sum") -> str:
-        return f"{how} by ({_MODEL}) ({q.select(family, *q.SERVING)})"
-
-    def per_second(series: str, *more: str) -> str:
-        return f"sum by ({_MODEL}) ({q.by_model(series, *more)})"
+        return f"{how} by ({MODEL}) ({q.select(family, *q.SERVING)})"
 
     def tail(family: Family) -> str:
-        return q.quantile(TAIL, family, _MODEL)
+        return q.quantile(TAIL, family, MODEL)
 
     seconds = {
         "TTFT p95, s": tail(llm.TIME_TO_FIRST_TOKEN),
@@ -108,10 +95,8 @@ def _engines() -> grafana.Panel:
     requests = per_second(llm.REQUEST_DURATION.count)
     shares = {
         "KV cache, fullest, %": f"100 * {mean(llm.KV_CACHE_USAGE, 'max')}",
-        "Errors, %": "100 * "
-        + q.ratio(per_second(str(llm.REQUESTS), 'outcome="error"'), per_second(str(llm.REQUESTS))),
-        "Prefix hits, %": "100 * "
-        + q.ratio(per_second(str(llm.PREFIX_CACHE_HITS)), per_second(str(llm.PREFIX_CACHE_QUERIES))),
+        "Errors, %": "100 * " + q.ratio(per_second(llm.REQUESTS, 'outcome="error"'), per_second(llm.REQUESTS)),
+        "Prefix hits, %": "100 * " + q.ratio(per_second(llm.PREFIX_CACHE_HITS), per_second(llm.PREFIX_CACHE_QUERIES)),
     }
     return table(
         title="Engines side by side",
@@ -122,7 +107,7 @@ def _engines() -> grafana.Panel:
         columns={
             "Replicas up": mean(llm.ENGINE_UP),
             "Requests/s": requests,
-            "Output tokens/s": per_second(str(llm.TOKENS), 'direction="output"'),
+            "Output tokens/s": per_second(llm.TOKENS, 'direction="output"'),
             "Running": mean(llm.REQUESTS_RUNNING),
             "Waiting": mean(llm.REQUESTS_WAITING),
             **seconds,
@@ -138,18 +123,14 @@ def _engines() -> grafana.Panel:
 
 def _silent() -> grafana.Panel:
     up = f"max by ({_REPLICA}) ({q.select(llm.ENGINE_UP, *q.SERVING)}) == 0"
-    return state_timeline(
+    return while_wrong(
         title="Replicas that do not answer",
-        unit="none",
         description="A row for each replica while its page did not answer, or it was stalled or asleep. Read its "
         "pod's log and events first, then the board of its node.",
         queries=[Query(up, "{{target}} {{model_name}} {{engine}} {{node}} {{cluster}}")],
-        look=Look(
-            ((None, RED), (1.0, GREEN)),
-            mappings=[value_mapping({"0": ("not answering", RED)})],
-            no_value="Every replica answers",
-            links=[NODE_BOARD],
-        ),
+        word="not answering",
+        no_value="Every replica answers",
+        links=[NODE_BOARD],
     )
 
 
@@ -196,13 +177,13 @@ def _seats() -> grafana.Panel:
 
 def _configurations() -> grafana.Panel:
     by = f"{_REPLICA}, version, kv_cache_dtype, block_size, num_gpu_blocks"
-    return table(
+    return listing(
         title="What the replicas run",
-        unit="none",
         description="Version and cache of each replica, where its page tells. Replicas of one model should be the "
         "same: an odd one out explains odd latencies; roll it forward or back.",
-        columns={"Runs": f"group by ({by}) ({q.select(llm.ENGINE_INFO, *q.SERVING)})"},
-        hidden=["Runs"],
-        look=Look(((None, ORANGE),), no_value="No engine tells its configuration", links=[NODE_BOARD_OF_ROW]),
-        sort_by=("target", False),
+        expr=f"group by ({by}) ({q.select(llm.ENGINE_INFO, *q.SERVING)})",
+        no_value="No engine tells its configuration",
+        sort_by="target",
+        color=ORANGE,
+        links=[NODE_BOARD_OF_ROW],
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from grafanalib import core as grafana
 
 from dashboards import queries as q
-from dashboards.panels import GREEN, ORANGE, Look, Query, stat, value_mapping
+from dashboards.look import GREEN, ORANGE, Look, value_mapping
+from dashboards.panels import Query, stat
 from exporter.metrics import health, llm
 from exporter.model import SIMULATED_LABEL
 

@@ -12,7 +12,9 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards.layout import Cell
 from dashboards.links import INFERENCE_BOARD, MODEL_BOARD, NODE_BOARD
-from dashboards.panels import GREEN, NO_TRAFFIC, RED, Look, Query, state_timeline, text, timeseries, value_mapping
+from dashboards.look import NO_TRAFFIC
+from dashboards.panels import Query, text
+from dashboards.plots import plot, while_wrong
 from exporter.metrics import llm
 from slo.model import Slo
 from slo.signals import signal_of
@@ -57,7 +59,7 @@ _LEGENDS = {q.GPU_LABEL: "{{node}} {{gpu}}", q.POD_LABEL: "{{namespace}}/{{pod}}
 def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
     legend = _LEGENDS.get(label, f"{{{{{label}}}}}")
     shared = " A replica over several GPUs stands with all of it at each: do not add them up."
-    return timeseries(
+    return plot(
         title=f"Budget spent by {word}",
         unit="reqps",
         description=f"Bad requests a second of the chosen SLOs by {word}; for availability, failed requests. A {word} "
@@ -65,28 +67,24 @@ def _by(slos: Sequence[Slo], label: str, word: str) -> grafana.Panel:
         f"same time. Where every {word} grows alike, look at load and queues instead. Thresholds between "
         f"two buckets count on the bad side.{shared * (label == q.GPU_LABEL)}",
         queries=[Query(q.if_chosen(slo, q.bad_requests(slo, label)), f"{slo.id} {legend}") for slo in slos],
-        look=Look(
-            color="palette-classic", minimum=0, no_value=_NO_VALUES.get(label, NO_TRAFFIC), links=[_LINKS[label]]
-        ),
+        no_value=_NO_VALUES.get(label, NO_TRAFFIC),
+        links=[_LINKS[label]],
         stacked=True,
     )
 
 
 def _replicas(slos: Sequence[Slo]) -> grafana.Panel:
     legend = "{{cluster}} {{node}} {{target}} {{model_name}}"
-    return state_timeline(
+    return while_wrong(
         title="Replicas that do not answer",
-        unit="none",
         description="A row for each replica of the chosen availability SLOs while its page did not answer, or it was "
         "stalled or asleep. A minute is bad only when none answers. Look at the replica's pod and log "
         "first, then at the health of its GPUs below.",
         queries=[Query(q.if_chosen(slo, f"{q.not_answering(slo)} == 1"), f"{slo.id} {legend}") for slo in slos],
-        look=Look(
-            thresholds=((None, GREEN), (1.0, RED)),
-            mappings=[value_mapping({"1": ("not answering", RED)})],
-            no_value="Every replica answers",
-            links=[NODE_BOARD, MODEL_BOARD],
-        ),
+        word="not answering",
+        no_value="Every replica answers",
+        value="1",
+        links=[NODE_BOARD, MODEL_BOARD],
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from grafanalib import core as grafana
 
 from dashboards import queries as q
-from dashboards.panels import GREEN, ORANGE, RED, Look, Query, bar_gauge, table
+from dashboards.look import GREEN, ORANGE, RED, Look
+from dashboards.panels import Query, bar_gauge, table
 from dashboards.wording import WORST
 from exporter.metrics import agent
 

@@ -9,8 +9,10 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import GREEN, GREY, ORANGE, RED, Look, Query, state_timeline, table, timeseries, value_mapping
+from dashboards.look import GREEN, GREY, ORANGE, RED, Look, value_mapping
+from dashboards.panels import Query, state_timeline, table
 from dashboards.per_gpu import GPU, LEGEND, columns, figure, lines, per_second
+from dashboards.plots import plot
 from exporter.metrics import gpu, health, nvlink, profiling
 
 HARMLESS = 'kind!~"effective|symbol|recovery_ok"'
@@ -51,13 +53,13 @@ def pcie_panels() -> list[Cell]:
             8,
         ),
         Cell(
-            timeseries(
+            plot(
                 title="PCIe errors by kind",
                 unit="ops",
                 description="Errors a second by kind. Corrected ones at a steady rate are a marginal link: reseat the "
                 "card. Fatal and non-fatal ones end work: drain the node and look at its slot and riser.",
                 queries=[Query(f"{per_second(gpu.PCIE_ERRORS, f'{GPU}, kind')} > 0", f"{{{{kind}}}} {LEGEND}")],
-                look=Look(color="palette-classic", minimum=0, no_value="No errors, or the driver does not tell"),
+                no_value="No errors, or the driver does not tell",
             ),
             8,
             8,
@@ -101,7 +103,7 @@ def nvlink_panels() -> list[Cell]:
             9,
         ),
         Cell(
-            timeseries(
+            plot(
                 title="NVLink: use of each link",
                 unit="percentunit",
                 description="What each link sends, over what it can carry in one direction. The links of one GPU "
@@ -112,14 +114,14 @@ def nvlink_panels() -> list[Cell]:
                         _LINK_LEGEND,
                     )
                 ],
-                look=Look(color="palette-classic", minimum=0, no_value="No NVLink, or no figure by link"),
+                no_value="No NVLink, or no figure by link",
             ),
             12,
             9,
         ),
         Cell(_links(), 12, 9),
         Cell(
-            timeseries(
+            plot(
                 title="NVLink errors by link and kind",
                 unit="ops",
                 description="Errors a second that healthy links do not have. replay and crc are corrected and cost "
@@ -131,7 +133,7 @@ def nvlink_panels() -> list[Cell]:
                         f"{{{{kind}}}} {_LINK_LEGEND}",
                     )
                 ],
-                look=Look(color="palette-classic", minimum=0, no_value="No errors"),
+                no_value="No errors",
             ),
             12,
             9,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from dashboards.panels import GREEN, ORANGE, RED, YELLOW, link
+from dashboards.look import GREEN, ORANGE, RED, YELLOW, link
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.model import Slo, Window

@@ -6,8 +6,10 @@ from grafanalib import core as grafana
 
 from dashboards import queries as q
 from dashboards.layout import Cell
-from dashboards.panels import GREY, ORANGE, RED, YELLOW, Look, Query, link, state_timeline, table, value_mapping
+from dashboards.look import GREY, ORANGE, RED, YELLOW, Look, link, value_mapping
+from dashboards.panels import Query, state_timeline, table
 from dashboards.per_gpu import GPU, grown
+from dashboards.plots import listing
 from exporter import xid
 from exporter.metrics import gpu, health
 
@@ -92,13 +94,12 @@ def _last() -> grafana.Panel:
     info = f"group by (cluster, node, xid, class) ({q.select(health.XID_INFO, q.CLUSTER, q.NODE)})"
     coded = f'label_replace({info}, "err_code", "$1", "xid", "(.+)")'
     told = f"({last}) * on (cluster, node, err_code) group_left (class) {coded}"
-    return table(
+    return listing(
         title="Last XID of each GPU",
-        unit="none",
         description="The last XID that each GPU reported since its agent started, however long ago. Compare its bus "
         "address with the kernel's log of the node. For a case at the vendor, note the UUID.",
-        columns={"Last XID": _with_runbook(f"{told} or {last} unless on (cluster, node, err_code) {coded}")},
-        hidden=["Last XID"],
-        look=Look(((None, GREY),), no_value="No GPU has reported one", links=[RUNBOOK, XID_CATALOGUE]),
-        sort_by=("gpu", False),
+        expr=_with_runbook(f"{told} or {last} unless on (cluster, node, err_code) {coded}"),
+        no_value="No GPU has reported one",
+        sort_by="gpu",
+        links=[RUNBOOK, XID_CATALOGUE],
     )

@@ -53,6 +53,8 @@ def rate_by_model(sample: str) -> str:
 
 REPLICA_TTFT = "gpufleet:llm_time_to_first_token_seconds:p95"
 """The 95 % quantile of each replica over 5 m: cluster, node, model_name, engine, target."""
+REPLICA_TPOT = "gpufleet:llm_time_per_output_token_seconds:p95"
+"""The same of the time per output token."""
 XID_ERRORS = "gpufleet:gpu_xid_errors:increase5m"
 """New XID errors of the last 5 m, where there were any: cluster, node, gpu, xid, class."""
 FAILING = "gpufleet:gpu_health:failing"
@@ -82,6 +84,7 @@ CACHED = "cached"
 FLEET = (
     *map(rate_by_model, MODEL_RATES),
     REPLICA_TTFT,
+    REPLICA_TPOT,
     XID_ERRORS,
     FAILING,
     HELD_DOWN,
