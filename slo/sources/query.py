@@ -20,6 +20,8 @@ from slo.sources.http import login, one_line, reason, without_login
 TIMEOUT_SECONDS = 60
 MAX_BYTES = 32 * 1024 * 1024
 """Of one answer. What would be longer is asked for in parts, so this bounds memory and not what can be read."""
+MAX_SAMPLES = 1_000_000
+"""Likewise: some 150 bytes of memory each, however short they are written."""
 LATE_SECONDS = 60.0
 """Samples of later than was asked for by more than this are no answer: servers' clocks differ by less."""
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1"}
@@ -102,6 +104,8 @@ class QueryApi:
             raise QueryError(f"no answer within {TIMEOUT_SECONDS} s", too_much=True, slow=True) from None
         except aiohttp.ClientError as error:
             raise QueryError(reason(error), too_much=isinstance(error, aiohttp.ClientPayloadError)) from error
+        if body.count(b"[") > MAX_SAMPLES:
+            raise QueryError(f"an answer of more than {MAX_SAMPLES} samples", too_much=True)
         too_much = response.status in _TOO_MUCH
         try:
             answer = msgspec.json.decode(body, type=_Answer)
