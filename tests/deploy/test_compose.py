@@ -219,6 +219,7 @@ def test_the_servers_find_each_other(
                 f"--config.file={file}",
                 f"--storage.tsdb.path={tmp_path / 'tsdb'}",
                 f"--web.listen-address={places['prometheus']}",
+                "--rules.alert.resend-delay=1s",  # the first may be told before the Alertmanager is found
             )
         )
         api = f"http://{places['prometheus']}/api/v1"
