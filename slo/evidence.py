@@ -217,10 +217,7 @@ def _fits(
         and explained >= (MIN_EXPLAINED_BY_MOMENT if sort.kind in POINTS else MIN_EXPLAINED)
         and excess >= SIGMAS * math.sqrt(max(1.0, expected))
         and median(rates) >= STEADY * sum(rates) / len(rates)
-        and (
-            not outside
-            or weighing.rate(*weighing.sums(inside, spent)) / weighing.rate(*weighing.sums(outside, spent)) >= MIN_LIFT
-        )
+        and (not outside or weighing.smooth_lift(inside, outside, spent) >= MIN_LIFT)
     )
 
 

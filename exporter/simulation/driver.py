@@ -232,10 +232,6 @@ def nvmlEventSetCreate() -> Any:
     return object()
 
 
-def nvmlEventSetFree(event_set: Any) -> None:
-    """Nothing was allocated."""
-
-
 def nvmlDeviceRegisterEvents(handle: int, kinds: int, event_set: Any) -> None:
     """Accepted."""
 

@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.agent import Agent
 from exporter.metrics import CATALOGUE
 from exporter.settings import EngineSettings, Settings
+from tests import serving
 from tests.exporter.stub_driver import StubDriver
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0.prom"
@@ -33,27 +32,11 @@ def gpufleet(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-class Capture(BaseHTTPRequestHandler):
-    """Answers every path with a recorded page of an engine."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(CAPTURE.read_bytes())
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def simulated_page() -> str:
     """The page of a simulated node with an engine."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Capture) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        done = gpufleet("--gpu", "simulated", "--engine", f"http://127.0.0.1:{server.server_port}", "--once")
-        server.shutdown()
-        thread.join()
+    with serving.page(CAPTURE.read_bytes()) as url:
+        done = gpufleet("--gpu", "simulated", "--engine", url, "--once")
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from exporter.facts import DcgmFigure
 from exporter.model import Collected
 from exporter.sources.dcgm_exporter import DcgmExporterSource
+from tests import serving
 
 A = "GPU-aaaaaaaa"
 LEGACY = (
@@ -30,19 +31,13 @@ def ask(answer: str | Answer, *, path: str = "", deadline_seconds: float = 10.0,
         return web.Response(text=answer) if isinstance(answer, str) else await answer(request)
 
     async def scenario() -> Collected:
-        app = web.Application()
-        app.router.add_get("/metrics", respond)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
-        source = DcgmExporterSource(url, deadline_seconds=deadline_seconds)
-        try:
-            for _ in range(times):
-                got = await source.collect()
-        finally:
-            await source.close()
-            await runner.cleanup()
+        async with serving.site(serving.route("GET", "/metrics", respond)) as url:
+            source = DcgmExporterSource(f"{url}{path}", deadline_seconds=deadline_seconds)
+            try:
+                for _ in range(times):
+                    got = await source.collect()
+            finally:
+                await source.close()
         return got
 
     return asyncio.run(scenario())

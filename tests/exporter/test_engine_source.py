@@ -16,6 +16,7 @@ from exporter.metrics import llm
 from exporter.model import Collected, Family, InputError, labels_of
 from exporter.sources import engine as engine_module
 from exporter.sources.engine import EngineSource
+from tests import serving
 
 PAGE = (Path(__file__).parent.parent / "captures" / "vllm-0.32.0.prom").read_bytes()
 OTHER = b'vllm:num_requests_running{server="http://a:8000"} 1\n'
@@ -45,17 +46,13 @@ class Stub:
 @asynccontextmanager
 async def stub_and_source(**options: object) -> AsyncIterator[tuple[Stub, EngineSource]]:
     stub = Stub()
-    runner = web.AppRunner(_app(stub), handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    stub.port = runner.addresses[0][1]
-    source = EngineSource(stub.url, node="n1", **{"deadline_seconds": 5.0, **options})  # type: ignore[arg-type]  # a test's own options
-    try:
-        yield stub, source
-    finally:
-        await source.close()
-        await runner.cleanup()
+    async with serving.site(_app(stub)) as url:
+        stub.port = int(url.rpartition(":")[2])
+        source = EngineSource(stub.url, node="n1", **{"deadline_seconds": 5.0, **options})  # type: ignore[arg-type]  # a test's own options
+        try:
+            yield stub, source
+        finally:
+            await source.close()
 
 
 def _app(stub: Stub) -> web.Application:

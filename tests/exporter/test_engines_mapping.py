@@ -15,6 +15,7 @@ from exporter.model import InputError
 from exporter.page import PageReader
 from exporter.settings import Settings, load
 from exporter.sources.engine import EngineSource
+from tests import serving
 
 EXAMPLES = Path(__file__).parent.parent.parent / "deploy" / "examples" / "mappings"
 GATEWAY = """
@@ -107,17 +108,9 @@ def test_an_agent_reads_a_mapped_server_and_says_that_it_is_up(tmp_path: Path) -
         async def page(_: web.Request) -> web.Response:
             return web.Response(text=PAGE)
 
-        app = web.Application()
-        app.router.add_get("/metrics", page)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving.site(serving.route("GET", "/metrics", page)) as url:
             text = GATEWAY.replace("http://127.0.0.1:8000", url) + "gpu: none\nnode: n1\n"
             return await Agent(settings(tmp_path, text)).once()
-        finally:
-            await runner.cleanup()
 
     page = asyncio.run(scenario()).decode()
     assert 'llm_engine_up{engine="gateway",model_name="m",node="n1",target="127.0.0.1:' in page

@@ -3,10 +3,7 @@
 import asyncio
 import gzip
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from exporter.exposition import OPENMETRICS_CONTENT_TYPE, Exposition
 from exporter.metrics import agent, gpu, health, llm
 from exporter.model import Family, MetricType, Reading, Series, Snapshot, labels_of
 from exporter.settings import EngineSettings, Settings
+from tests import serving
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0.prom"
 OF_PROMETHEUS = (
@@ -116,33 +114,9 @@ def test_every_page_says_what_its_snapshot_did_whenever_it_is_asked(data: st.Dat
         assert len(heads) == len({one.family.name for one, _ in readings}) + 1
 
 
-class Capture(BaseHTTPRequestHandler):
-    """Answers every path with a recorded page of an engine."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(CAPTURE.read_bytes())
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
 def lines(text: str) -> list[str]:
     """The samples, but for the age."""
     return sorted(line for line in text.splitlines() if not line.startswith(("#", agent.SNAPSHOT_AGE.name)))
-
-
-@contextmanager
-def engine() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Capture) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 async def get(session: aiohttp.ClientSession, path: str, accept: str = "") -> tuple[str, str]:
@@ -155,11 +129,11 @@ async def get(session: aiohttp.ClientSession, path: str, accept: str = "") -> tu
             await asyncio.sleep(0.02)
 
 
-def serving(body: Callable[[str, aiohttp.ClientSession], Any]) -> None:
+def simulated(body: Callable[[str, aiohttp.ClientSession], Any]) -> None:
     """A simulated node with an engine, collected once."""
 
     async def whole() -> None:
-        with engine() as url:
+        with serving.page(CAPTURE.read_bytes()) as url:
             settings = Settings(
                 node="n1",
                 listen="127.0.0.1:0",
@@ -192,7 +166,7 @@ def test_the_whole_page_says_the_same_in_both_formats():
         assert families["llm_requests"].type == "counter"
         assert families["DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"].type == "unknown"
 
-    serving(body)
+    simulated(body)
 
 
 @pytest.mark.parametrize(
@@ -274,4 +248,4 @@ def test_a_real_prometheus_reads_the_same_series(
         data = answer.get("data")
         return None if isinstance(data, dict) and not data.get("result") else data
 
-    serving(body)
+    simulated(body)

@@ -33,6 +33,7 @@ from exporter.otlp import OtlpSource
 from exporter.otlp_message import Messages
 from exporter.settings import EngineSettings, Settings
 from exporter.settings_otlp import OtlpSettings
+from tests import serving
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm-0.32.0.prom"
 CUMULATIVE = 2
@@ -109,15 +110,12 @@ async def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIt
     receiver = Receiver()
     app = web.Application(client_max_size=16 * 1024 * 1024)
     app.router.add_post("/v1/metrics", receiver.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
-    receiver.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/v1/metrics"
-    try:
-        yield receiver
-    finally:
-        receiver.release.set()
-        await runner.cleanup()
+    async with serving.site(app, port=port, tls=tls) as url:
+        receiver.url = f"{url}/v1/metrics"
+        try:
+            yield receiver
+        finally:
+            receiver.release.set()
 
 
 @asynccontextmanager
@@ -277,15 +275,9 @@ def test_everything_on_the_page_arrives_and_nothing_twice():
             await compare(receiver)
 
     async def compare(receiver: Receiver) -> None:
-        engine = web.AppRunner(capture_app(), access_log=None)
-        await engine.setup()
-        await web.TCPSite(engine, "127.0.0.1", 0).start()
-        try:
-            url = f"http://127.0.0.1:{engine.addresses[0][1]}"
+        async with serving.site(capture_app()) as url:
             whole_agent = Agent(Settings(node="n1", gpu="simulated", engines=(EngineSettings(url=url),)))
             page = (await whole_agent.once()).decode()
-        finally:
-            await engine.cleanup()
         assert whole_agent.snapshot is not None
         async with sending(receiver.url) as source:
             source.offer(whole_agent.snapshot)
@@ -373,9 +365,17 @@ def test_a_receiver_that_asks_to_be_left_alone_is():
     asyncio.run(whole())
 
 
+def snapshots() -> int:
+    """How many there are in memory."""
+    gc.collect()
+    return sum(isinstance(one, Snapshot) for one in gc.get_objects())
+
+
 def test_while_a_receiver_hangs_collecting_goes_on_and_only_the_latest_snapshot_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ):
+    before = snapshots()  # those of other tests of this process
+
     async def whole() -> None:
         async with receiving() as receiver, sending(receiver.url) as source:
             receiver.release.clear()
@@ -384,8 +384,7 @@ def test_while_a_receiver_hangs_collecting_goes_on_and_only_the_latest_snapshot_
             for place in range(500):
                 source.offer(snapshot(reading(gpu.GPU_TEMP, place, GPU), taken_at=2.0 + place))
                 assert (await source.collect()).health.reason == "nothing sent yet"
-            gc.collect()
-            assert sum(isinstance(one, Snapshot) for one in gc.get_objects()) <= 2
+            assert snapshots() <= before + 2
             receiver.release.set()
             await receiver.taken(2)
             (point,) = data(metrics(receiver.requests[1])[0]).data_points

@@ -23,6 +23,7 @@ from exporter.objectives import Objective
 from exporter.settings import EngineSettings, Settings
 from exporter.settings_probe import ProbeSettings
 from exporter.sources.probe import ProbeSource
+from tests import serving
 
 MODEL = "llama"
 TARGET = {"target", "node", "model_name"}
@@ -65,16 +66,9 @@ class Stub:
 @asynccontextmanager
 async def stub(answer: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stub]:
     server = Stub(answer)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    server.port = runner.addresses[0][1]
-    try:
+    async with serving.site(serving.route("*", "/{path:.*}", server.handle), tls=tls) as url:
+        server.port = int(url.rpartition(":")[2])
         yield server
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -1,8 +1,6 @@
 """Settings of the span receiver and of objectives that spans are counted against; the agent that follows them."""
 
 import asyncio
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from exporter.model import InputError
 from exporter.objectives import Objective
 from exporter.settings import EngineSettings, Settings, load
 from exporter.settings_traces import TracesSettings
+from tests import serving
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 GOODPUT = "objectives:\n  - {id: a, signal: goodput, ttft: 500ms, tpot: 50ms"
@@ -75,22 +74,10 @@ def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, line: int, tol
     assert told in str(caught.value)
 
 
-class Engine(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write((CAPTURES / "vllm-0.32.0.prom").read_bytes())
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
 def test_an_agent_counts_the_spans_of_an_engine_under_the_model_that_its_page_names(free_port: Any):
     objective = Objective(id="chat-goodput", signal="goodput", ttft_seconds=100.0, tpot_seconds=10.0)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        target, listen = f"127.0.0.1:{server.server_port}", f"127.0.0.1:{free_port()}"
+    with serving.page((CAPTURES / "vllm-0.32.0.prom").read_bytes()) as url:
+        target, listen = url.removeprefix("http://"), f"127.0.0.1:{free_port()}"
         traces = TracesSettings(listen=listen, targets={"unknown_service:python3": target})
 
         async def whole() -> None:
@@ -124,11 +111,7 @@ def test_an_agent_counts_the_spans_of_an_engine_under_the_model_that_its_page_na
             finally:
                 await agent.stop()
 
-        try:
-            asyncio.run(whole())
-        finally:
-            server.shutdown()
-            thread.join()
+        asyncio.run(whole())
 
 
 async def line(session: aiohttp.ClientSession, url: str, wanted: str) -> str:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from exporter.metrics import probe
 from exporter.simulation import fleet
@@ -17,6 +16,7 @@ from exporter.simulation.completions import latencies
 from exporter.simulation.engine import SimulatedEngine, make_app
 from exporter.simulation.world import LIVE_AFTER_SECONDS, Scenario
 from exporter.sources.probe import ProbeSource
+from tests import serving
 
 STARTED_AT = 1_800_000_000.0
 HOT = next(plan for plan in fleet.ENGINES if plan.node == fleet.INCIDENT_NODE and fleet.INCIDENT_GPU in plan.gpus)
@@ -25,13 +25,8 @@ HOT = next(plan for plan in fleet.ENGINES if plan.node == fleet.INCIDENT_NODE an
 @asynccontextmanager
 async def served() -> AsyncIterator[str]:
     scenario = Scenario(HOT.node)  # nothing happens to anybody
-    runner = web.AppRunner(make_app(SimulatedEngine(scenario, HOT, STARTED_AT)), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving.site(make_app(SimulatedEngine(scenario, HOT, STARTED_AT))) as url:
+        yield url
 
 
 def test_a_probe_of_it_is_counted_as_simulated() -> None:

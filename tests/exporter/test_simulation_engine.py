@@ -8,7 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from exporter.simulation.vllm_page import SIMULATED_GAUGE
 from exporter.simulation.world import LIVE_AFTER_SECONDS, Scenario
 from exporter.sources import engine as engine_source
 from exporter.sources.engine import EngineSource
+from tests import serving
 
 CAPTURE = Path(__file__).parent.parent / "captures" / "vllm-0.32.0.prom"
 START = 1_790_000_000.0
@@ -120,15 +120,12 @@ def test_latency_worsens_when_a_gpu_of_it_throttles_as_the_world_says() -> None:
 
 async def _through_the_source(at: float, monkeypatch: pytest.MonkeyPatch) -> Collected:
     monkeypatch.setattr("exporter.simulation.engine.time.time", lambda: at)
-    runner = web.AppRunner(make_app(engine()))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    source = EngineSource(f"http://127.0.0.1:{runner.addresses[0][1]}", node=HOT.node, gpus=("GPU-a", "GPU-b"))
-    try:
-        return await source.collect()
-    finally:
-        await source.close()
-        await runner.cleanup()
+    async with serving.site(make_app(engine())) as url:
+        source = EngineSource(url, node=HOT.node, gpus=("GPU-a", "GPU-b"))
+        try:
+            return await source.collect()
+        finally:
+            await source.close()
 
 
 def test_the_agent_reads_it_as_vllm_and_calls_every_series_simulated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,8 @@
 
 import asyncio
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +12,7 @@ from exporter.naming import ProfileName
 from exporter.settings import Settings
 from gpufleet.cli import main
 from gpufleet.compare import Difference, Weight, differences, read
+from tests import serving
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 T4 = (CAPTURES / "dcgm-exporter-t4.prom").read_bytes()
@@ -130,33 +127,8 @@ def test_an_exporters_own_families_are_nobodys_panel(page: bytes):
     assert compared(page + b"go_goroutines 7\nprocess_open_fds 3\n", page) == {}
 
 
-class Serving(BaseHTTPRequestHandler):
-    """Answers /metrics with the bytes of its server."""
-
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/metrics" else 401)
-        self.end_headers()
-        self.wfile.write(self.server.body)  # type: ignore[attr-defined]
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
-@contextmanager
-def serving(body: bytes) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Serving) as server:
-        server.body = body  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_the_command_compares_two_running_exporters(page: bytes, capsys: pytest.CaptureFixture[str]):
-    with serving(page) as one, serving(page) as other:
+    with serving.page(page, "/metrics") as one, serving.page(page, "/metrics") as other:
         assert main(["compare", f"{one}/metrics", "--with", f"{other}/metrics"]) == 0
         assert "boards of the other go on working" in capsys.readouterr().out
         assert main(["compare", f"{one}/other", "--with", f"{other}/metrics"]) == 1
@@ -197,6 +169,6 @@ def test_what_is_no_page_of_gpus_is_told(
 
 
 def test_nobody_there_is_told(free_port: Callable[[], int], page: bytes, capsys: pytest.CaptureFixture[str]):
-    with serving(page) as one:
+    with serving.page(page) as one:
         assert main(["compare", f"{one}/metrics", "--with", f"http://127.0.0.1:{free_port()}/metrics"]) == 1
     assert "refused the connection; is it running, and is this its address?" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gpufleet import discovery
 from gpufleet.discovery import FoundEngine
+from tests import serving
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 
@@ -22,15 +23,8 @@ def asked(handler: Callable[[web.Request], web.Response]) -> FoundEngine:
         return handler(request)
 
     async def scenario() -> FoundEngine:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            (found,) = await discovery.engines([f"http://127.0.0.1:{runner.addresses[0][1]}"])
-        finally:
-            await runner.cleanup()
+        async with serving.site(serving.route("GET", "/{path:.*}", answer)) as url:
+            (found,) = await discovery.engines([url])
         return found
 
     return asyncio.run(scenario())

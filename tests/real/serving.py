@@ -5,22 +5,14 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from aiohttp import web
+from tests.serving import route, site
 
 
 @contextlib.asynccontextmanager
 async def listening(method: str, path: str, handler: Any) -> AsyncIterator[str]:
     """A server with one route; its base URL."""
-    app = web.Application()
-    app.router.add_route(method, path, handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with site(route(method, path, handler)) as url:
+        yield url
 
 
 @contextlib.contextmanager

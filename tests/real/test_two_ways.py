@@ -28,7 +28,6 @@ slos:
 TTFT = {0.2: 700, 0.55: 20, 0.7: 30, 3.0: 50}
 """Seconds to the first token → requests. 600 ms lies between 0.5 and 0.75: the 50 in between are undecided."""
 TPOT = {0.03: 690, 0.2: 10}
-SERVED = {"time_to_first_token_seconds": TTFT, "request_time_per_output_token_seconds": TPOT}
 HTTP = {"2xx": 800, "4xx": 7, "5xx": 13}
 TRUTH = {
     "chat-ttft": (700.0, 800.0, [700.0, 700.0]),

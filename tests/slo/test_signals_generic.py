@@ -22,6 +22,7 @@ from slo.signals.base import Role
 from slo.sources.prometheus import PrometheusSource
 from slo.spec import load
 from slo.spec.expressions import NotCountersError, NotPromqlError, Terms, counters, events
+from tests import serving
 
 FILE = """\
 apiVersion: gpufleet/v1
@@ -229,17 +230,12 @@ class StubApi:
         return web.json_response({"status": "success", "data": {"resultType": "matrix", "result": found}})
 
     async def __aenter__(self):
-        app = web.Application()
-        app.router.add_post("/api/v1/query", self.query)
-        self.runner = web.AppRunner(app)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.site = serving.site(serving.route("POST", "/api/v1/query", self.query))
+        self.url = await self.site.__aenter__()
         return self
 
-    async def __aexit__(self, *_):
-        await self.runner.cleanup()
+    async def __aexit__(self, *error):
+        await self.site.__aexit__(*error)
 
 
 def test_targets_that_are_no_agents_are_read_as_they_were_scraped(slos):

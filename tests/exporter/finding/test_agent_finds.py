@@ -21,6 +21,7 @@ from exporter.settings import EngineSettings, Settings
 from exporter.settings_discovery import DiscoverySettings, KubernetesSettings, PodsSettings
 from exporter.simulation.driver import gpu_uuid
 from exporter.simulation.world import Scenario
+from tests import serving
 
 PAGE = (Path(__file__).parents[2] / "captures" / "vllm-0.32.0.prom").read_bytes()
 SCENARIO = Scenario(node="n1")
@@ -43,17 +44,10 @@ class Engine:
 
 
 @asynccontextmanager
-async def serving(engine: Engine, context: Any = None) -> AsyncIterator[Engine]:
-    app = web.Application()
-    app.router.add_get("/metrics", engine.handle)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    engine.port = runner.addresses[0][1]
-    try:
+async def served(engine: Engine, context: Any = None) -> AsyncIterator[Engine]:
+    async with serving.site(serving.route("GET", "/metrics", engine.handle), tls=context) as url:
+        engine.port = int(url.rpartition(":")[2])
         yield engine
-    finally:
-        await runner.cleanup()
 
 
 class Watched:
@@ -107,7 +101,7 @@ def discovery(api: Any, **rule: Any) -> DiscoverySettings:
 
 def test_pods_engines_and_gpus_on_one_page(kubelet: Any, api: Any, pods_answer: Any, a_pod: Any) -> None:
     async def scenario() -> None:
-        async with serving(Engine()) as engine:
+        async with served(Engine()) as engine:
             target = f"127.0.0.1:{engine.port}"
             port = {"gpufleet.io/engine-port": str(engine.port)}
             api.add("chat-0", ip="127.0.0.1", annotations=port, containers=[{"name": "main"}])
@@ -151,7 +145,7 @@ def test_pods_engines_and_gpus_on_one_page(kubelet: Any, api: Any, pods_answer: 
 
 def test_an_ended_pod_is_nowhere_on_the_next_page(kubelet: Any, api: Any, pods_answer: Any, a_pod: Any) -> None:
     async def scenario() -> None:
-        async with serving(Engine()) as engine:
+        async with served(Engine()) as engine:
             port = {"gpufleet.io/engine-port": str(engine.port)}
             api.add("old", ip="127.0.0.1", annotations=port)
             kubelet.answer = pods_answer(a_pod("old", UUIDS[0]))
@@ -197,7 +191,7 @@ def test_an_engine_with_tls_and_a_token_in_a_pod(api: Any, certificate: tuple[Pa
     token.write_text("one")
 
     async def scenario() -> None:
-        async with serving(Engine(token="one"), context) as engine:
+        async with served(Engine(token="one"), context) as engine:
             api.add("a", ip="127.0.0.1", annotations={"gpufleet.io/engine-port": str(engine.port)})
             rule = {"scheme": "https", "token_file": str(token), "ca_file": str(certificate[0])}
             async with running(discovery=discovery(api, **rule, server_name="engine.test")) as watched:
@@ -222,7 +216,7 @@ def test_an_engine_with_tls_and_a_token_in_a_pod(api: Any, certificate: tuple[Pa
 
 def test_a_given_engine_stands_before_a_found_one_and_indexes_become_uuids(api: Any) -> None:
     async def scenario() -> None:
-        async with serving(Engine()) as engine:
+        async with served(Engine()) as engine:
             url = f"http://127.0.0.1:{engine.port}"
             api.add("a", ip="127.0.0.1", annotations={"gpufleet.io/engine-port": str(engine.port)})
             engines = (EngineSettings(url=url, gpus=(3,)),)
@@ -238,7 +232,7 @@ def test_a_given_engine_stands_before_a_found_one_and_indexes_become_uuids(api: 
 
 def test_an_engine_of_this_machine_is_found_by_one_page() -> None:
     async def scenario() -> bytes:
-        async with serving(Engine()) as engine:
+        async with served(Engine()) as engine:
             agent = Agent(Settings(node="n1", gpu="none", discovery=DiscoverySettings(local=(engine.port,))))
             return (await agent.once()).replace(str(engine.port).encode(), b"PORT")
 

@@ -22,6 +22,7 @@ from exporter.settings_attribution import DcgmSettings, JobsSettings
 from exporter.settings_discovery import PodsSettings
 from exporter.sources import pod_usage
 from exporter.sources.processes import HOST_NAMESPACE
+from tests import serving
 from tests.exporter.stub_driver import H200, StubDriver, instances
 
 A100: dict[str, object] = {key: value for key, value in H200.items() if not key.startswith("gpm/")}
@@ -51,18 +52,9 @@ async def page_of(settings: Settings, dcgm_page: str) -> Found:
     async def respond(_request: web.Request) -> web.Response:
         return web.Response(text=dcgm_page)
 
-    app = web.Application()
-    app.router.add_get("/metrics", respond)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    exporter = DcgmSettings(exporter=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    try:
-        agent = Agent(Settings(**{**_fields(settings), "dcgm": exporter}))
-        body = await agent.once()
-    finally:
-        await runner.cleanup()
-    return read(body)
+    async with serving.site(serving.route("GET", "/metrics", respond)) as url:
+        agent = Agent(Settings(**{**_fields(settings), "dcgm": DcgmSettings(exporter=url)}))
+        return read(await agent.once())
 
 
 def _fields(settings: Settings) -> dict[str, Any]:

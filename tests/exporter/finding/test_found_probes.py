@@ -26,6 +26,7 @@ from exporter.settings_probe import ProbeSettings
 from exporter.sources.engine import EngineSource
 from exporter.sources.probe import ProbeSource
 from exporter.sources.probing import Probing
+from tests import serving
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 OFTEN = ProbeSettings(interval_seconds=1.0, max_tokens=2)
@@ -67,7 +68,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def serving(
+async def served(
     *, answers: bool = True, context: ssl.SSLContext | None = None, **options: Any
 ) -> AsyncIterator[Engine]:
     engine = Engine(**options)
@@ -77,14 +78,9 @@ async def serving(
     app.router.add_get("/metrics", engine.metrics)
     app.router.add_get("/v1/models", engine.models)
     app.router.add_post("/v1/completions", engine.completions)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    engine.port = runner.addresses[0][1]
-    try:
+    async with serving.site(app, tls=context) as url:
+        engine.port = int(url.rpartition(":")[2])
         yield engine
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -118,7 +114,7 @@ def fresh(agent: Agent) -> Callable[[], bool]:
 
 def test_an_engine_of_this_machine_is_probed_by_its_kind_and_counted_against_objectives() -> None:
     async def scenario() -> None:
-        async with serving() as engine:
+        async with served() as engine:
             discovery = DiscoverySettings(local=(engine.port,), probe=OFTEN)
             objectives = (Objective(id="up", signal="probe_availability"),)
             async with running(discovery=discovery, objectives=objectives) as agent:
@@ -134,7 +130,7 @@ def test_an_engine_of_this_machine_is_probed_by_its_kind_and_counted_against_obj
 
 def test_an_engine_in_a_pod_is_probed_with_its_pods_name_until_the_pod_is_gone(api: Any) -> None:
     async def scenario() -> None:
-        async with serving() as engine:
+        async with served() as engine:
             api.add("chat-0", ip="127.0.0.1", annotations={"gpufleet.io/engine-port": str(engine.port)})
             kubernetes = KubernetesSettings(server=api.url, credentials=str(api.credentials))
             async with running(discovery=DiscoverySettings(kubernetes=kubernetes, probe=OFTEN)) as agent:
@@ -159,7 +155,7 @@ def test_an_engine_in_a_pod_is_probed_over_tls_by_its_certificates_name_and_with
     (token := tmp_path / "token").write_text("sesame")
 
     async def scenario() -> None:
-        async with serving(context=context) as engine:
+        async with served(context=context) as engine:
             api.add("a", ip="127.0.0.1", annotations={"gpufleet.io/engine-port": str(engine.port)})
             rule = {"scheme": "https", "ca_file": str(certificate[0]), "server_name": "engine.test"}
             kubernetes = KubernetesSettings(server=api.url, credentials=str(api.credentials), **rule)  # type: ignore[arg-type]  # all are strings
@@ -173,7 +169,7 @@ def test_an_engine_in_a_pod_is_probed_over_tls_by_its_certificates_name_and_with
 
 def test_a_found_engine_has_never_more_than_one_probe_in_flight() -> None:
     async def scenario() -> None:
-        async with serving(answers=False) as engine:
+        async with served(answers=False) as engine:
             discovery = DiscoverySettings(local=(engine.port,), probe=OFTEN)
             async with running(discovery=discovery) as agent:
                 await until(lambda: engine.in_flight)
@@ -185,7 +181,7 @@ def test_a_found_engine_has_never_more_than_one_probe_in_flight() -> None:
 
 def test_a_page_with_an_address_of_its_own_is_read_and_not_probed() -> None:
     async def scenario() -> None:
-        async with serving(page=OTHER) as engine:
+        async with served(page=OTHER) as engine:
             async with running(discovery=DiscoverySettings(local=(engine.port,), probe=OFTEN)) as agent:
                 await until(lambda: labels(agent, llm.ENGINE_UP, engine="triton"))
                 await until(fresh(agent))
@@ -197,7 +193,7 @@ def test_a_page_with_an_address_of_its_own_is_read_and_not_probed() -> None:
 
 def test_an_engine_that_is_given_without_a_probe_is_not_probed_because_it_is_found() -> None:
     async def scenario() -> None:
-        async with serving() as engine:
+        async with served() as engine:
             given = (EngineSettings(url=f"http://127.0.0.1:{engine.port}/metrics"),)
             discovery = DiscoverySettings(local=(engine.port,), probe=OFTEN)
             async with running(engines=given, discovery=discovery) as agent:
@@ -210,7 +206,7 @@ def test_an_engine_that_is_given_without_a_probe_is_not_probed_because_it_is_fou
 
 def test_one_page_on_demand_asks_a_found_engine_for_no_tokens() -> None:
     async def scenario() -> list[str]:
-        async with serving() as engine:
+        async with served() as engine:
             discovery = DiscoverySettings(local=(engine.port,), probe=OFTEN)
             page = await Agent(Settings(node="n1", gpu="none", discovery=discovery)).once()
             assert b"llm_engine_up{" in page
@@ -224,7 +220,7 @@ def test_an_engine_whose_probe_cannot_be_made_is_read_all_the_same(caplog: pytes
         raise InputError("ca.pem: no certificates can be read from it")
 
     async def scenario() -> None:
-        async with serving() as engine:
+        async with served() as engine:
             source = EngineSource(f"http://127.0.0.1:{engine.port}", node="n1", deadline_seconds=5)
             await source.collect()
             probing = Probing(make)

@@ -18,6 +18,7 @@ from slo.counting import Missed, Scrape, Tally
 from slo.ledger import Ledger
 from slo.sources.agents import AgentsSource, page_url
 from slo.sources.prometheus import PrometheusSource, selectors_for
+from tests import serving
 
 
 class StubAgent:
@@ -39,17 +40,12 @@ class StubAgent:
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
 
     async def __aenter__(self):
-        app = web.Application()
-        app.router.add_get("/metrics", self.page)
-        self.runner = web.AppRunner(app)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.site = serving.site(serving.route("GET", "/metrics", self.page))
+        self.url = await self.site.__aenter__()
         return self
 
-    async def __aexit__(self, *_):
-        await self.runner.cleanup()
+    async def __aexit__(self, *error):
+        await self.site.__aexit__(*error)
 
 
 def free_port():
@@ -237,16 +233,10 @@ def test_the_words_of_a_query_server_come_through():
         async def handle(request):
             return answer()
 
-        app = web.Application()
-        app.router.add_post("/api/v1/query", handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        source = PrometheusSource(f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}", [])
-        found = await source.poll()
-        await source.close()
-        await runner.cleanup()
+        async with serving.site(serving.route("POST", "/api/v1/query", handle)) as url:
+            source = PrometheusSource(url, [])
+            found = await source.poll()
+            await source.close()
         return found
 
     def refused():

@@ -11,6 +11,7 @@ from slo.observed import Missed, Scrape
 from slo.sources import query
 from slo.sources.agents import AgentsSource
 from slo.sources.prometheus import PrometheusSource
+from tests import serving
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,18 +20,12 @@ def miss_of(handler: Handler, source: Callable[[int], AgentsSource | PrometheusS
     """The name of a source and the miss that it makes of one poll of a server with this handler."""
 
     async def whole() -> tuple[str, Missed]:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        asking = source(runner.addresses[0][1])
-        try:
-            [miss] = await asking.poll()
-        finally:
-            await asking.close()
-            await runner.cleanup()
+        async with serving.site(serving.route("*", "/{path:.*}", handler)) as url:
+            asking = source(int(url.rpartition(":")[2]))
+            try:
+                [miss] = await asking.poll()
+            finally:
+                await asking.close()
         assert isinstance(miss, Missed)
         return asking.name, miss
 

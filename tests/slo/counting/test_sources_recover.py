@@ -12,6 +12,7 @@ from exporter.metrics.agent import SNAPSHOT_AGE
 from slo.observed import Missed, Scrape
 from slo.sources import prometheus, query
 from slo.sources.prometheus import PrometheusSource
+from tests import serving
 
 START, STEP, SPAN = 1_790_000_000.0, 5.0, 3600.0
 """An hour of one agent's scrapes, each dated by itself."""
@@ -56,20 +57,14 @@ def error(status: int, text: str) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def serving(stub: Stub) -> AsyncIterator[PrometheusSource]:
-    app = web.Application()
-    app.router.add_post("/api/v1/query", stub.query)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    stub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    source = PrometheusSource(stub.url, [], clock=lambda: START + SPAN)
-    source.resume({"": START - 1})
-    try:
-        yield source
-    finally:
-        await source.close()
-        await runner.cleanup()
+async def served(stub: Stub) -> AsyncIterator[PrometheusSource]:
+    async with serving.site(serving.route("POST", "/api/v1/query", stub.query)) as stub.url:
+        source = PrometheusSource(stub.url, [], clock=lambda: START + SPAN)
+        source.resume({"": START - 1})
+        try:
+            yield source
+        finally:
+            await source.close()
 
 
 def read(stub: Stub, polls: int = 60) -> tuple[list[float], list[Missed]]:
@@ -78,7 +73,7 @@ def read(stub: Stub, polls: int = 60) -> tuple[list[float], list[Missed]]:
     misses: list[Missed] = []
 
     async def run() -> None:
-        async with serving(stub) as source:
+        async with served(stub) as source:
             for _ in range(polls):
                 for one in await source.poll():
                     if isinstance(one, Scrape):
