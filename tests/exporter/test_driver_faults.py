@@ -19,18 +19,11 @@ from exporter.metrics import gpu, health
 from exporter.model import Collected
 from exporter.settings import Settings
 from exporter.sources.roster import Roster
+from tests.exporter.collecting import down, up
 from tests.exporter.stub_driver import H200, StubDriver
 
 pytestmark = pytest.mark.real
 GPU0, GPU1, GPU2 = "00000000:3B:00.0", "00000000:3C:00.0", "00000000:3D:00.0"
-
-
-def up(_readings: Any, collected: Collected) -> bool:
-    return collected.health.up
-
-
-def down(_readings: Any, collected: Collected) -> bool:
-    return not collected.health.up and "starting" not in collected.health.reason
 
 
 def unresponsive(gpus: str) -> Callable[[Any, Collected], bool]:

@@ -12,28 +12,10 @@ from exporter.metrics import gpu, health
 from exporter.model import Collected
 from exporter.sources import pci
 from exporter.xid import CATALOGUE, CLASSES
+from tests.exporter.collecting import down, run, up
 from tests.exporter.stub_driver import StubDriver
 
 GPU0, GPU1 = "00000000:3B:00.0", "00000000:3C:00.0"
-
-
-def up(_readings: Any, collected: Collected) -> bool:
-    return collected.health.up
-
-
-def down(_readings: Any, collected: Collected) -> bool:
-    return not collected.health.up and "starting" not in collected.health.reason
-
-
-def run(body: Any, source: Any) -> None:
-    async def whole() -> None:
-        try:
-            await body()
-        finally:
-            await source.close()
-            assert source.abandoned == 0
-
-    asyncio.run(whole())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +42,7 @@ def test_figures_become_verdicts(
         assert len(active) == 9
         assert sum(active.values()) == events.bit_count()
 
-    run(body, source)
+    run(source, body)
 
 
 def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(stub_driver: StubDriver, until: Any):
@@ -72,7 +54,7 @@ def test_a_gpu_lost_before_the_start_is_named_by_its_bus_address(stub_driver: St
         assert page.one(health.HEALTH.name, check="lost", pci_bus_id=GPU1) == 0
         assert page.one(gpu.GPU_TEMP.name, pci_bus_id=GPU0) == 45
 
-    run(body, source)
+    run(source, body)
 
 
 def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(stub_driver: StubDriver, until: Any):
@@ -88,7 +70,7 @@ def test_a_gpu_that_hangs_before_it_has_a_name_does_not_hide_the_others(stub_dri
             assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU0) == 0
             assert page.one(health.HEALTH.name, check="driver_unresponsive", pci_bus_id=GPU1) == 1
 
-    run(body, source)
+    run(source, body)
 
 
 def test_what_a_driver_library_prints_does_not_get_between_the_lines(stub_driver: StubDriver, until: Any):
@@ -99,7 +81,7 @@ def test_what_a_driver_library_prints_does_not_get_between_the_lines(stub_driver
         page = await until(source, up)
         assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
 
-    run(body, source)
+    run(source, body)
 
 
 def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(
@@ -129,7 +111,7 @@ def test_at_most_two_stuck_processes_stand_and_a_retry_waits_for_one_to_end(
         monkeypatch.undo()
         os.kill(pids[1], signal.SIGKILL)
 
-    run(body, source)
+    run(source, body)
 
 
 def test_a_driver_process_that_dies_is_replaced(stub_driver: StubDriver, until: Any):
@@ -144,7 +126,7 @@ def test_a_driver_process_that_dies_is_replaced(stub_driver: StubDriver, until: 
         page = await until(source, up)
         assert page.one(gpu.GPU_TEMP.name, gpu="1") == 45
 
-    run(body, source)
+    run(source, body)
 
 
 def test_a_machine_without_a_driver_says_so(stub_driver: StubDriver):
@@ -158,7 +140,7 @@ def test_a_machine_without_a_driver_says_so(stub_driver: StubDriver):
         assert collected.health.reason == "libnvidia-ml.so.1 not found"
         assert {series.name: value for series, value in collected.readings} == {"gpu_expected": 0, "gpu_seen": 0}
 
-    run(body, source)
+    run(source, body)
 
 
 def test_xids_are_counted_from_zero(stub_driver: StubDriver, until: Any):
@@ -189,7 +171,7 @@ def test_xids_are_counted_from_zero(stub_driver: StubDriver, until: Any):
         assert page.one(count, gpu="0", xid="31") == 2
         assert page.one(count, gpu="0", xid="9999") == 1
 
-    run(body, source)
+    run(source, body)
 
 
 def test_a_grave_xid_stands_until_the_driver_has_asked_for_recovery_and_asks_no_more(
@@ -210,7 +192,7 @@ def test_a_grave_xid_stands_until_the_driver_has_asked_for_recovery_and_asks_no_
         stub_driver.set({"field/230": 0})
         await until(source, verdict(1))
 
-    run(body, source)
+    run(source, body)
 
 
 def test_the_bus_shows_nvidia_gpus_and_nothing_else(tmp_path: Path):

@@ -3,8 +3,6 @@
 A family without a row here fails. Then what is read how often, and what is missing and why.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,9 +12,9 @@ from exporter.model import Family
 from exporter.simulation import driver
 from exporter.simulation.world import ENVIRONMENT, Scenario
 from exporter.sources.figure_rules import FAMILIES
-from exporter.sources.nvml import NvmlSource
 from exporter.sources.nvml_fields import LINK_ERRORS, PCIE_ERRORS, held_fields
 from exporter.sources.nvml_reading import Gpu
+from tests.exporter.collecting import run, up
 from tests.exporter.stub_driver import StubDriver
 
 pytestmark = pytest.mark.real
@@ -189,20 +187,6 @@ ROWS: list[Row] = [
 ]
 ELSEWHERE = {gpu.POD_INFO, gpu.DRIVER_INFO, mig.INSTANCE_INFO}
 """Families of these modules that are not a GPU's own: pods are test_attribution's, the others have tests below."""
-
-
-def run(source: NvmlSource, body: Callable[[], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        try:
-            await body()
-        finally:
-            await source.close()
-
-    asyncio.run(whole())
-
-
-def up(_readings: Any, collected: Any) -> bool:
-    return bool(collected.health.up)
 
 
 def missing(page: Any, **labels: str) -> dict[str, str]:

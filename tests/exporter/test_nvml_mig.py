@@ -1,7 +1,5 @@
 """MIG: each instance's own figures with dcgm-exporter's labels, and nothing that is not its own."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from exporter.facts import Part
 from exporter.metrics import gpu, health, mig, profiling
 from exporter.sources.nvml import NvmlSource
+from tests.exporter.collecting import run, up
 from tests.exporter.stub_driver import StubDriver, instances
 
 pytestmark = pytest.mark.real
@@ -22,20 +21,6 @@ OWN = {
 }
 """What an instance has of its own."""
 PARENT = "GPU-00000001-0000-0000-0000-000000000000"
-
-
-def run(source: NvmlSource, body: Callable[[], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        try:
-            await body()
-        finally:
-            await source.close()
-
-    asyncio.run(whole())
-
-
-def up(_readings: Any, collected: Any) -> bool:
-    return bool(collected.health.up)
 
 
 def of_instances(page: Any) -> set[str]:
