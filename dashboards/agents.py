@@ -14,6 +14,7 @@ from dashboards.framing import framed
 from dashboards.layout import Cell, Section
 from dashboards.links import AGENTS_UID, NODE_BOARD, NODE_BOARD_OF_ROW
 from dashboards.look import GREY, ORANGE, Look
+from dashboards.marks import alert_marks
 from dashboards.panels import Query, stat, table, timeseries
 from dashboards.plots import listing, plot, while_wrong
 from dashboards.simulated import simulated
@@ -37,7 +38,7 @@ def agents_board(*, page_url: str) -> grafana.Dashboard:
             variables.node(),
             variables.page(page_url),
         ],
-        annotations=[],
+        annotations=alert_marks("Gpufleet"),
         sections=[
             Section(
                 "Do we see everything?", [Cell(_watched(), 6, 8), Cell(simulated(), 4, 8), Cell(agents_gone(), 14, 8)]

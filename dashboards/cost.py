@@ -21,6 +21,7 @@ from dashboards.idle import first, idle_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import COST_UID, MODEL_BOARD
 from dashboards.look import ORANGE, Look
+from dashboards.marks import alert_marks, restart_marks
 from dashboards.panels import BARS, Query, bar_gauge, stat, text
 from dashboards.plots import plot
 from dashboards.prices import Prices
@@ -51,7 +52,7 @@ def cost_board(slos: Sequence[Slo], prices: Prices, *, page_url: str) -> grafana
             variables.model_name(),
             variables.page(page_url),
         ],
-        annotations=[],
+        annotations=[*alert_marks("Slo", "Llm"), *restart_marks(*q.SERVING)],
         sections=[
             Section(
                 "What do the GPUs give?",

@@ -14,15 +14,23 @@ from dashboards.hardware import (
     EXPECTED_CAUSES,
     but,
     clock_events,
-    fleet_alert_annotations,
-    hardware_annotations,
     health_timeline,
-    restart_annotations,
     xid_errors,
 )
 from dashboards.layout import Cell, Section
-from dashboards.links import COST_BOARD, FLEET_UID, INFERENCE_BOARD, NODE_BOARD, NODE_BOARD_OF_ROW, SLO_BOARD
+from dashboards.links import (
+    AGENTS_BOARD,
+    COST_BOARD,
+    EVERY_NODE_BOARD,
+    EVERY_SLO_BOARD,
+    FLEET_UID,
+    INFERENCE_BOARD,
+    NODE_BOARD,
+    NODE_BOARD_OF_ROW,
+    SLO_BOARD,
+)
 from dashboards.look import GREEN, GREY, ORANGE, RED, Look, value_mapping
+from dashboards.marks import alert_marks, restart_marks, xid_marks
 from dashboards.panels import Query, bar_gauge, stat, table
 from dashboards.plots import plot
 from dashboards.simulated import simulated
@@ -34,8 +42,7 @@ from slo import names
 from slo.fleet_names import EVERY_SECONDS, HELD_IDLE, XID_ERRORS
 
 _NODE = "cluster, node"
-_OURS = 'alertname=~"(Slo|Gpu|Llm|Gpufleet).+"'
-_FIRING = q.select(q.ALERTS, q.CLUSTER_OR_NONE, _OURS, 'alertstate="firing"')
+_OURS = ("Slo", "Gpu", "Llm", "Gpufleet")
 _ALL_WELL = ((None, GREEN), (1.0, RED))
 
 
@@ -75,9 +82,9 @@ def fleet_board(*, page_url: str) -> grafana.Dashboard:
             variables.page(page_url),
         ],
         annotations=[
-            *fleet_alert_annotations(_FIRING),
-            *hardware_annotations(),
-            *restart_annotations(q.CLUSTER, q.NODE),
+            *alert_marks(*_OURS),
+            *xid_marks(),
+            *restart_marks(q.CLUSTER, q.NODE),
         ],
         sections=sections,
     )
@@ -108,8 +115,8 @@ def _alerts() -> grafana.Panel:
         unit="none",
         description="Alerts of SLOs, GPUs, engines and agents that fire now, by severity. Pages first; for tickets "
         "there is time until working hours. None is good only while Prometheus evaluates the rules.",
-        queries=[Query(f"count by (cluster, severity) ({_FIRING})", "{{severity}} {{cluster}}", instant=True)],
-        look=Look(_ALL_WELL, no_value="None"),
+        queries=[Query(f"count by (cluster, severity) ({q.firing(*_OURS)})", "{{severity}} {{cluster}}", instant=True)],
+        look=Look(_ALL_WELL, no_value="None", links=[EVERY_SLO_BOARD, AGENTS_BOARD]),
     )
 
 
@@ -128,7 +135,7 @@ def _gpus() -> grafana.Panel:
         "the figures differ, the table below names the node: a GPU that is expected and not seen has "
         "fallen off its bus or its driver hangs.",
         queries=[Query(expr, name, instant=True) for name, expr in figures.items()],
-        look=Look(no_value="No agent in sight"),
+        look=Look(no_value="No agent in sight", links=[EVERY_NODE_BOARD]),
     )
 
 

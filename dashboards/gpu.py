@@ -14,11 +14,12 @@ from dashboards import queries as q
 from dashboards import variables
 from dashboards.figures import heat_panels, work_panels
 from dashboards.framing import framed
-from dashboards.hardware import clock_events, hardware_annotations, health_timeline
+from dashboards.hardware import clock_events, health_timeline
 from dashboards.holders import holder_panels, mig_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import GPU_UID
 from dashboards.look import GREEN
+from dashboards.marks import alert_marks, restart_marks, xid_marks
 from dashboards.memory import memory_panels
 from dashboards.per_gpu import GPU
 from dashboards.plots import listing
@@ -43,7 +44,7 @@ def gpu_board(*, page_url: str) -> grafana.Dashboard:
             variables.model_name(),
             variables.page(page_url),
         ],
-        annotations=hardware_annotations(),
+        annotations=[*alert_marks("Gpu", of_nodes=True), *xid_marks(), *restart_marks(q.CLUSTER, q.NODE)],
         sections=[
             Section(
                 "Is it well?",

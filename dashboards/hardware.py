@@ -1,4 +1,4 @@
-"""Panels and annotations of hardware events, for the time axis of any board.
+"""Panels of hardware events, for the time axis of any board.
 
 Imports the catalogue and the tools beside it.
 """
@@ -6,16 +6,15 @@ Imports the catalogue and the tools beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from grafanalib import core as grafana
 
 from dashboards.links import NODE_BOARD
 from dashboards.look import ORANGE
-from dashboards.panels import DATASOURCE, Query
+from dashboards.panels import Query
 from dashboards.plots import plot, while_wrong
-from dashboards.queries import CLUSTER, NODE, alerts, select
-from exporter.metrics import health, llm
+from dashboards.queries import CLUSTER, NODE, select
+from exporter.metrics import health
 from slo.fleet_names import FAILING, HELD_DOWN, XID_ERRORS
 from slo.scraped import held
 
@@ -70,34 +69,11 @@ def xid_errors() -> grafana.Panel:
         description="New XID errors by GPU, code and class. Classes that name the application point to its code; "
         "hardware and fatal ones to the GPU: look the code up in NVIDIA's XID catalogue, drain the GPU "
         "where it asks for a reset, and open a case when it comes back.",
-        queries=[Query(_new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
+        queries=[Query(new_xids(), f"{_LEGEND} XID {{{{xid}}}} {{{{class}}}}")],
         no_value="No XID errors",
         links=[NODE_BOARD],
         stacked=True,
     )
-
-
-def hardware_annotations() -> list[dict[str, Any]]:
-    """XIDs on every panel of a board."""
-    return [annotation("XID errors", "red", _new_xids(), "XID {{xid}} on {{node}} GPU {{gpu}}", "node,gpu,xid")]
-
-
-def alert_annotations() -> list[dict[str, Any]]:
-    """Firing alerts of the chosen SLOs on every panel."""
-    return [annotation("Alerts firing", "orange", alerts("firing"), "{{alertname}} {{slo_id}}", "slo_id,severity")]
-
-
-def fleet_alert_annotations(firing: str) -> list[dict[str, Any]]:
-    """Every alert of ours that fires, by name alone: a fleet has many at once."""
-    some = f"group by (cluster, alertname, severity) ({firing})"
-    return [annotation("Alerts firing", "orange", some, "{{alertname}}", "alertname,severity")]
-
-
-def restart_annotations(*matchers: str) -> list[dict[str, Any]]:
-    """Engines that started anew."""
-    restarts = f"changes({select(llm.ENGINE_START_TIME, *matchers)}[$__rate_interval]) > 0"
-    title = "{{model_name}} at {{target}} restarted"
-    return [annotation("Engine restarts", "blue", restarts, title, "node,target")]
 
 
 def but(causes: Sequence[str]) -> str:
@@ -105,19 +81,6 @@ def but(causes: Sequence[str]) -> str:
     return f'cause!~"{"|".join(causes)}"'
 
 
-def _new_xids() -> str:
+def new_xids() -> str:
+    """New XIDs of the chosen nodes by GPU and code, as they are recorded."""
     return f"sum by ({_GPU}, xid, class) ({select(XID_ERRORS, CLUSTER, NODE)})"
-
-
-def annotation(name: str, color: str, expr: str, title: str, tags: str) -> dict[str, Any]:
-    """Marks on every panel of a board, where the expression has a value."""
-    return {
-        "name": name,
-        "datasource": DATASOURCE,
-        "enable": True,
-        "iconColor": color,
-        "expr": expr,
-        "step": "60s",
-        "titleFormat": title,
-        "tagKeys": tags,
-    }

@@ -18,10 +18,10 @@ from grafanalib import core as grafana
 from dashboards import queries as q
 from dashboards import variables
 from dashboards.framing import framed
-from dashboards.hardware import hardware_annotations, restart_annotations
 from dashboards.latency import latency_panels
 from dashboards.layout import Cell, Section
 from dashboards.links import INFERENCE_UID, MODEL_BOARD
+from dashboards.marks import alert_marks, restart_marks, xid_marks
 from dashboards.panels import Query
 from dashboards.plots import plot
 from dashboards.probing import probe_panels
@@ -48,8 +48,9 @@ def inference_board(slos: Sequence[Slo], *, page_url: str) -> grafana.Dashboard:
             variables.page(page_url),
         ],
         annotations=[
-            *restart_annotations(*q.SERVING),
-            *hardware_annotations(),
+            *alert_marks("Slo", "Llm"),
+            *xid_marks(),
+            *restart_marks(*q.SERVING),
         ],
         sections=[
             Section("Are users served?", [*at_a_glance(), Cell(_within_objective(), 24, 7)]),

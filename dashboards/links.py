@@ -23,6 +23,8 @@ SLO_BOARD = link("SLO board", f"/d/{SLO_UID}?var-slo_id=${{__field.labels.slo_id
 """From a series with an SLO's id."""
 NODE_BOARD = link(_NODE, f"/d/{GPU_UID}?var-node=${{__field.labels.node}}&{_HERE}")
 """From a series with a node."""
+EVERY_NODE_BOARD = link(_NODE, f"/d/{GPU_UID}?{_HERE}")
+"""From a figure of all nodes."""
 NODE_BOARD_OF_ROW = link(_NODE, f"/d/{GPU_UID}?var-node=${{__data.fields.node}}&{_HERE}")
 """From a row with a node."""
 MODEL_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?var-model_name=${{__field.labels.model_name}}&{_HERE}")
@@ -32,6 +34,10 @@ MODEL_BOARD_OF_ROW = link("Inference board", f"/d/{INFERENCE_UID}?var-model_name
 INFERENCE_BOARD = link("Inference board", f"/d/{INFERENCE_UID}?{_HERE}")
 """From a series without a model, to all of them at the same time."""
 
+AGENTS_BOARD = link("Agents board", f"/d/{AGENTS_UID}?{_HERE}")
+"""At the same time and cluster."""
+EVERY_SLO_BOARD = link("SLO board", f"/d/{SLO_UID}?{_HERE}")
+"""Of all SLOs, at the same time and cluster."""
 COST_BOARD = link("Cost board", f"/d/{COST_UID}?{_HERE}")
 """At the same time and cluster."""
 

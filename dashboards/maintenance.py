@@ -5,13 +5,11 @@ Imports slo.names and the tools beside it. The SLO service publishes them; where
 
 from __future__ import annotations
 
-from typing import Any
-
 from grafanalib import core as grafana
 
 from dashboards import queries as q
-from dashboards.hardware import annotation
 from dashboards.look import GREY, Look
+from dashboards.marks import Mark, mark
 from dashboards.panels import table
 from slo import names
 
@@ -35,14 +33,12 @@ def excluded_spans() -> grafana.Panel:
     )
 
 
-def maintenance_annotations() -> list[dict[str, Any]]:
+def maintenance_marks() -> list[Mark]:
     """Marks where a span begins and where it ends: the value of the series is the time, not when it was scraped."""
     sides = {"begins": names.EXCLUSION_START, "ends": names.EXCLUSION_END}
     return [
         {
-            **annotation(
-                f"Maintenance {word}", "purple", _at(name), f"maintenance {word}: {{{{reason}}}}", names.LABEL_ID
-            ),
+            **mark(f"Maintenance {word}", "purple", _at(name), f"maintenance {word}: {{{{reason}}}}", names.LABEL_ID),
             "useValueForTime": True,
         }
         for word, name in sides.items()

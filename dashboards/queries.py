@@ -131,6 +131,11 @@ def alerts(state: str, *matchers: str) -> str:
     return select(ALERTS, CLUSTER_OR_NONE, *CHOSEN, _OF_SLOS, f'alertstate="{state}"', *matchers)
 
 
+def firing(*families: str, matchers: Sequence[str] = ()) -> str:
+    """Firing alerts of ours whose names begin so."""
+    return select(ALERTS, CLUSTER_OR_NONE, f'alertname=~"({"|".join(families)}).+"', 'alertstate="firing"', *matchers)
+
+
 def among(slos: Sequence[Slo], everything: Sequence[Slo]) -> tuple[str, ...]:
     """A matcher for these SLOs out of all of a board: the shorter of naming them and naming the others."""
     wanted = {slo.id for slo in slos}

@@ -23,16 +23,14 @@ from dashboards.burn import alert_panels, burn_panels
 from dashboards.counts import count_panels
 from dashboards.framing import framed
 from dashboards.hardware import (
-    alert_annotations,
     clock_events,
-    hardware_annotations,
     health_timeline,
-    restart_annotations,
     xid_errors,
 )
 from dashboards.layout import Cell, Section
 from dashboards.links import SLO_UID
-from dashboards.maintenance import excluded_spans, maintenance_annotations
+from dashboards.maintenance import excluded_spans, maintenance_marks
+from dashboards.marks import restart_marks, slo_alert_marks, xid_marks
 from dashboards.spenders import spenders
 from dashboards.wording import Wording
 from slo.model import Slo
@@ -70,10 +68,10 @@ def slo_board(slos: Sequence[Slo], *, page_url: str, service: str = "") -> grafa
             variables.page(page_url),
         ],
         annotations=[
-            *alert_annotations(),
-            *hardware_annotations(),
-            *restart_annotations(q.CLUSTER, q.NODE),
-            *maintenance_annotations(),
+            *slo_alert_marks(),
+            *xid_marks(),
+            *restart_marks(q.CLUSTER, q.NODE),
+            *maintenance_marks(),
         ],
         sections=sections,
     )

@@ -8,8 +8,10 @@ from __future__ import annotations
 from grafanalib import core as grafana
 
 from dashboards import queries as q
+from dashboards.links import AGENTS_BOARD, NODE_BOARD, NODE_BOARD_OF_ROW
 from dashboards.look import GREEN, ORANGE, RED, Look
-from dashboards.panels import Query, bar_gauge, table
+from dashboards.panels import Query, bar_gauge
+from dashboards.plots import listing
 from dashboards.wording import WORST
 from exporter.metrics import agent
 
@@ -22,15 +24,16 @@ def agents_gone() -> grafana.Panel:
     """Nodes that were watched and are not."""
     known = q.select(agent.BUILD_INFO, q.CLUSTER, q.NODE)
     by = f"group by ({_NODE})"
-    return table(
+    return listing(
         title="Agents gone",
-        unit="none",
         description=f"Nodes whose agent was scraped in the last {q.REMEMBERED} and is not now: the node is down, or "
         "its agent is, or Prometheus no longer finds it. Until it is back nothing is known about the "
         "node.",
-        columns={"Gone": f"{by} (last_over_time({known}[{q.REMEMBERED}])) unless {by} ({known})"},
-        look=Look(((None, RED),), no_value="Every agent answers"),
-        sort_by=("node", False),
+        expr=f"{by} (last_over_time({known}[{q.REMEMBERED}])) unless {by} ({known})",
+        no_value="Every agent answers",
+        sort_by="node",
+        color=RED,
+        links=[NODE_BOARD_OF_ROW, AGENTS_BOARD],
     )
 
 
@@ -44,7 +47,10 @@ def oldest_readings() -> grafana.Panel:
         "the agent's log, and whether the node is out of CPU.",
         queries=[Query(f"topk({WORST}, {age})", "{{node}} {{cluster}}", instant=True)],
         look=Look(
-            ((None, GREEN), (float(STALE_SECONDS), ORANGE), (120.0, RED)), minimum=0, no_value="No agent in sight"
+            ((None, GREEN), (float(STALE_SECONDS), ORANGE), (120.0, RED)),
+            minimum=0,
+            no_value="No agent in sight",
+            links=[NODE_BOARD, AGENTS_BOARD],
         ),
     )
 
@@ -52,13 +58,14 @@ def oldest_readings() -> grafana.Panel:
 def silent_sources() -> grafana.Panel:
     """What agents cannot read now, and why."""
     down = f"max by ({_NODE}, source, reason) ({q.select(agent.SOURCE_UP, q.CLUSTER, q.NODE)}) == 0"
-    return table(
+    return listing(
         title="Sources that do not answer",
-        unit="none",
         description="What an agent cannot read at the moment, with the reason it gives: a driver, an engine's page. "
         "Figures of that source are absent, not old. Mend the reason; `gpufleet doctor` on the node says "
         "more.",
-        columns={"Up": down},
-        look=Look(((None, RED),), no_value="Every source answers"),
-        sort_by=("node", False),
+        expr=down,
+        no_value="Every source answers",
+        sort_by="node",
+        color=RED,
+        links=[NODE_BOARD_OF_ROW, AGENTS_BOARD],
     )

@@ -32,6 +32,8 @@ FIXED = {
 EXCLUDED = {"cluster": FIXED["cluster"], "number": "1", "reason": "new racks"}
 EXCLUDED_AT = {names.EXCLUSION_START: END - 900, names.EXCLUSION_END: END - 600}
 """Maintenance of all SLOs."""
+FIRING = ("GpuXidFatal", "GpufleetAgentStale")
+"""Alerts of no SLO."""
 
 
 ILL_IS_ONE = {
@@ -53,6 +55,9 @@ def openmetrics(slos: Sequence[Slo]) -> str:
         lines += _catalogue_lines(family)
     for name in (*names.RECORDED, ALERTS):
         lines += [f"# TYPE {name} unknown", *_slo_lines(name, slos)]
+    for name in FIRING:
+        labels = {"cluster": FIXED["cluster"], "node": "node-bad", "alertname": name, "severity": "ticket"}
+        lines += [_line(ALERTS, {**labels, "alertstate": "firing"}, 1, at) for at in TIMES]
     for name in (names.EXCLUSION_START, names.EXCLUSION_END):
         lines += [f"# TYPE {name} unknown", *(_line(name, EXCLUDED, EXCLUDED_AT[name], at) for at in TIMES)]
     return "\n".join([*lines, "# EOF\n"])

@@ -120,6 +120,19 @@ def test_links_between_boards_lead_to_boards_that_there_are(boards: Boards) -> N
     assert linked >= {"gpufleet-slo", "gpufleet-inference"}
 
 
+def test_every_figure_of_the_fleet_leads_to_where_more_is_told(boards: Boards) -> None:
+    shown = [p for p in all_panels(boards["gpufleet-fleet"]) if p.get("targets")]
+    assert [p["title"] for p in shown if not p["fieldConfig"]["defaults"]["links"]] == ["Real or simulated"]
+
+
+def test_every_board_marks_what_happened(boards: Boards) -> None:
+    marks = {uid: {one["name"] for one in board["annotations"]["list"]} for uid, board in boards.items()}
+    assert all("Alerts firing" in of_board for of_board in marks.values())
+    told = {"Alerts firing", "XID errors", "Engine restarts"}
+    assert all(told <= marks[uid] for uid in ("gpufleet-fleet", "gpufleet-gpu", "gpufleet-inference", "gpufleet-slo"))
+    assert {"Maintenance begins", "Maintenance ends"} <= marks["gpufleet-slo"]
+
+
 def test_links_lead_to_the_page_that_the_reader_set(slos: list[Slo]) -> None:
     board = render(slos, page_url="https://slo.example")["gpufleet-slo"]
     page = next(variable for variable in board["templating"]["list"] if variable["name"] == "page")
