@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -17,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from slo.budget import Counts
 from slo.counting import Missed, Tally
 from slo.deltas import EARLY_SECONDS
 from slo.ledger import Ledger
@@ -36,13 +36,13 @@ def machine(engine, agent, slo, tmp_path):
     ]
 
     class Truth(RuleBasedStateMachine):
-        counted = tuple(slos)
+        stay = tuple(slos)
 
         def __init__(self):
             super().__init__()
             self.path = tmp_path / f"{next(numbers)}.db"
             self.ledger = Ledger(self.path)
-            self.revisions = self.ledger.register(slos)
+            self.revisions = self.ledger.register(self.stay)
             self.now = 1_000_000_000.0
             self.serial = 0
             self.agents = [agent("a"), agent("b")]
@@ -51,7 +51,7 @@ def machine(engine, agent, slo, tmp_path):
             self.old_scrape = None
 
         def fresh_tally(self):
-            self.tally = Tally(slos, self.ledger.state(), revisions=self.revisions)
+            self.tally = Tally(self.stay, self.ledger.state(), revisions=self.revisions)
 
         def teardown(self):
             try:
@@ -178,7 +178,7 @@ def machine(engine, agent, slo, tmp_path):
             events = self.known["events"]
             total = sum(events.values())
             end = self.now + 4000
-            for one in slos:
+            for one in self.stay:
                 counts = self.ledger.counts(one.id, (), 0, end)
                 assert counts.total == total, one.id
                 if one.name == "requests":
@@ -197,31 +197,61 @@ def machine(engine, agent, slo, tmp_path):
 
 
 @pytest.fixture
-def following(machine):
-    """The same while SLO files change: all those stay, and "twin" counts what one of them does, at times."""
-    stay = machine.counted
+def following(machine, tmp_path):
+    """The same while SLO files change. A second tally counts everything all the time: who comes late is held to it."""
+    everything = machine.stay
+    numbers = count()
 
     class Following(machine):
+        stay = (everything[0], everything[3])
         crash = None  # a restart while a source goes over declares a gap (slo.tally_follow)
 
-        @rule(like=st.sampled_from([None, 0, 1, 2, 3]), first=st.booleans())
-        def change(self, like, first):
-            twin = [] if like is None else [replace(stay[like], name="twin")]
-            self.counted = [*twin, *stay] if first else [*stay, *twin]
+        def __init__(self):
+            self.all_of_it = Ledger(tmp_path / f"all-{next(numbers)}.db")
+            self.always = Tally(everything, revisions=self.all_of_it.register(everything))
+            self.counted = self.stay
+            super().__init__()
+
+        def look(self, one):
+            super().look(one)
+            self.always.feed(self.old_scrape)
+
+        @rule(come=st.sets(st.sampled_from([1, 2])), first=st.booleans())
+        def change(self, come, first):
+            others = tuple(everything[which] for which in come)
+            self.counted = (*others, *self.stay) if first else (*self.stay, *others)
             self.tally.follow(self.counted, self.ledger.register(self.counted))
+
+        @rule(times=st.integers(5, 40))
+        def go_on(self, times):
+            for number in range(times):
+                self.now += 5
+                for one in self.agents:
+                    for e in one.engines:
+                        e.serve(number % 4, ("2xx", "5xx")[number % 2])
+                    self.look(one)
+
+        @rule()
+        def commit(self):
+            super().commit()
+            self.all_of_it.append(self.always.close(self.now))
 
         def finish(self):
             super().finish()
+            for one in self.agents:
+                self.always.missed(Missed(one.name, self.now + 4000, "the end"))
+            self.all_of_it.append(self.always.close(self.now + 4000))
             for one in self.counted:
-                if one.name == "twin":
-                    like = next(s for s in stay if replace(s, name="twin") == one)
-                    own, all_of_it = (self.by_minute(s.id) for s in (one, like))
-                    for start, counts in own.items():
-                        if counts.total or counts.observed_seconds:
-                            assert counts == all_of_it[start]
+                own, whole = (self.by_minute(ledger, one.id) for ledger in (self.ledger, self.all_of_it))
+                for start, counts in own.items():
+                    assert counts in (whole[start], Counts(span_seconds=60)), one.id
 
-        def by_minute(self, slo_id):
-            return dict(self.ledger.history(slo_id, (), 999_999_960, self.now + 4000, 60))
+        def by_minute(self, ledger, slo_id):
+            return dict(ledger.history(slo_id, (), 999_999_960, self.now // 60 * 60 + 4020, 60))
+
+        def teardown(self):
+            super().teardown()
+            self.all_of_it.close()
 
     return Following
 
