@@ -6,6 +6,7 @@ Imports slo.model and its own modules. Every problem of every file is found befo
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,7 +76,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         if not inside:
             raise InputError(f"{path}: no *.yaml or *.yml file here: {_WRITE}")
         for one in inside:
-            found.setdefault(one.resolve(), one)
+            if path.is_dir() and one.exists() and not one.is_file():  # a pipe or a device would be read for ever
+                raise InputError(f"{one}: is no file: remove it from {path}")
+            found.setdefault(Path(os.path.realpath(one)), one)  # links may go in circles: told where they are opened
     return list(found.values())
 
 

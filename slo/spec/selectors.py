@@ -1,7 +1,7 @@
 """Selectors of SLO files, by label, as matchers with Prometheus' meaning. Notation: slo.spec.native.
 
-Imports slo.model and the tree. A regular expression is taken only where Python and RE2 read it alike: the service
-matches with the one, Prometheus with the other.
+Imports slo.model and the tree. A regular expression is taken only where Python and RE2 read it alike: people try it in
+the one, the service and Prometheus match with the other.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import warnings
 from collections.abc import Mapping
 
 import promql_parser
+import re2
 from msgspec import UNSET
 
 from exporter.decode import MISSING, Problems, decode
 from exporter.yaml_lines import Node
-from slo.model import Matcher
+from slo.model import Matcher, compiled
 from slo.spec import native
 
 ByLabel = Mapping[str, tuple[Matcher, ...]]
@@ -107,4 +108,8 @@ def regex_fault(text: str) -> str:
     repeats = re.findall(r"\{(\d+)(?:,(\d*))?\}", bare)
     if any(int(count or 0) > 1000 for pair in repeats for count in pair):
         return "repeats more than 1000 times, which RE2 refuses: repeat less"
+    try:
+        compiled(text)
+    except re2.error as error:
+        return f"is not known to RE2: {bytes(error.args[0]).decode(errors='replace')}"
     return ""
