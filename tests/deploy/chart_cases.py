@@ -49,8 +49,9 @@ _VOLUME = {
 }
 
 
-def own_texts() -> dict[str, str]:
-    """What users make of their SLO files and hand to the chart: rules, routes, a board."""
+@functools.cache
+def own_texts() -> Mapping[str, str]:
+    """What users make of their SLO files and hand to the chart: rules, routes, a board. Cases name them."""
     slos = load([OWN])
     settings = Settings(
         receivers={
@@ -59,16 +60,15 @@ def own_texts() -> dict[str, str]:
         }
     )
     return {
-        "rules": rules.render(slos),
-        "routes": alertmanager_operator.render(slos, settings),
-        "board": to_text(render_boards(slos)["gpufleet-slo"]),
+        "<rules>": rules.render(slos),
+        "<routes>": alertmanager_operator.render(slos, settings),
+        "<board>": to_text(render_boards(slos)["gpufleet-slo"]),
     }
 
 
 @functools.cache
 def cases() -> Mapping[str, Json]:
     """Name → values."""
-    own = own_texts()
     return {
         "defaults": {},
         "with the operator": {
@@ -133,9 +133,9 @@ def cases() -> Mapping[str, Json]:
         "SLOs of others": {
             "slos": {"files": {"chat.yaml": OWN.read_text(), "more.yml": _AS_MAPPING}},
             "agent": {"podMonitor": {"enabled": True, "interval": "30s"}},
-            "prometheusRule": {"enabled": True, "file": own["rules"]},
-            "dashboards": {"enabled": True, "files": {"gpufleet-slo.json": own["board"]}},
-            "alertmanagerConfig": {"enabled": True, "file": own["routes"]},
+            "prometheusRule": {"enabled": True, "file": "<rules>"},
+            "dashboards": {"enabled": True, "files": {"gpufleet-slo.json": "<board>"}},
+            "alertmanagerConfig": {"enabled": True, "file": "<routes>"},
         },
         "SLOs in a ConfigMap": {
             "slos": {"existingConfigMap": "slos"},
@@ -190,6 +190,13 @@ _AS_MAPPING: Json = {
 }
 
 
+def filled(values: Any) -> Any:
+    """Values with the texts themselves."""
+    if isinstance(values, dict):
+        return {key: filled(value) for key, value in values.items()}
+    return own_texts()[values] if isinstance(values, str) and values.startswith("<") else values
+
+
 class Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: a bare `=` is a string."""
 
@@ -207,7 +214,7 @@ class Helm:
     def run(self, *arguments: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
         """One command, with values from a file."""
         path = self._folder / "values.yaml"
-        path.write_text(yaml.safe_dump(values or {}), encoding="utf-8")
+        path.write_text(yaml.safe_dump(filled(values or {})), encoding="utf-8")
         command = [self.path, *arguments, "--values", str(path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 

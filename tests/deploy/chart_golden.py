@@ -1,7 +1,7 @@
 """What the chart carries that is generated: rules, boards, Alertmanager's routes, its values' schema and table.
 
-Addresses are those of a release gpufleet in a namespace of that name, as kustomize uses them; the chart puts in those of
-others. Imports alerts, dashboards, slo.spec and the readers of values.yaml beside this.
+Addresses are those of a release gpufleet in a namespace of that name, as kustomize uses them; the chart puts in those
+of others. Imports alerts, dashboards, slo.spec and the readers of values.yaml beside this.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from alerts import alertmanager_operator, rules
-from alerts.links import Links
+from alerts.links import SLO_BOARD, Links
 from dashboards.boards import render, to_text
 from slo.model import Slo
 from slo.spec import load
@@ -58,6 +58,8 @@ def _boards(slos: list[Slo]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder, of in (("own", slos), ("any", [])):
         for uid, board in render(of, page_url=PAGE).items():
+            if folder == "any" and uid == SLO_BOARD:
+                continue  # of no SLOs it has panels that ask for nothing
             found[f"{FILES}/dashboards/{folder if uid in OF_SLOS else 'all'}/{uid}.json"] = to_text(board)
     return found
 

@@ -47,19 +47,20 @@ _BY_KEY: dict[str, Schema] = {
     **dict.fromkeys(
         ("secret", "httpConfigSecret", "existingConfigMap", "name", "nameOverride", "fullnameOverride"), _NAME
     ),
-    **dict.fromkeys(("page", "board", "runbooks", "prometheus"), _LINK),
+    **dict.fromkeys(("page", "runbooks", "prometheus"), _LINK),
     "whenDeleted": {"enum": ["Delete", "Retain"]},
     "key": _SECRET_KEY,
     "kubeletPath": _PATH,
     "terminationGracePeriodSeconds": {"type": "integer", "minimum": 0},
 }
 _BY_PATH: dict[str, Schema] = {
+    "links.board": {"type": "string", "pattern": "^(https?://[^\\s]*/gpufleet-slo)?$"},
     "agent.config": {"$ref": "#/definitions/AgentSettings"},
     "agent.podResources.labels": _STRINGS,
     "agent.discovery.kubernetes": {"$ref": "#/definitions/AgentKubernetesSettings"},
     "agent.discovery.probe": {"anyOf": [{"type": "null"}, {"$ref": "#/definitions/AgentProbeSettings"}]},
     "agent.statePath": {"anyOf": [{"const": ""}, _PATH]},
-    "agent.podMonitor.interval": {"type": "string", "pattern": "^[1-9][0-9]{0,2}s$"},
+    "agent.podMonitor.interval": {"type": "string", "pattern": "^([1-9]|[1-9][0-9]|1[01][0-9]|120)s$"},
     "slo.paging.alertmanagers": {"type": "array", "items": {"type": "string", "pattern": "^https?://[^\\s]+$"}},
     "slo.paging.settings": {"$ref": "#/definitions/AlertSettings"},
     "slo.persistence.accessModes": {"type": "array", "minItems": 1, "items": {"type": "string"}},

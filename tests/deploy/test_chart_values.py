@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy import chart_golden
 from tests.deploy.chart_cases import Helm, Json, cases, every_case
 from tests.deploy.chart_values import CHART, Value, values
 
@@ -69,6 +70,7 @@ def test_every_value_is_read_by_a_template_or_by_a_helper():
         (put("slos.files", {"chat.txt": ""}), "does not match pattern"),
         (put("slos.files", {"a.yaml": {"apiVersion": "gpufleet/v1", "service": "a", "slo": []}}), "'slo' not allowed"),
         (put("slo.replicas", -1), "minimum"),
+        (put("links.board", "https://grafana.example/d/abc"), "does not match pattern"),
     ],
     ids=str,
 )
@@ -87,6 +89,10 @@ def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, told: 
         ({"slo": {"prometheus": "http://p", "networkPolicy": {"enabled": True}}}, "slo.networkPolicy.to is empty"),
         ({"slos": {"files": {"a.yaml": ""}, "existingConfigMap": "b"}}, "not both"),
         ({"prometheusRule": {"enabled": True, "file": "a: b"}}, "no groups in it"),
+        (
+            {"prometheusRule": {"enabled": True}, "agent": {"podMonitor": {"interval": "31s"}}},
+            "make them with `gpufleet alerts write --scrape-interval 31s`",
+        ),
         ({"alertmanagerConfig": {"enabled": True, "file": "a: b"}}, "no spec in it"),
     ],
     ids=str,
@@ -109,3 +115,10 @@ def test_no_value_is_a_secret():
         one.path for one in values() if re.search(r"password|token|credential|routingKey$", one.key, re.IGNORECASE)
     ]
     assert (words, text["slo"]["paging"]["pagerdutyKeySecret"]) == ([], {"name": "", "key": "routing-key"})
+
+
+def test_nothing_lies_in_the_chart_that_is_not_written_by_hand_or_generated():
+    by_hand = {"ready.py", "slos/inference.yaml", "rules/kustomization.yaml", "dashboards/kustomization.yaml"}
+    generated = {path.partition("/files/")[2] for path in chart_golden.generate() if "/files/" in path}
+    found = {str(path.relative_to(CHART / "files")) for path in (CHART / "files").rglob("*") if path.is_file()}
+    assert found == by_hand | generated

@@ -114,7 +114,7 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- $runbooks := default (printf "%s/runbooks" $page) .root.Values.links.runbooks -}}
 {{- $text := .text | replace (printf "%s/runbooks" $made) (trimSuffix "/" $runbooks) | replace $made $page -}}
 {{- with .root.Values.links.board -}}
-{{- /* The other boards lie beside the SLO board, where its address has a uid that can be exchanged. */ -}}
+{{- /* The other boards lie beside the SLO board: its uid is exchanged. */ -}}
 {{- $text = regexReplaceAll "http://127\\.0\\.0\\.1:3000/d/gpufleet-([a-z]+)" $text (replace "gpufleet-slo" "gpufleet-${1}" .) -}}
 {{- end -}}
 {{- $text -}}
