@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # install.sh agent|slo PREFIX: puts one half of gpufleet into PREFIX, a virtual environment that it makes: `agent` is the
-# node agent alone, `slo` is everything. The images and plain hosts are made by this one script; run it from anywhere.
+# node agent alone, with OTLP and the kubelet's pods; `slo` has the service and every command. The images and plain hosts
+# are made by this one script; run it from anywhere.
 # What is installed is in deploy/requirements-*.txt, hash by hash, as wheels: no compiler is asked for. gpufleet itself is
 # the wheel of this tree. PIP_… variables are pip's own (PIP_INDEX_URL for a mirror); PYTHON names another python3.
 set -euo pipefail

@@ -60,7 +60,7 @@ def placed(folder: Path, *, drop_ins: Sequence[Path] = ()) -> None:
     for path in [*UNITS.glob("*.service"), *drop_ins]:
         to = folder / path.relative_to(UNITS)
         to.parent.mkdir(exist_ok=True)
-        to.write_text(path.read_text(encoding="utf-8").replace("/opt/gpufleet/bin/gpufleet", "/bin/true"))
+        to.write_text(re.sub(r"/opt/gpufleet[a-z-]*/bin/gpufleet", "/bin/true", path.read_text(encoding="utf-8")))
 
 
 def exposure(folder: Path, name: str) -> int:
