@@ -126,8 +126,9 @@ class WebGate:
             try:
                 await self._follow()
             except (InputError, OSError) as error:
-                if str(error) != self._reason:
-                    self._reason = str(error)
+                reason = " | ".join(str(error).splitlines())  # a label is one line
+                if reason != self._reason:
+                    self._reason = reason
                     _log.error("web configuration not taken, the old one stands: %s", error)
 
     async def _follow(self) -> None:

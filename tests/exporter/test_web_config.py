@@ -332,10 +332,17 @@ def test_no_request_is_lost_while_the_file_changes_again_and_again(tmp_path: Pat
     run(tmp_path, text(0), body)
 
 
+FILE = "the file: known are basic_auth_users, http_server_config, rate_limit, tls_server_config"
+
+
 def test_a_bad_file_leaves_the_old_one_standing_and_says_why_until_it_is_mended(tmp_path: Path):
     async def body(site: Site, gate: WebGate) -> None:
         for text, told in (
             (TLS + "  passwort: x\n", f"{site.path}:4: unknown key 'passwort' in tls_server_config"),
+            (
+                "a: 1\nrate_limit: {burst: x}\n",
+                f"{site.path}:1: unknown key 'a' in {FILE} | {site.path}:2: ",
+            ),
             (TLS.replace("server.pem", "gone.pem"), f"{site.path}:2: {tmp_path}/gone.pem: cannot be read"),
             (USERS, f"{site.path}:1: TLS cannot be switched on or off while this runs"),
         ):
