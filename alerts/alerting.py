@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from alerts.annotations import burn_facts, burn_text
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts, Side
 from alerts.links import Links
-from alerts.promql import either
-from alerts.recording import LOOK_BACK, Rule, constant_labels, describe
+from alerts.promql import LOOK_BACK, either
+from alerts.recording import Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.burn import CALM, evidence, evidence_of, held_against_chance, stands_out_by
@@ -114,7 +114,7 @@ def _undecided(counts: Counts) -> str:
 def _recent(counts: Counts, name: str, window: Matcher) -> str:
     """The last recorded value; series of raw windows are fresh each minute and need no look-back."""
     series = counts.recorded(name, window)
-    fresh = counts.raw_window is not None and window.value == counts.raw_window[0]
+    fresh = not counts.late and counts.raw_window is not None and window.value == counts.raw_window[0]
     return series if fresh else f"last_over_time({series}[{LOOK_BACK}])"
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from alerts.counts import OPTIMISTIC, Counts
-from alerts.promql import duration, rates
-from alerts.recording import LOOK_BACK
+from alerts.promql import LOOK_BACK, duration, rates
 from exporter.metrics.llm import TARGET_LABEL
 from slo import names
 from slo.model import Matcher

@@ -1,7 +1,7 @@
 """Checks a directory that `gpufleet alerts write` made, with promtool and amtool where they are, and tests it.
 
 Imports alerts. Without promtool rules are still read by a parser of our own dependencies, and held to the names that
-exist; what could not be run is said.
+exist; what could not be run is said. What vmalert-tool can show is in the head of alerts.selftest_vmalert.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from slo.signals import GENERIC
 ALERTMANAGER = "alertmanager.yml"
 OPERATOR = "alertmanagerconfig.yaml"
 TESTS = "tests"
+VMALERT_SHOWS = "vmalert-tool unittest (what holds for half an hour; not the tile, resets, long windows)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,21 @@ def check(directory: Path) -> Report:
 
 
 def test(directory: Path) -> Report:
-    """The promtool tests. Raises InputError where there are none, or no promtool."""
+    """The tests, by promtool and vmalert-tool. Raises InputError where there are none, or no promtool."""
     tests = sorted((directory / TESTS).glob("*.test.yaml"))
     if not tests:
         raise InputError(f"{directory / TESTS}: no tests, run `gpufleet alerts write` first")
+    if shutil.which("promtool") is None:
+        raise InputError("promtool: not on this machine, install Prometheus' tools (Debian: prometheus)")
+    again = sorted((directory / TESTS).glob("*.vmalert.yaml"))
+    skipped = [] if shutil.which("vmalert-tool") else [f"{path}: vmalert-tool is not on this machine" for path in again]
+    runs: list[tuple[str, str, tuple[str, ...], Path]]
+    runs = [("promtool", "promtool test", ("test", "rules"), path) for path in tests]
+    if not skipped:
+        runs += [("vmalert-tool", VMALERT_SHOWS, ("unittest", "-loggerLevel=ERROR", "-files"), path) for path in again]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        faults: list[str] = []
-        for said in pool.map(lambda path: _run("promtool", ("test", "rules"), path), tests):
-            if said is None:
-                raise InputError("promtool: not on this machine, install Prometheus' tools (Debian: prometheus)")
-            faults += said
-    return Report(tuple(faults), tuple(f"{path}: promtool test" for path in tests), ())
+        faults = [fault for said in pool.map(lambda run: _run(run[0], run[2], run[3]) or [], runs) for fault in said]
+    return Report(tuple(faults), tuple(f"{path}: {shows}" for _, shows, _, path in runs), tuple(skipped))
 
 
 def _own(rules: Path) -> Iterator[str]:

@@ -7,6 +7,13 @@ Decision (accepted). Context: a range's left edge is inclusive in Prometheus 2 a
 misses the step between two ranges. Decision: a tile is the rate over its length and one scrape more, times its length;
 ranges over recorded series are a second shorter than their window, or a millisecond where they hold minutes that
 another group recorded. Consequences: both versions count the same samples, and no event falls between two tiles.
+
+Decision (accepted). Context: in Prometheus, Thanos and Mimir a rule sees what the one above it has just recorded. Of
+vmalert it is the server's to show it: a rule sees what was recorded an evaluation ago, and a total of then less the
+good ones of now is no count of bad ones, but of how traffic falls. Decision: rules for vmalert (`late`) take what they
+compare from the same link of the chain, raw series or tiles of a tile ago, at the cost of a third read of each window;
+what was recorded is read with a look-back. Consequences: every link adds an evaluation; alerts come some three tiles
+after what they tell of, and mean the same.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from alerts.promql import duration, rates, select, summed_rates, total_by
+from alerts.promql import LOOK_BACK, duration, rates, select, summed_rates, total_by
 from exporter.model import SIMULATED_LABEL, InputError
 from slo import names
 from slo.budget import bad_minutes_allowed
@@ -53,11 +60,13 @@ OPTIMISTIC = Side(names.GOOD_UPPER_TILE, names.BAD_LOWER_SUM, names.ERROR_RATIO_
 class Counts:
     """The expressions of one SLO. `scrape_seconds` is how often Prometheus scrapes the agents.
 
+    `late`: what a rule records is seen by its next evaluation, as in vmalert, not by the rule below it.
     Raises InputError where the SLO selects an engine whose bucket edges are unknown: nothing could be counted.
     """
 
     slo: Slo
     scrape_seconds: int
+    late: bool = False
 
     @cached_property
     def selectors(self) -> Selected:
@@ -101,6 +110,16 @@ class Counts:
     def recorded(self, name: str, *matchers: Matcher) -> str:
         """A recorded series of this SLO."""
         return select(name, Matcher(names.LABEL_ID, "=", self.slo.id), *matchers)
+
+    def latest(self, name: str, *matchers: Matcher) -> str:
+        """What was recorded of it last: by the rules above, or an evaluation ago."""
+        series = self.recorded(name, *matchers)
+        return f"last_over_time({series}[{LOOK_BACK}])" if self.late else series
+
+    def tiles(self, name: str, seconds: int) -> str:
+        """The tiles of a window, as a range: a second short of it, since range edges differ between versions."""
+        before = f" offset {duration(names.TILE_SECONDS * 1000)}" if self.late else ""
+        return f"{self.recorded(name)}[{duration((seconds - 1) * 1000)}]{before}"
 
     def spent(self, side: Side) -> tuple[str, str]:
         """The recorded name and the divisor that make budgets spent over the SLO's window (see slo.budget)."""

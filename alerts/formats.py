@@ -1,6 +1,7 @@
 """Rule groups in the forms of those who evaluate them. Imports alerts.rules, alerts.settings and PyYAML.
 
-- prometheus: `rules.yaml`. Thanos' ruler and vmalert read the same file; `gpufleet alerts check` asks vmalert too.
+- prometheus: `rules.yaml`. Thanos' ruler reads the same file.
+- vmalert: `rules.yaml` again, with rules that bear to see what others recorded an evaluation late (alerts.counts).
 - operator: `prometheusrule.yaml`, PrometheusRule objects with the labels by which a Prometheus selects them.
 - mimir: `mimir.yaml`, as `mimirtool rules load` takes it. Its defaults are 20 rules a group and 70 groups a tenant.
 
@@ -22,7 +23,7 @@ import yaml
 from alerts.rules import HEADER, MAX_RULES, dump
 from alerts.settings import Settings
 
-FORMATS = ("prometheus", "operator", "mimir")
+FORMATS = ("prometheus", "operator", "mimir", "vmalert")
 MAX_GROUPS = 70
 """Groups a tenant, as Mimir's ruler allows by default."""
 MAX_OBJECT_BYTES = 400_000

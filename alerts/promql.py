@@ -19,6 +19,8 @@ KUBE_NODE_INFO, KUBE_NODE_CAPACITY = "kube_node_info", "kube_node_status_capacit
 KNOWN = SAMPLE_NAMES | set(RECORDED) | set(FLEET) | set(PUBLISHED) | {ALERTS, KUBE_NODE_INFO, KUBE_NODE_CAPACITY}
 """Every series name that a rule may read."""
 
+LOOK_BACK = "10m"
+"""Of series recorded every 5 m: one missed evaluation is borne."""
 TERM_LABEL = "gpufleet_term"
 """Tells the terms of one sum apart; recorded nowhere."""
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 from alerts.promql import select
-from alerts.scenarios import Scenario, Shape, expected, longest, total_after
+from alerts.scenarios import Firing, Scenario, Shape, expected, longest, total_after
 from slo import names
 from slo.model import Matcher, Slo
 
@@ -24,21 +24,27 @@ def questions(
     Nothing is asked of the alerts over the windows `apart`.
     """
     slo = shape.slo
-    unasked = f',window!~"{"|".join(apart)}"' if apart else ""
-    burning = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{FIRING},alertname=~"SloErrorBudget.+"{unasked}}}'
+    alerts, samples = burning(slo, expected(slo, scenario.tiles, after), apart=apart)
     ratio = select(names.ERROR_RATIO, *matchers(slo))
     whole = matchers(slo, Matcher(names.LABEL_WINDOW, "=", longest(shape).text))
-    samples = [
-        {"labels": f'{{alertname="{f.alert}",severity="{f.severity}",window="{f.window}"}}', "value": 1}
-        for f in expected(slo, scenario.tiles, after)
-        if f.window not in apart
-    ]
     counted = f"round(sum({select(names.TOTAL_SUM, *whole)}))"
     return [
-        question(f"count by (alertname, severity, window) ({burning})", at, samples),
+        question(alerts, at, samples),
         question(counted, at, [{"labels": "{}", "value": total_after(shape, scenario, after)}]),
         question(f"count({ratio} != {ratio})", at, []),  # true of NaN alone
     ]
+
+
+def burning(slo: Slo, firing: Iterable[Firing], *, apart: Collection[str] = ()) -> tuple[str, list[object]]:
+    """Which alerts on the SLO's budget fire, and the answer; those over the windows `apart` left out."""
+    unasked = f',window!~"{"|".join(apart)}"' if apart else ""
+    alerts = f'ALERTS{{{names.LABEL_ID}="{slo.id}",{FIRING},alertname=~"SloErrorBudget.+"{unasked}}}'
+    samples: list[object] = [
+        {"labels": f'{{alertname="{f.alert}",severity="{f.severity}",window="{f.window}"}}', "value": 1}
+        for f in firing
+        if f.window not in apart
+    ]
+    return f"count by (alertname, severity, window) ({alerts})", samples
 
 
 def written(series: str, samples: Samples) -> dict[str, str]:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts
-from alerts.promql import duration, either, labelled, total_by
+from alerts.promql import LOOK_BACK, duration, either, labelled, total_by
 from slo import names
 from slo.model import Matcher, Method, Slo
 from slo.signals import signal_of
@@ -34,8 +34,6 @@ from slo.windows import HOUR, alert_windows, format_window
 
 Rule = dict[str, object]
 
-LOOK_BACK = "10m"
-"""Of series recorded every 5 m: one missed evaluation is borne."""
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 _NOISE = "1e-6"
 """Far below one event: two sums of the same rates may differ in their last binary digits."""
@@ -50,12 +48,15 @@ def tile_rules(counts: Counts) -> list[Rule]:
     """Evaluated every 5 m: tiles, then everything that is made of them, in an order in which each sees the last."""
     slo, windows = counts.slo, counts.tile_windows
     here = Matcher(names.LABEL_WINDOW, "=~", "|".join(windows))
-    rules = [_record(slo, names.TOTAL_TILE, counts.total(names.TILE_SECONDS))]
-    tile = total_by(counts.by, counts.recorded(names.TOTAL_TILE))
+    total = counts.total(names.TILE_SECONDS)
+    rules = [_record(slo, names.TOTAL_TILE, total)]
+    tile = f"({total})" if counts.late else total_by(counts.by, counts.recorded(names.TOTAL_TILE))
     rules += [_record(slo, side.tile, counts.good(side, names.TILE_SECONDS, tile)) for side in counts.sides]
-    rules.append(_record(slo, names.TOTAL_SUM, _sums(counts, names.TOTAL_TILE, windows)))
+    sums = _sums(counts, names.TOTAL_TILE, windows)
+    rules.append(_record(slo, names.TOTAL_SUM, sums))
     good = f"\n{_sums(counts, names.GOOD_TILE, windows)}\n"
-    rules.append(_record(slo, names.BAD_SUM, _bad(counts.recorded(names.TOTAL_SUM, here), good)))
+    total = f"(\n{sums}\n)" if counts.late else counts.recorded(names.TOTAL_SUM, here)
+    rules.append(_record(slo, names.BAD_SUM, _bad(total, good)))
     if OPTIMISTIC in counts.sides:
         rules += _undecided(counts, here)
     rules += _ratios(counts, here)
@@ -64,7 +65,7 @@ def tile_rules(counts: Counts) -> list[Rule]:
         return rules
     whole, label = Matcher(names.LABEL_WINDOW, "=", slo.window.text), {names.LABEL_WINDOW: slo.window.text}
     spent, one_budget = counts.spent(PESSIMISTIC)
-    rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.recorded(spent, whole)} / {one_budget}"))
+    rules.append(_record(slo, names.ERROR_BUDGET_REMAINING, f"1 - {counts.latest(spent, whole)} / {one_budget}"))
     return [*rules, _record(slo, names.COVERAGE, _coverage(counts), label)]
 
 
@@ -83,8 +84,9 @@ def minute_rules(counts: Counts) -> list[Rule]:
         return rules
     text, seconds = counts.raw_window
     here, label = Matcher(names.LABEL_WINDOW, "=", text), {names.LABEL_WINDOW: text}
-    rules.append(_record(slo, names.TOTAL_SUM, counts.total(seconds), label))
-    total = total_by(counts.by, counts.recorded(names.TOTAL_SUM, here))
+    total = counts.total(seconds)
+    rules.append(_record(slo, names.TOTAL_SUM, total, label))
+    total = f"({total})" if counts.late else total_by(counts.by, counts.recorded(names.TOTAL_SUM, here))
     for side in counts.sides:
         rules.append(_record(slo, side.bad, _bad(total, counts.good(side, seconds, total)), label))
     return rules + _ratios(counts, here, label)
@@ -92,13 +94,13 @@ def minute_rules(counts: Counts) -> list[Rule]:
 
 def _undecided(counts: Counts, here: Matcher) -> list[Rule]:
     """The tile of what lies between the sides, and what is certainly bad: the rest of the bad ones."""
-    slo, bad = counts.slo, counts.recorded(names.BAD_SUM, here)
-    between = f"{counts.recorded(names.GOOD_UPPER_TILE)} - {counts.recorded(names.GOOD_TILE)} > {_NOISE}"
+    slo, bad = counts.slo, counts.latest(names.BAD_SUM, here)
+    between = f"{counts.latest(names.GOOD_UPPER_TILE)} - {counts.latest(names.GOOD_TILE)} > {_NOISE}"
     windows = {text: seconds for text, seconds in counts.tile_windows.items() if seconds <= WEEK}
     by_hours = {text: seconds for text, seconds in counts.tile_windows.items() if seconds > WEEK}
     sums = _sums(counts, names.UNDECIDED_TILE, windows)
     if by_hours:
-        bad = counts.recorded(names.BAD_SUM, Matcher(names.LABEL_WINDOW, "=~", "|".join(windows)))
+        bad = counts.latest(names.BAD_SUM, Matcher(names.LABEL_WINDOW, "=~", "|".join(windows)))
     rules, certain = [_record(slo, names.UNDECIDED_TILE, between)], _bad(bad, f"\n{sums}\nor\n{bad} * 0\n")
     if by_hours:
         rules.append(_record(slo, names.BAD_LOWER_OF_HOUR, _of_hour(counts)))
@@ -109,7 +111,7 @@ def _undecided(counts: Counts, here: Matcher) -> list[Rule]:
 
 def _of_hour(counts: Counts) -> str:
     """What is certainly bad of a tile and of those before it in the same hour; the tile at a full hour is its last."""
-    tile = _bad(counts.recorded(names.TOTAL_TILE), counts.recorded(names.GOOD_UPPER_TILE))
+    tile = _bad(counts.latest(names.TOTAL_TILE), counts.latest(names.GOOD_UPPER_TILE))
     before = counts.recorded(names.BAD_LOWER_OF_HOUR)
     same_hour = f"((time() - 0.001) % {HOUR} >= bool {names.TILE_SECONDS})"
     last = f"last_over_time({before}[{duration((names.TILE_SECONDS + 1) * 1000)}])"
@@ -118,9 +120,9 @@ def _of_hour(counts: Counts) -> str:
 
 def _hours_of(counts: Counts, seconds: int) -> str:
     """The full hours of a window, and what has gone by of this one."""
-    hour = counts.recorded(names.BAD_LOWER_OF_HOUR)
+    hour, now = counts.recorded(names.BAD_LOWER_OF_HOUR), counts.latest(names.BAD_LOWER_OF_HOUR)
     full = f"sum_over_time(last_over_time({hour}[{LOOK_BACK}])[{_shorter(seconds)}:1h])"
-    return f"({full} or {hour} * 0) + {hour} * (time() % {HOUR} > bool 0)"
+    return f"({full} or {now} * 0) + {now} * (time() % {HOUR} > bool 0)"
 
 
 def _watched(counts: Counts) -> list[Rule]:
@@ -142,19 +144,21 @@ def _coverage(counts: Counts) -> str:
         return _minutes_watched(counts, text, seconds)
     if seconds <= DAY:
         return _tiles_watched(counts, seconds)
-    hour = counts.recorded(names.WATCHED, Matcher(names.LABEL_WINDOW, "=", format_window(HOUR)))
+    last_hour = Matcher(names.LABEL_WINDOW, "=", format_window(HOUR))
+    hour, now = counts.recorded(names.WATCHED, last_hour), counts.latest(names.WATCHED, last_hour)
     full = f"sum_over_time(last_over_time({hour}[{LOOK_BACK}])[{_shorter(seconds)}:1h])"
-    this = f"clamp_max({hour}, time() % {HOUR} / {HOUR})"
-    return f"clamp_max((({full} or {hour} * 0) + {this}) * {HOUR} / {seconds}, 1)"
+    this = f"clamp_max({now}, time() % {HOUR} / {HOUR})"
+    share = f"clamp_max((({full} or {now} * 0) + {this}) * {HOUR} / {seconds}, 1)"
+    return f"sum without ({names.LABEL_WINDOW}) ({share})"  # vmalert would keep the hour's as exported_window
 
 
 def _minutes_watched(counts: Counts, text: str, seconds: int) -> str:
-    minutes = counts.recorded(names.TOTAL_SUM, Matcher(names.LABEL_WINDOW, "=", text))
+    minutes = counts.latest(names.TOTAL_SUM, Matcher(names.LABEL_WINDOW, "=", text))
     return f"clamp_max({minutes} * {names.MINUTE_SECONDS} / {seconds}, 1)"
 
 
 def _tiles_watched(counts: Counts, seconds: int) -> str:
-    tiles = f"count_over_time({counts.recorded(names.TOTAL_TILE)}[{_shorter(seconds)}])"
+    tiles = f"count_over_time({counts.tiles(names.TOTAL_TILE, seconds)})"
     return f"clamp_max({tiles} * {names.TILE_SECONDS} / {seconds}, 1)"
 
 
@@ -166,21 +170,21 @@ def _bad(total: str, good: str) -> str:
 def _ratios(counts: Counts, here: Matcher, labels: Mapping[str, str] | None = None) -> list[Rule]:
     rules = []
     for side in counts.sides:
-        bad, total = counts.recorded(side.bad, here), counts.recorded(names.TOTAL_SUM, here)
+        bad, total = counts.latest(side.bad, here), counts.latest(names.TOTAL_SUM, here)
         rules.append(_record(counts.slo, side.ratio, f"{bad} / ({total} > 0)", labels))
-    burn = f"{counts.recorded(names.ERROR_RATIO, here)} / {counts.slo.budget_ratio}"
+    burn = f"{counts.latest(names.ERROR_RATIO, here)} / {counts.slo.budget_ratio}"
     return [*rules, _record(counts.slo, names.BURN_RATE, burn, labels)]
 
 
 def _sums(counts: Counts, tile: str, windows: Mapping[str, int]) -> str:
     return either(
-        labelled(f"sum_over_time({counts.recorded(tile)}[{_shorter(seconds)}])", names.LABEL_WINDOW, text)
+        labelled(f"sum_over_time({counts.tiles(tile, seconds)})", names.LABEL_WINDOW, text)
         for text, seconds in windows.items()
     )
 
 
 def _shorter(seconds: int) -> str:
-    """The range that holds the tiles of a window: a second short of it, since range edges differ between versions."""
+    """As Counts.tiles has it."""
     return duration((seconds - 1) * 1000)
 
 

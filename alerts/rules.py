@@ -46,11 +46,12 @@ def groups(
     scrape_interval_seconds: int = 15,
     links: Links | None = None,
     settings: Settings | None = None,
+    late: bool = False,
 ) -> list[dict[str, object]]:
-    """The same as plain data: Prometheus' own form of rule groups."""
+    """The same as plain data: Prometheus' own form of rule groups. `late`: for vmalert (head of alerts.counts)."""
     to, words = links or Links(), settings or Settings()
     recorded = [slo for slo in slos if not slo.parts]  # slo.signals.composite says why
-    found = [group for slo in recorded for group in _groups_of(Counts(slo, scrape_interval_seconds), to)]
+    found = [group for slo in recorded for group in _groups_of(Counts(slo, scrape_interval_seconds, late), to)]
     found += _in_groups("gpufleet-health", health.alert_rules(to))
     found += _in_groups("gpufleet-fleet", fleet_rules())
     return [{**group, "rules": [_worded(rule, words) for rule in rules]} for group, rules in found]

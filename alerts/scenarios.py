@@ -163,6 +163,9 @@ def scenarios(shape: Shape) -> Iterator[Scenario]:
             yield _chance(shape)
         again = [clean] * 12 + [failed] * 12
         yield Scenario("counter resets", again, _sure(slo, again, 12, 18, 24), frozenset({15, 20}))
+    if not shape.kind.sliced:
+        ebbing = [clean._replace(total=clean.total // (1 + min(at, 24 - at))) for at in range(25)]
+        yield Scenario("traffic falls and rises", ebbing, (6, 12, 18, 25))
     idle = Tile(0, 0)
     if not shape.kind.sliced:  # a watched minute without requests is good: time slices know no idle
         yield Scenario("idle", [clean] * 12 + [idle] * 12, (13, 24))

@@ -30,10 +30,15 @@ _VLLM = Matcher("engine", "=", "vllm")
 _COUNTED_BEFORE = 10**9
 
 
-def files(slos: Sequence[Slo]) -> dict[str, str]:
-    """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape of these SLOs, and for health."""
+def shapes_of(slos: Iterable[Slo]) -> list[Shape]:
+    """Every shape of these SLOs for which there are rules, in an order of its own."""
+    return sorted({shape_of(slo) for slo in slos if not slo.parts}, key=str)
+
+
+def files(shapes: Sequence[Shape]) -> dict[str, str]:
+    """File name → text: `<shape>.rules.yaml` and `<shape>.test.yaml` for every shape."""
     found: dict[str, str] = {}
-    for shape in sorted({shape_of(slo) for slo in slos if not slo.parts}, key=str):
+    for shape in shapes:
         name = shape.slo.name
         found[f"{name}.rules.yaml"] = render([shape.slo])
         courses = list(scenarios(shape))
@@ -49,6 +54,12 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
         found |= selftest_long.files(
             shape, [course for course in courses if len(course.tiles) > selftest_long.LONG_TILES]
         )
+    return found
+
+
+def health_files() -> dict[str, str]:
+    """The same of what health alerts on: they are the same for every fleet."""
+    found: dict[str, str] = {}
     for area, alerts in health.AREAS.items():
         rule_file = f"health-{area}.rules.yaml"
         found[rule_file] = HEADER + dump(proofs.rules(alerts))
@@ -58,7 +69,7 @@ def files(slos: Sequence[Slo]) -> dict[str, str]:
 
 def _test(shape: Shape, scenario: Scenario) -> dict[str, object]:
     asked = [one for after in scenario.checks for one in questions(shape, scenario, after, after)]
-    return _document(scenario.name, shape, _series(shape, scenario), asked)
+    return _document(scenario.name, shape, series_of(shape, scenario), asked)
 
 
 def _no_data(shape: Shape) -> Iterable[dict[str, object]]:
@@ -90,7 +101,7 @@ def _undecided(shape: Shape) -> dict[str, object]:
     return test
 
 
-def _series(shape: Shape, scenario: Scenario) -> list[dict[str, str]]:
+def series_of(shape: Shape, scenario: Scenario) -> list[dict[str, str]]:
     """The input series: counters a tile, or verdicts a minute."""
     if shape.kind.by_minute:
         labels = (Matcher(names.LABEL_SERVICE, "=", shape.slo.service), Matcher(names.LABEL_SLO, "=", shape.slo.name))

@@ -7,7 +7,16 @@ import re
 import sys
 from pathlib import Path
 
-from alerts import alertmanager, alertmanager_operator, check, formats, rules, selftest, settings_file
+from alerts import (
+    alertmanager,
+    alertmanager_operator,
+    check,
+    formats,
+    rules,
+    selftest,
+    selftest_vmalert,
+    settings_file,
+)
 from alerts import settings as alert_settings
 from alerts.links import Links
 from exporter.model import InputError
@@ -28,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     writing = commands.add_parser(
         "write",
         help="write alert rules, their tests and Alertmanager's routes for SLO files",
-        description="Writes rules, tests/ (promtool) and Alertmanager's routes: rules.yaml and alertmanager.yml for "
-        "Prometheus, Thanos and vmalert; prometheusrule.yaml and alertmanagerconfig.yaml for the Prometheus operator; "
-        "mimir.yaml for mimirtool.",
+        description="Writes rules, tests/ (promtool, vmalert-tool) and Alertmanager's routes: rules.yaml and "
+        "alertmanager.yml for Prometheus and Thanos, and for vmalert, which needs its own; prometheusrule.yaml and "
+        "alertmanagerconfig.yaml for the Prometheus operator; mimir.yaml for mimirtool.",
         epilog="example: gpufleet alerts write --slos slos/ --out alerts/",
     )
     writing.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
@@ -75,7 +84,8 @@ def _write(args: argparse.Namespace) -> int:
     slos = load([args.slos])
     settings = settings_file.load(args.settings) if args.settings else alert_settings.Settings()
     links = settings.links_to(runbooks=args.runbooks, board=args.board, page=args.page)
-    found = rules.groups(slos, scrape_interval_seconds=args.scrape_interval, links=links, settings=settings)
+    late = args.format == "vmalert"
+    found = rules.groups(slos, scrape_interval_seconds=args.scrape_interval, links=links, settings=settings, late=late)
     if args.pack:
         found = formats.pack(found)
     name, text = formats.render(args.format, found, settings)
@@ -86,7 +96,9 @@ def _write(args: argparse.Namespace) -> int:
         if args.format == "operator"
         else {check.ALERTMANAGER: alertmanager.render(slos, settings)}
     )
-    tests = {Path(check.TESTS, name): text for name, text in selftest.files(slos).items()}
+    shapes = selftest.shapes_of(slos)
+    proofs = (selftest_vmalert if late else selftest).files(shapes) | selftest.health_files()
+    tests = {Path(check.TESTS, name): text for name, text in proofs.items()}
     texts = {name: text, **{Path(file): text for file, text in routes.items()}, **tests}
     out: Path = args.out
     try:

@@ -48,6 +48,63 @@ def test_an_alert_that_fires_too_late_fails_its_test(
     assert "0.999-7d-bad" in capsys.readouterr().err
 
 
+@pytest.fixture
+def for_vmalert(written: Path) -> Path:
+    """Of two SLOs, to be quick: one on an edge, one whose bad requests are counted."""
+    assert (
+        main(["alerts", "write", "--slos", str(written.parent / "slos"), "--out", str(written), "--format", "vmalert"])
+        == 0
+    )
+    for path in (written / "tests").glob("*"):
+        if not path.name.startswith(("0.999-7d-bad", "0.999-7d-minutes", "health-watch")):
+            path.unlink()
+    return written
+
+
+@pytest.mark.real
+def test_what_is_written_for_vmalert_proves_itself_there(
+    for_vmalert: Path, binary: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary("vmalert-tool")
+    assert main(["alerts", "check", str(for_vmalert)]) == 0
+    capsys.readouterr()
+    assert main(["alerts", "test", str(for_vmalert)]) == 0
+    ran = [line for line in capsys.readouterr().out.splitlines() if "vmalert-tool unittest" in line]
+    assert len(ran) == 2
+    assert all("not the tile, resets, long windows" in line for line in ran)
+
+
+@pytest.mark.real
+def test_rules_that_take_what_was_recorded_for_what_is_now_fail_on_vmalert(
+    for_vmalert: Path, binary: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those for Prometheus: a total of an evaluation ago less the good ones of now."""
+    binary("vmalert-tool")
+    name = "0.999-7d-bad.rules.yaml"
+    rules = for_vmalert / "tests" / name
+    assert (
+        main(
+            ["alerts", "write", "--slos", str(for_vmalert.parent / "slos"), "--out", str(for_vmalert.parent / "plain")]
+        )
+        == 0
+    )
+    rules.write_text((for_vmalert.parent / "plain" / "tests" / name).read_text())
+    assert main(["alerts", "test", str(for_vmalert)]) == 1
+    assert "vmalert-tool: " in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_without_vmalert_tool_its_tests_are_said_to_be_skipped(
+    for_vmalert: Path, binary: Callable[[str], str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "promtool").symlink_to(binary("promtool"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert main(["alerts", "test", str(for_vmalert)]) == 0
+    assert "0.999-7d-bad.vmalert.yaml: vmalert-tool is not on this machine" in capsys.readouterr().out
+
+
 def test_a_name_that_nothing_emits_is_named(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rules = written / "rules.yaml"
     rules.write_text(rules.read_text().replace("llm_engine_up{", "llm_engine_upp{"))

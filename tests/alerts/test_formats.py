@@ -153,7 +153,7 @@ def test_severities_labels_and_links_are_the_settings(tmp_path: Path) -> None:
 def test_every_form_passes_its_check(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = write(tmp_path, "--format", form, "--settings", str(tmp_path / "alerts.yaml"))
     assert main(["alerts", "check", str(out)]) == 0
-    name = {"prometheus": "rules.yaml", "operator": "prometheusrule.yaml", "mimir": "mimir.yaml"}[form]
+    name = {"operator": "prometheusrule.yaml", "mimir": "mimir.yaml"}.get(form, "rules.yaml")
     rules_file = out / name
     rules_file.write_text(rules_file.read_text().replace("llm_engine_up{", "llm_engine_upp{"))
     assert main(["alerts", "check", str(out)]) == 1
@@ -169,6 +169,6 @@ def test_another_form_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_vmalert_reads_the_same_file(tmp_path: Path, binary: Callable[[str], str]) -> None:
+def test_vmalert_reads_its_form(tmp_path: Path, binary: Callable[[str], str]) -> None:
     path = write(tmp_path) / "rules.yaml"
     subprocess.run([binary("vmalert"), "-dryRun", "-rule", str(path)], check=True, capture_output=True)
