@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,3 +277,11 @@ def test_a_sliding_window_holds_what_a_fresh_sum_holds(bad: dict[int, float], sp
     rows = Rows(bad)
     for t, held in sliding(rows, "x", (), span=span * 60, since=7300, until=24000, step=step):
         assert held == rows.counts("x", (), t - span * 60, t)
+
+
+def test_killed_while_it_goes_over_to_other_slos_it_counts_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(Path(__file__).with_name("follow_kills.py")), str(tmp_path / "l.db"), "12", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("12 kills, ")
