@@ -98,7 +98,9 @@ def cases() -> Mapping[str, Json]:
             },
             "slo": {"networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]}},
         },
-        "MIG, without pods": {"agent": {"podResources": {"enabled": False}, "migMonitor": {"enabled": True}}},
+        "MIG, without pods": {
+            "agent": {"podResources": {"enabled": False}, "migMonitor": {"enabled": True}, "visibleDevices": "mount"}
+        },
         "TLS": {
             "agent": {"web": {"secret": "agent-web", "tls": True}, "podMonitor": _MONITOR},
             "slo": {

@@ -60,6 +60,7 @@ _BY_PATH: dict[str, Schema] = {
     "agent.discovery.kubernetes": {"$ref": "#/definitions/AgentKubernetesSettings"},
     "agent.discovery.probe": {"anyOf": [{"type": "null"}, {"$ref": "#/definitions/AgentProbeSettings"}]},
     "agent.statePath": {"anyOf": [{"const": ""}, _PATH]},
+    "agent.visibleDevices": {"enum": ["environment", "mount"]},
     "agent.podMonitor.interval": {"type": "string", "pattern": "^([1-9]|[1-9][0-9]|1[01][0-9]|120)s$"},
     "slo.paging.alertmanagers": {"type": "array", "items": {"type": "string", "pattern": "^https?://[^\\s]+$"}},
     "slo.paging.settings": {"$ref": "#/definitions/AlertSettings"},

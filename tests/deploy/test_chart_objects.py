@@ -187,12 +187,25 @@ def test_folders_of_the_node_are_typed_few_and_read_only_but_for_the_state(helm:
         [container] = spec["containers"]
         mounts = {one["name"]: one for one in container.get("volumeMounts", [])}
         folders = {one["name"]: one["hostPath"] for one in spec.get("volumes", []) if "hostPath" in one}
-        known = {"pod-resources", "state", "kmsg"} if component == "agent" else set()
+        known = {"pod-resources", "state", "kmsg", "devices"} if component == "agent" else set()
         assert folders.keys() <= known
         assert all(one["type"] for one in folders.values())
         assert {name for name in folders if not mounts[name].get("readOnly")} <= {"state"}
         claims = {"data"} if component == "slo" and case != "an ordinary user" else set()
         assert mounts.keys() == claims | {one["name"] for one in spec.get("volumes", [])}
+
+
+def test_the_runtime_is_asked_for_all_gpus_by_one_of_two_ways(helm: Helm):
+    def asked(values: Json) -> tuple[bool, bool]:
+        spec = named(helm.render(values), "DaemonSet")["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        mounts = {one["mountPath"] for one in container["volumeMounts"]}
+        environment = {one["name"]: one.get("value") for one in container["env"]}
+        assert (environment["NVIDIA_DRIVER_CAPABILITIES"], spec["runtimeClassName"]) == ("utility", "nvidia")
+        mount = "/var/run/nvidia-container-devices/all" in mounts
+        return environment.get("NVIDIA_VISIBLE_DEVICES") == "all", mount
+
+    assert (asked({}), asked({"agent": {"visibleDevices": "mount"}})) == ((True, False), (False, True))
 
 
 def test_state_outlasts_the_pod_only_where_it_can_be_written_and_is_wanted(helm: Helm):

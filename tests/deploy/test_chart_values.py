@@ -87,6 +87,7 @@ def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, told: 
         ({"agent": {"discovery": {"probe": {}}}}, "set agent.discovery.enabled"),
         ({"slo": {"tenant": "a"}}, "slo.tenant is a tenant of slo.prometheus"),
         ({"slo": {"prometheus": "http://p", "networkPolicy": {"enabled": True}}}, "slo.networkPolicy.to is empty"),
+        ({"slo": {"paging": {"settings": {"cluster": "a"}}}}, "nobody is told"),
         ({"slos": {"files": {"a.yaml": ""}, "existingConfigMap": "b"}}, "not both"),
         ({"prometheusRule": {"enabled": True, "file": "a: b"}}, "no groups in it"),
         (
@@ -107,6 +108,16 @@ def test_a_chart_that_has_this_one_as_a_part_may_hand_down_globals(helm: Helm):
 
 def test_every_value_says_what_it_does():
     assert [one.path for one in values() if not one.section and not one.description] == []
+
+
+def test_the_readmes_values_are_taken_and_its_links_lead_to_the_release(helm: Helm):
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    kinds = {one["kind"] for one in helm.render(yaml.safe_load(shown))}
+    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule"} <= kinds
+    written = set(re.findall(r"`((?:agent|slo|slos|image|links|tests|dashboards)\.[A-Za-z.]+)`", text))
+    known = {one.path for one in values()}
+    assert sorted(written - known) == []
 
 
 def test_no_value_is_a_secret():
