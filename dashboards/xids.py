@@ -89,16 +89,15 @@ def _new() -> grafana.Panel:
 
 
 def _last() -> grafana.Panel:
-    by = f"{GPU}, pci_bus_id, UUID, err_code, err_msg"
-    last = f"max by ({by}) ({q.select(gpu.XID_LAST, *q.GPUS)}) > 0"
+    coded = f'label_replace({q.select(gpu.XID_LAST, *q.GPUS)}, "xid", "$1", "err_code", "(.+)")'
+    last = f"(max by ({GPU}, pci_bus_id, UUID, xid, err_msg) ({coded}) > 0)"
     info = f"group by (cluster, node, xid, class) ({q.select(health.XID_INFO, q.CLUSTER, q.NODE)})"
-    coded = f'label_replace({info}, "err_code", "$1", "xid", "(.+)")'
-    told = f"({last}) * on (cluster, node, err_code) group_left (class) {coded}"
+    told = f"{last} * on (cluster, node, xid) group_left (class) {info}"
     return listing(
         title="Last XID of each GPU",
         description="The last XID that each GPU reported since its agent started, however long ago. Compare its bus "
         "address with the kernel's log of the node. For a case at the vendor, note the UUID.",
-        expr=_with_runbook(f"{told} or {last} unless on (cluster, node, err_code) {coded}"),
+        expr=_with_runbook(f"{told} or {last} unless on (cluster, node, xid) {info}"),
         no_value="No GPU has reported one",
         sort_by="gpu",
         links=[RUNBOOK, XID_CATALOGUE],

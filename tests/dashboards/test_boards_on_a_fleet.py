@@ -27,7 +27,7 @@ def test_every_expression_finds_series_and_no_workload_is_taken_for_the_agents_o
     tmp_path: Path, binary: Callable[[str], str], slos: list[Slo], boards: dict[str, dict[str, Any]]
 ) -> None:
     asked = {
-        in_cluster(expr, cluster): f"{uid}: {title} ({cluster}): {expr}"
+        in_cluster(expr, cluster): f"{uid}: {title} (cluster {cluster!r}): {expr}"
         for uid, board in boards.items()
         for title, expr in expressions(board)
         for cluster in CLUSTERS
