@@ -13,6 +13,9 @@ from exporter.model import InputError
 _ADDRESS = re.compile(r"(?:\[(?P<host6>[^\[\]/\s@]+)\]|(?P<host>[^\[\]:/\s@]+)):(?P<port>[0-9]{1,5})")
 
 
+_LOGIN = re.compile(r"(?<=//)\S*@")
+
+
 class Address(NamedTuple):
     """Where to listen. Port 0 takes any that is free."""
 
@@ -21,6 +24,11 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def shown(url: str) -> str:
+    """A URL, sound or not, as it may be told: what stands before the host may be a secret."""
+    return _LOGIN.sub("…@", url)
 
 
 def parse(text: str) -> Address:

@@ -28,6 +28,7 @@ from exporter.choosing import MetricsSettings
 from exporter.decode import Seconds, suggest
 from exporter.engines import ENGINES, mapping
 from exporter.engines.mapping import EngineMapping
+from exporter.listen import shown
 from exporter.model import InputError
 from exporter.naming import ProfileName
 from exporter.objectives import Objective
@@ -166,4 +167,4 @@ def url_problem(url: str) -> str:
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
-    return "" if good else f"`{url}` is not the URL of an engine; write it as in http://127.0.0.1:8000"
+    return "" if good else f"`{shown(url)}` is not the URL of an engine; write it as in http://127.0.0.1:8000"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from exporter.listen import shown
 from exporter.metrics import CATALOGUE
 from exporter.settings_discovery import Pods, PodsSettings, server_problem
 
@@ -120,7 +121,10 @@ def _of_dcgm(dcgm: DcgmSettings) -> Iterator[tuple[str, str]]:
         yield "", "needs exporter or hostengine, and not both; write it as in hostengine: localhost:5555"
     elif dcgm.exporter:
         if not _is_url(dcgm.exporter):
-            yield ".exporter", f"`{dcgm.exporter}` is no URL of a page; write it as in http://127.0.0.1:9400/metrics"
+            yield (
+                ".exporter",
+                f"`{shown(dcgm.exporter)}` is no URL of a page; write it as in http://127.0.0.1:9400/metrics",
+            )
         elif dcgm.ca_file and not dcgm.exporter.startswith("https:"):
             yield ".ca_file", "ca_file is of no use without TLS; write the exporter with https"
         if dcgm.library:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from exporter.listen import shown
 from exporter.settings_probe import ProbeSettings
 from exporter.sources.kubernetes import CREDENTIALS
 from exporter.sources.pod_resources import RESOURCES
@@ -111,7 +112,7 @@ def server_problem(url: str) -> str:
     """Why this cannot be an API server's URL; empty where it can, or is not given."""
     if not url or _is_server(url):
         return ""
-    return f"`{url}` is not the URL of an API server; write it as in https://10.0.0.1:6443"
+    return f"`{shown(url)}` is not the URL of an API server; write it as in https://10.0.0.1:6443"
 
 
 def _is_server(url: str) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from exporter.decode import Seconds
+from exporter.listen import shown
 
 SHORTEST_INTERVAL_SECONDS = 1.0
 EXAMPLE = "http://127.0.0.1:4318/v1/metrics"
@@ -37,7 +38,7 @@ def problems(otlp: OtlpSettings | None) -> Iterator[tuple[str, str]]:
     if not good or parts.path in ("", "/"):
         yield (
             ".otlp.endpoint",
-            f"`{otlp.endpoint}` is not the URL of a receiver; write it with its path, as in {EXAMPLE}",
+            f"`{shown(otlp.endpoint)}` is not the URL of a receiver; write it with its path, as in {EXAMPLE}",
         )
     elif parts.username is not None:
         yield ".otlp.endpoint", "has a user in it; write an Authorization line into a headers_file"

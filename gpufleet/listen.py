@@ -29,5 +29,5 @@ def http_url(text: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: write http://host:port")
+        raise argparse.ArgumentTypeError(f"{listen.shown(text)!r} is not a URL: write http://host:port")
     return text.rstrip("/")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from exporter.listen import shown
 from gpufleet import http_config
 from gpufleet.listen import http_url
 from slo.model import Slo
@@ -50,7 +51,7 @@ def agent_url(text: str) -> str:
         if urlsplit(text).port is None:
             raise argparse.ArgumentTypeError
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of agents: write {scheme}://name:9400") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is no name of agents: write {scheme}://name:9400") from None
     return text.rstrip("/")
 
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from exporter.listen import bind
+from exporter.listen import bind, shown
 from exporter.model import InputError
 from exporter.settings import EngineSettings, Settings
+from exporter.web_gate import WebGate
 from gpufleet import default_slos, discovery, history, incidents
 from gpufleet.agents import LocalAgent
 from gpufleet.console import Console
@@ -59,6 +60,7 @@ class Options:
     data: Path | None = None
     seconds: float | None = None
     paging: Paging = field(default_factory=Paging)
+    web_config: Path | None = None
 
 
 async def up(options: Options) -> None:
@@ -94,6 +96,7 @@ class _Run:
         self._console = console
         self._sock = sock
         self._stack = stack
+        self._gate = WebGate(options.web_config) if options.web_config is not None else None
         self._files: SloFiles | None = None
         """What --slos names; the SLOs that are made here do not change."""
 
@@ -196,7 +199,12 @@ class _Run:
         console = self._console
         service, teller = self._stack.enter_context(
             service_of(
-                slos, AgentsSource(agents), ledger, self._options.paging, url_of(self._sock), simulated=simulated
+                slos,
+                AgentsSource(agents),
+                ledger,
+                self._options.paging,
+                url_of(self._sock, self._gate),
+                simulated=simulated,
             )
         )
         for line in teller.lines:
@@ -213,14 +221,14 @@ class _Run:
         following = None
         if self._files is not None:
             following = partial(self._files.follow, at_once=asyncio.Event(), others=others)
-        await serve(service, self._sock, started=started, teller=teller, following=following)
+        await serve(service, self._sock, started=started, gate=self._gate, teller=teller, following=following)
 
 
 def _listed(engines: Sequence[FoundEngine]) -> str:
     """What each engine said."""
     return "; ".join(
-        f"{one.url} {one.problem}, watched all the same"
+        f"{shown(one.url)} {one.problem}, watched all the same"
         if one.problem
-        else f"{one.url} is {one.kind} with {', '.join(one.models) or 'no model yet'}"
+        else f"{shown(one.url)} is {one.kind} with {', '.join(one.models) or 'no model yet'}"
         for one in engines
     )

@@ -18,6 +18,7 @@ from yarl import URL
 
 from exporter.body import within
 from exporter.engines import Engine, Plan, Replica, recognise
+from exporter.listen import shown
 from exporter.model import InputError
 from exporter.page import Layout, Page, PageError, PageReader
 from exporter.page_work import LARGE_BYTES, LARGE_SERIES, PageWork, TooMuchWorkError
@@ -135,7 +136,7 @@ class EnginePage:
             raise AwayError("token or CA file cannot be used", str(error)) from None
         try:
             async with self._session.get(
-                url,
+                url.with_user(None) if headers else url,  # a token stands before a login
                 allow_redirects=False,
                 headers=headers,
                 ssl=context,
@@ -159,7 +160,7 @@ def engine_url(text: str) -> URL:
     except ValueError:
         usable = False
     if not usable:
-        raise InputError(f"engine {text}: not the URL of an engine, write it like http://127.0.0.1:8000")
+        raise InputError(f"engine {shown(text)}: not the URL of an engine, write it like http://127.0.0.1:8000")
     return url
 
 

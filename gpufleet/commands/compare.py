@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from exporter.listen import shown
 from exporter.model import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ async def _page(where: str) -> bytes:
             return await asyncio.to_thread(Path(where).read_bytes)
         except OSError as error:
             raise InputError(
-                f"{where}: cannot be read: {error.strerror}; give a URL, or a page that was saved"
+                f"{shown(where)}: cannot be read: {error.strerror}; give a URL, or a page that was saved"
             ) from error
     import aiohttp  # noqa: PLC0415
 
@@ -133,14 +134,18 @@ async def _page(where: str) -> bytes:
             while len(body) <= MAX_BYTES and not response.content.at_eof():
                 body += await response.content.read(MAX_BYTES + 1 - len(body))
             if response.status != 200:
-                raise InputError(f"{where}: answered {response.status}; save its page with curl, and give the file")
+                raise InputError(
+                    f"{shown(where)}: answered {response.status}; save its page with curl, and give the file"
+                )
     except TimeoutError as error:
-        raise InputError(f"{where}: no answer within {SECONDS:g} s; is it running, and is this its address?") from error
+        raise InputError(
+            f"{shown(where)}: no answer within {SECONDS:g} s; is it running, and is this its address?"
+        ) from error
     except (aiohttp.ClientError, ValueError) as error:
         why = failures.reason(error) if isinstance(error, aiohttp.ClientError) else "is no URL"
-        raise InputError(f"{where}: {why}; is it running, and is this its address?") from error
+        raise InputError(f"{shown(where)}: {why}; is it running, and is this its address?") from error
     if len(body) > MAX_BYTES:
-        raise InputError(f"{where}: is larger than {MAX_BYTES >> 20} MiB; give the page of an exporter")
+        raise InputError(f"{shown(where)}: is larger than {MAX_BYTES >> 20} MiB; give the page of an exporter")
     return body
 
 

@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where to serve the page (default: %(default)s)",
     )
+    parser.add_argument(
+        "--web-config", type=Path, metavar="FILE", help="TLS and passwords, as Prometheus' exporters take them"
+    )
     paging.configure(parser)
     parser.set_defaults(run=run)
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         seconds=args.seconds,
         paging=paging.paging_of(args),
+        web_config=args.web_config,
     )
     asyncio.run(up(options))
     return 0
