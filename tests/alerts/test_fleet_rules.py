@@ -33,6 +33,9 @@ SERIES = {
     seat(8001, 1): "1",
     **{f'gpu_health{{{WHERE},gpu="{n}",UUID="G{n}",modelName="H",check="xid"}}': "1" for n in (0, 2)},
     f'gpu_health{{{WHERE},gpu="1",UUID="G1",modelName="H",check="xid",pod="agent",exported_pod="work"}}': "0",
+    # Nobody holds GPU 3, so that the pod that Prometheus names is the agent's own.
+    f'gpu_health{{{WHERE},gpu="3",check="xid",namespace="monitoring",pod="agent"}}': "0",
+    f'gpufleet_build_info{{{WHERE},namespace="monitoring",pod="agent"}}': "1",
     f'DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{WHERE},gpu="1",UUID="G1"}}': "0+6000000",
     f'DCGM_FI_DEV_GPU_UTIL{{{WHERE},gpu="2",UUID="G2",modelName="H"}}': "0",
     f'DCGM_FI_DEV_GPU_UTIL{{{WHERE},gpu="1",UUID="G1",modelName="H"}}': "50",
@@ -83,16 +86,16 @@ def test_gpus_energy_and_arithmetic_are_laid_to_models(binary: Callable[[str], s
 def test_trouble_is_recorded_where_there_is_any_and_named_by_the_workload(
     binary: Callable[[str], str], tmp_path: Path
 ) -> None:
-    failing = f'{fleet.FAILING}{{{WHERE},gpu="1",check="xid",pod="work"}}'
-    idle = f'{fleet.HELD_IDLE}{{cluster="east",namespace="lab",modelName="H"}}'
-    expected = {fleet.FAILING: (failing, 0), fleet.HELD_IDLE: (idle, 1), fleet.XID_ERRORS: None}
+    failing = {f'{WHERE},gpu="1",check="xid",pod="work"': 0, f'{WHERE},gpu="3",check="xid"': 0}
+    idle = {'cluster="east",namespace="lab",modelName="H"': 1}
+    expected: dict[str, dict[str, int]] = {fleet.FAILING: failing, fleet.HELD_IDLE: idle, fleet.XID_ERRORS: {}}
     tests = [
         {
             "expr": name,
             "eval_time": f"{MINUTES}m",
-            "exp_samples": [{"labels": one[0], "value": one[1]}] if one else [],
+            "exp_samples": [{"labels": f"{name}{{{labels}}}", "value": value} for labels, value in found.items()],
         }
-        for name, one in expected.items()
+        for name, found in expected.items()
     ]
     asked(binary, tmp_path, tests)
 
