@@ -116,7 +116,7 @@ def test_settings_roll_the_agents_and_slos_do_not_roll_the_service(users: Callab
 def test_a_users_folder_as_the_readme_shows_it(users: Callable[..., list[Json]], tmp_path: Path):
     objects = users("overlays/kube-prometheus-stack", *COMPONENTS)
     images = {component: spec["containers"][0]["image"] for component, spec in pods(objects)}
-    assert images == {name: f"registry.example/team/{name}:0.1.0" for name in ("agent", "slo")}
+    assert images == {name: f"registry.example/team/gpufleet/{name}:0.1.0" for name in ("agent", "slo")}
     for component, spec in pods(objects):
         assert callable(cli.parse(spec["containers"][0]["args"]).run)
         assert spec["automountServiceAccountToken"] is (component == "agent")  # discovery asks for pods
