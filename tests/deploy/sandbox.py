@@ -117,9 +117,9 @@ def _enter(unit: Unit, keep: dict[str, str], writable: list[str]) -> None:
             Path(seen).mkdir(parents=True, exist_ok=True)
         mount(f"/proc/self/fd/{number}", seen, None, MS_BIND)
         os.close(number)
-    if unit.get("ProcSubset") == ["pid"]:
-        mount("proc", "/proc", "proc", 0, "subset=pid,hidepid=2")
-    elif unit["ProtectKernelTunables"] == ["yes"]:
+    if unit.get("ProtectProc") == ["invisible"]:
+        mount("proc", "/proc", "proc", 0, "hidepid=2")
+    if unit["ProtectKernelTunables"] == ["yes"]:
         mount("/proc/sys", "/proc/sys", None, MS_BIND)
     open_ones = {*writable, "/tmp", "/var/tmp", "/proc", *devices}
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()

@@ -10,6 +10,7 @@ import yaml
 
 from tests.deploy import chart_golden
 from tests.deploy.chart_cases import Helm, Json, cases, every_case
+from tests.deploy.chart_schema import kind
 from tests.deploy.chart_values import CHART, Value, values
 
 SWITCHES = [one for one in values() if isinstance(one.default, bool)]
@@ -29,6 +30,14 @@ def put(path: str, value: Any) -> Json:
     return {head: put(rest, value) if rest else value}
 
 
+def merge(into: Json, more: Json) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
 @every_case
 def test_lint_finds_nothing(helm: Helm, case: str):
     done = helm.run("lint", "--strict", str(CHART), values=dict(cases()[case]))
@@ -40,14 +49,45 @@ def test_every_switch_is_once_on_and_once_off_in_the_cases(switch: Value):
     assert {at(dict(case), switch.path, switch.default) for case in cases().values()} == {True, False}
 
 
-def test_every_value_is_read_by_a_template_or_by_a_helper():
-    texts = "\n".join(
-        path.read_text(encoding="utf-8")
-        for path in (CHART / "templates").rglob("*")
-        if path.suffix in (".yaml", ".tpl")
-    )
-    unread = [one.path for one in values() if not one.section and not re.search(rf"\.{re.escape(one.key)}\b", texts)]
-    assert unread == []
+SPECIAL: dict[str, Any] = {
+    "agent.podMonitor.interval": "7s",
+    "agent.visibleDevices": "mount",
+    "prometheusRule.file": "groups: [{name: mark-prometheusRule.file}]",
+    "alertmanagerConfig.file": "spec: {name: mark-alertmanagerConfig.file}",
+    "links.board": "https://mark-links.board/d/gpufleet-slo",
+}
+EXCLUSIVE = ("slos.files", "prometheusRule.file", "alertmanagerConfig.file", "image.agent.digest", "image.slo.digest")
+"""Others have no effect beside them."""
+
+
+def marked(one: Value, number: int) -> Any:
+    """A value that cannot be overlooked, of the type of its default."""
+    word = f"mark-{one.path}"
+    if one.path in SPECIAL:
+        return SPECIAL[one.path]
+    if isinstance(one.default, bool):
+        return True
+    if isinstance(one.default, int):
+        return 20_000 + number
+    if isinstance(one.default, list):
+        return [word] if kind(one).get("items", {}).get("type") == "string" else [{"name": word}]
+    return word if isinstance(one.default, str) else {word: word}
+
+
+def test_every_value_that_is_no_switch_shows_in_what_is_rendered(helm: Helm):
+    chosen = {one.path: marked(one, number) for number, one in enumerate(values()) if not one.section}
+    said = ""
+    for left_out in (("slos.existingConfigMap",), EXCLUSIVE):
+        tree: Json = {}
+        for path, value in chosen.items():
+            if path not in left_out:
+                merge(tree, put(path, value))
+        done = helm.run("template", "r", str(CHART), "--skip-schema-validation", values=tree)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout
+    words = {path: str(value) if isinstance(value, int) else f"mark-{path}" for path, value in chosen.items()}
+    unshown = [path for path, word in words.items() if chosen[path] is not True and word not in said]
+    assert unshown == ["agent.visibleDevices", "agent.podMonitor.interval"]  # they have tests of their own
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gpufleet import cli
+from gpufleet import __version__, cli
 from gpufleet.cli import main
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
@@ -85,7 +85,7 @@ def test_commands_of_ours_are_commands_of_gpufleet(services: dict[str, Any]):
     for name in OURS:
         assert callable(cli.parse(services[name]["command"]).run)
         target = "agent" if name == "agent" else "slo"
-        assert services[name]["image"].startswith(f"gpufleet/{target}:")
+        assert services[name]["image"] == f"gpufleet/{target}:{__version__}"
         assert services[name]["build"]["target"] == target
 
 

@@ -25,7 +25,7 @@ from tests.exporter.stub_driver import StubDriver
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SLOS = Path(__file__).parents[2] / "gpufleet" / "slos"
 NAMES = ("gpufleet-agent", "gpufleet-slo")
-EXPOSURE = {"gpufleet-agent": 17, "gpufleet-slo": 11}
+EXPOSURE = {"gpufleet-agent": 17, "gpufleet-slo": 12}
 """At most, in tenths, as `systemd-analyze security` counts: 100 is a unit that forbids nothing."""
 DROP_INS = sorted(UNITS.glob("*.d/*.conf"))
 _TOLD = {"$GPUFLEET_SLO_ARGS": "--agent http://127.0.0.1:9400", "$GPUFLEET_PAGING_ARGS": ""}
@@ -273,5 +273,7 @@ def test_the_service_works_inside_its_unit(inside: Callable[[str], Inside], free
         assert "groups:" in get(f"{url}/rules.yaml")
         assert "<html" in get(url)
         assert (box.folder / "state" / "ledger.sqlite").exists()
+        started = re.findall(r"^process_start_time_seconds (\S+)$", get(f"{url}/metrics"), re.MULTILINE)
+        assert [time.time() - float(one) < 300 for one in started] == [True]
         process.terminate()
         assert process.wait(30) == 0, box.said
