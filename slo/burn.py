@@ -160,10 +160,10 @@ def alert_state(slo: Slo, window: AlertWindow, long: Counts, short: Counts) -> A
     long_burn, short_burn = burn_rate(slo, long, optimistic=True), burn_rate(slo, short, optimistic=True)
     if long_burn is None or short_burn is None:
         return AlertState(window, "unknown", long_burn, short_burn)
-    if _holds(slo, window, long, short, optimistic=True):
-        return AlertState(window, "firing", long_burn, short_burn)
-    undecided = _holds(slo, window, long, short, optimistic=False)
-    return AlertState(window, "undecided" if undecided else "inactive", long_burn, short_burn)
+    if not _holds(slo, window, long, short, optimistic=False):  # the optimistic side asks for no less
+        return AlertState(window, "inactive", long_burn, short_burn)
+    firing = _holds(slo, window, long, short, optimistic=True)
+    return AlertState(window, "firing" if firing else "undecided", long_burn, short_burn)
 
 
 def _holds(slo: Slo, window: AlertWindow, long: Counts, short: Counts, *, optimistic: bool) -> bool:

@@ -44,6 +44,13 @@ class _Column:
             return sum(self.values[first:end]) / self.scale
         return self.constant * (end - first)
 
+    def steps(self, first: int, size: int, number: int) -> Sequence[float]:
+        """The sums of so many runs of `size` slots, the first of which begins with slot `first`."""
+        if not self.values:
+            return [self.constant * size] * number
+        runs = [iter(self.values[first : first + size * number])] * size
+        return [sum(run) / self.scale for run in zip(*runs, strict=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -57,6 +64,15 @@ class Block:
         """The sums of the slots [first, end), cut to those that there are."""
         first, end = max(0, first), min(self.slots, end)
         return tuple(column.sum(first, end) for column in self._columns) if first < end else _ZERO
+
+    def steps(self, first: int, size: int, number: int) -> list[Row]:
+        """The sums of so many runs of `size` slots from slot `first` on; all of them lie in the block."""
+        return list(zip(*(column.steps(first, size, number) for column in self._columns), strict=True))
+
+    @property
+    def first(self) -> int:
+        """The first slot that was counted."""
+        return self._present.index(1)
 
     def row(self, slot: int) -> Row | None:
         """One slot's row."""

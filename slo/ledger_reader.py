@@ -170,10 +170,14 @@ class LedgerReader:
             with self._guard():
                 excluded = exclusions.inside(self._excluded(slo_id), first * step, last)
                 found = dict(self._units.steps(grp, first * step, last, step))
+        if not excluded and last == end * step:
+            whole, nothing = float(step_seconds), Counts(span_seconds=step_seconds)
+            sums = ((number, found.get(number)) for number in range(first, end))
+            return [(number * step_seconds, _counts(row, whole) if row else nothing) for number, row in sums]
         steps: list[tuple[int, Counts]] = []
         for number in range(first, end):
             low, high = number * step, min((number + 1) * step, last)
-            if excluded and any(a < high and b > low for a, b in excluded):
+            if any(a < high and b > low for a, b in excluded):
                 counts = self.counts(slo_id, group, low * MINUTE_SECONDS, high * MINUTE_SECONDS)
             else:
                 span = float(max(0, high - low) * MINUTE_SECONDS)

@@ -8,7 +8,7 @@ every hour. What is asked in the middle of a day's hour is taken down to the hou
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slo.ledger_blocks import Block, Row, Spent, decode, decode_spent, encode, encode_spent, summed
 
@@ -67,7 +67,10 @@ class Units:
         (packed,) = self._db.execute("SELECT min(start) FROM units WHERE grp = ?", (grp,)).fetchone()
         if packed is None:
             return self.open.get(grp)
-        return self.rows(grp, packed, packed + DAY_MINUTES)[0][0]
+        place = self._place(grp, packed)
+        assert place is not None, "it starts with that minute"
+        start, slot, block = place
+        return min(start + slot * block.first, self.open.get(grp, start + DAY_MINUTES))
 
     def sums(self, grp: int, first: int, end: int) -> Row:
         """The sums of the minutes [first, end)."""
@@ -96,13 +99,9 @@ class Units:
             found = {number: [sums] for number, *sums in self._db.execute(sql, (step, grp, end, *span))}
             cut = f"{_UNITS} AND start > ? AND start < ? AND NOT ({whole})"
             for start, length, *_, body in self._db.execute(cut, (grp, first - DAY_MINUTES, end, *span)).fetchall():
-                slot, block = self._block(grp, start, length, body)
-                low, high = max(start, first), min(start + length, end)
-                while low < high:
-                    until = min(high, (low // step + 1) * step)
-                    some = block.sums((low - start) // slot, (until - start) // slot)
-                    found.setdefault(low // step, []).append(some)
-                    low = until
+                place = (start, *self._block(grp, start, length, body))
+                for number, some in _stepped(place, max(start, first), min(start + length, end), step):
+                    found.setdefault(number, []).append(some)
         if end > self.open.get(grp, end):
             sql = (
                 f"SELECT minute / ? AS step, {_SUM} FROM minutes "  # noqa: S608 (no input in it)
@@ -110,7 +109,7 @@ class Units:
             )
             for number, *sums in self._db.execute(sql, (step, grp, first, end)):
                 found.setdefault(number, []).append(sums)
-        return {number: summed(rows) for number, rows in found.items()}
+        return {number: rows[0] if len(rows) == 1 else summed(rows) for number, rows in found.items()}
 
     def some(self, grp: int, minutes: Iterable[int]) -> dict[int, Row]:
         """The rows of those minutes that were counted and are kept as minutes."""
@@ -303,6 +302,20 @@ class Units:
         self._cache[key] = place
         if len(self._cache) > max(_CACHE_LEAST, CACHE_PER_GROUP * len(self.last)):
             del self._cache[next(iter(self._cache))]  # the oldest
+
+
+def _stepped(place: tuple[int, int, Block], low: int, high: int, step: int) -> Iterator[tuple[int, Row]]:
+    """Number and sums of each step, or part of one, of the minutes [low, high) of a unit."""
+    start, slot, block = place
+    while low < high:
+        number = (high - low) // step
+        if number and low % step == (low - start) % slot == step % slot == 0:  # whole steps, of whole slots
+            yield from enumerate(block.steps((low - start) // slot, step // slot, number), low // step)
+            low += number * step
+            continue
+        until = min(high, (low // step + 1) * step)
+        yield low // step, block.sums((low - start) // slot, (until - start) // slot)
+        low = until
 
 
 def spent_slots(length: int) -> tuple[int, int]:

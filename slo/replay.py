@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import sub
 
 from slo.budget import Counts
 from slo.burn import alert_state, evidence
@@ -74,13 +75,16 @@ def _where_something_may_hold(
          float(one.error_ratio(slo)) * ALMOST)
         for one in conditions
     ]  # fmt: skip
+    begin = (first - base - 1) // TILE_SECONDS
+    may: set[int] = set()
+    for fewest, most, needed, ratio in tests:
+        seen = list(map(sub, least[begin + 1 :], least[begin - most :]))
+        if max(seen, default=0.0) >= needed:
+            usual = map(sub, total[begin:-1], total[begin + 1 - fewest :])
+            both = enumerate(zip(seen, usual, strict=True), begin)
+            may.update(at for at, (bad, inside) in both if bad >= max(needed, ratio * inside))
     found: list[tuple[int, int]] = []
-    for at in range((first - base - 1) // TILE_SECONDS, len(total) - 1):
-        if not any(
-            least[at + 1] - least[at - most] >= max(needed, ratio * (total[at] - total[at + 1 - fewest]))
-            for fewest, most, needed, ratio in tests
-        ):
-            continue
+    for at in sorted(may):
         start, stop = max(first, base + at * TILE_SECONDS), base + (at + 1) * TILE_SECONDS + MINUTE_SECONDS
         if found and start - reach <= found[-1][1]:
             found[-1] = (found[-1][0], min(end, stop))

@@ -89,9 +89,10 @@ def test_any_window_is_the_sum_of_its_minutes(data, slo, tmp_path_factory):
     total = sum(s.total for s in inside)
     good = sum(s.good for s in inside)
     assert ledger.counts(ttft.id, (), since, until) == Counts(good, good, total, 60.0 * len(inside), until - since)
-    for step in (60, 300, 3600, 7200):
+    for step in (60, 300, 420, 3600, 7200):
         steps = ledger.history(ttft.id, (), since, until, step)
         assert all(t % step == 0 for t, _ in steps)
+        assert all(c == ledger.counts(ttft.id, (), t, min(t + step, until // 60 * 60)) for t, c in steps)
         begin = since // step * step
         assert sum(c.total for _, c in steps) == ledger.counts(ttft.id, (), begin, until).total
         assert sum(c.span_seconds for _, c in steps) == (until - begin if steps else 0)
