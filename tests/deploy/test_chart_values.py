@@ -74,20 +74,38 @@ def marked(one: Value, number: int) -> Any:
     return word if isinstance(one.default, str) else {word: word}
 
 
+CHOSEN = {one.path: marked(one, number) for number, one in enumerate(values()) if not one.section}
+
+
+def rendered(helm: Helm, chosen: Json) -> str:
+    """All of these values at once, as text; or what helm says against them."""
+    tree: Json = {}
+    for path, value in chosen.items():
+        merge(tree, put(path, value))
+    done = helm.run("template", "r", str(CHART), "--skip-schema-validation", values=tree)
+    return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
+
+
 def test_every_value_that_is_no_switch_shows_in_what_is_rendered(helm: Helm):
-    chosen = {one.path: marked(one, number) for number, one in enumerate(values()) if not one.section}
-    said = ""
-    for left_out in (("slos.existingConfigMap",), EXCLUSIVE):
-        tree: Json = {}
-        for path, value in chosen.items():
-            if path not in left_out:
-                merge(tree, put(path, value))
-        done = helm.run("template", "r", str(CHART), "--skip-schema-validation", values=tree)
-        assert done.returncode == 0, done.stderr
-        said += done.stdout
-    words = {path: str(value) if isinstance(value, int) else f"mark-{path}" for path, value in chosen.items()}
-    unshown = [path for path, word in words.items() if chosen[path] is not True and word not in said]
+    texts = [
+        rendered(helm, {path: value for path, value in CHOSEN.items() if path not in left_out})
+        for left_out in (("slos.existingConfigMap",), EXCLUSIVE)
+    ]
+    assert [text for text in texts if text.startswith("refused")] == []
+    words = {path: str(value) if isinstance(value, int) else f"mark-{path}" for path, value in CHOSEN.items()}
+    unshown = [path for path, word in words.items() if CHOSEN[path] is not True and word not in "".join(texts)]
     assert unshown == ["agent.visibleDevices", "agent.podMonitor.interval"]  # they have tests of their own
+
+
+def test_every_switch_changes_what_is_rendered(helm: Helm):
+    chosen = {path: value for path, value in CHOSEN.items() if path not in EXCLUSIVE}
+    large = {
+        "dashboards.enabled": False,
+        "prometheusRule.enabled": False,
+    }  # half a megabyte, each with tests of its own
+    switched_on = rendered(helm, {**chosen, **large})
+    switches = [one.path for one in SWITCHES if one.path not in large]
+    assert [path for path in switches if rendered(helm, {**chosen, **large, path: False}) == switched_on] == []
 
 
 @pytest.mark.parametrize(
