@@ -213,7 +213,8 @@ def decode_spent(blob: bytes) -> dict[int, Spent]:
 
 def short(value: float) -> float | int:
     """Whole numbers as such: they take fewer bytes."""
-    return int(value) if value.is_integer() else value
+    whole = int(value)
+    return whole if whole == value else value
 
 
 def summed(rows: Iterable[Row]) -> list[float]:
