@@ -14,7 +14,7 @@ from alerts.rules import render as render_rules
 from dashboards.check import expressions
 from dashboards.promql import names_in, plain
 from dashboards.queries import ALERTS
-from exporter.metrics import llm
+from exporter.metrics import agent, gpu, llm
 from slo.model import Slo
 from slo.names import RECORDED
 
@@ -25,9 +25,13 @@ MINUTES = 60
 
 
 def _traffic() -> list[dict[str, str]]:
-    """One replica that answers every request too late, and half of them with an error."""
+    """One replica that answers every request too late, half of them with an error; a GPU and an agent in trouble."""
     late, steady = f"0+0x{MINUTES}", f"0+60x{MINUTES}"
-    series = {f"{llm.ENGINE_UP}{{{REPLICA}}}": f"1x{MINUTES}"}
+    series = {
+        f"{llm.ENGINE_UP}{{{REPLICA}}}": f"1x{MINUTES}",
+        f'{gpu.ROW_REMAP_FAILURE}{{cluster="east",node="n1",gpu="0",UUID="G0"}}': f"1x{MINUTES}",
+        f'{agent.SOURCE_UP}{{cluster="east",node="n1",source="nvml",reason="timeout"}}': f"0x{MINUTES}",
+    }
     for code in ("2xx", "5xx"):
         series[f'{llm.HTTP_REQUESTS}{{{REPLICA},code="{code}"}}'] = steady
     series[f"{llm.FAILED_REQUESTS}{{{REPLICA}}}"] = steady
