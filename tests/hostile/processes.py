@@ -48,7 +48,7 @@ class Running:
 
     def _where(self) -> str:
         """The address that it said it listens on."""
-        return next(iter(re.findall(r"(?:agent|page) on (https?://[^/\s]+)", self.said)), "")
+        return next(iter(re.findall(r"(?:agent on |page on |^  )(https?://[^/\s]+)", self.said, re.MULTILINE)), "")
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._end(signal.SIGTERM)
