@@ -161,12 +161,11 @@ class _History:
         for at, start in enumerate(range(since, until, MINUTE_SECONDS)):
             bads = possible = total = 0
             spenders: dict[str, tuple[float, float]] = {}
-            for target, requests, (usual, usual_least, special) in replicas:
+            for target, requests, (usual, special) in replicas:
                 count = requests[at]
-                ratio, least = special.get(start, (usual, usual_least))
+                ratio, least = special.get(start, usual)
                 luck = chance()
-                bad = int(count * ratio + luck)
-                bad = min(bad, count)
+                bad = min(int(count * ratio + luck), count)
                 spenders[target] = (bad, count)
                 bads += bad
                 possible += bad if least == ratio else min(bad, int(count * least + luck))
@@ -189,14 +188,14 @@ class _History:
 
     def _bad_ratios(
         self, slo: Slo, plan: EnginePlan, since: int, until: int
-    ) -> tuple[float, float, dict[int, tuple[float, float]]]:
+    ) -> tuple[tuple[float, float], dict[int, tuple[float, float]]]:
         """Share of bad requests, pessimistic and optimistic: the usual one, and by minute where it was another."""
         cold, hot = _ratios(slo, plan.work, slow=False), _ratios(slo, plan.work, slow=True)
         special: dict[int, tuple[float, float]] = {}
         for start, share in self._slow_shares(slo.signal, plan).items():
             if since <= start < until:
                 special[start] = (cold[0] + (hot[0] - cold[0]) * share, cold[1] + (hot[1] - cold[1]) * share)
-        return (*cold, special)
+        return cold, special
 
     def _slow_shares(self, signal: str, plan: EnginePlan) -> dict[int, float]:
         """Minutes in which the engine was slow, with the share of the minute that it was."""

@@ -124,13 +124,20 @@ class Ledger(LedgerReader):
     def _append(self, slices: Iterable[Slice]) -> None:
         keys: dict[tuple[str, int, Group, bool], int] = {}
         by_group: dict[int, list[Slice]] = {}
+        before: tuple[object, ...] = ()
+        many: list[Slice] = []
+        newest = self._newest
         for one in slices:
             wanted = (one.slo_id, one.revision, one.group, one.simulated)
-            grp = keys.get(wanted)
-            if grp is None:
-                grp = keys[wanted] = self._group(one)
-            by_group.setdefault(grp, []).append(one)
-            self._newest = max(self._newest, one.start)
+            if wanted != before:  # of what was filled in, most follow one of their own
+                before = wanted
+                grp = keys.get(wanted)
+                if grp is None:
+                    grp = keys[wanted] = self._group(one)
+                many = by_group.setdefault(grp, [])
+            many.append(one)
+            newest = max(newest, one.start)
+        self._newest = newest
         spend_from = self._spend_start()
         opened: list[tuple[int, int, Row]] = []
         spend: list[tuple[int, int, Tile]] = []
@@ -170,9 +177,10 @@ class Ledger(LedgerReader):
         rolling = self._rolling.get(grp)
         block, tile = -1, -1  # slices come in order of time: most are of the block and tile of the one before
         rows: dict[int, Row] | None = None
+        whole = float(MINUTE_SECONDS)
         for _, _, _, start, good, upper, total, observed, spenders, _ in slices:
             minute = start // MINUTE_SECONDS
-            row = (total - good, total - upper, total, round(observed, 3))
+            row = (total - good, total - upper, total, observed if observed == whole else round(observed, 3))
             if minute // BLOCK_MINUTES != block:
                 block = minute // BLOCK_MINUTES
                 rows = None if self._units.is_open(grp, block, newest) else closed.setdefault(block, {})

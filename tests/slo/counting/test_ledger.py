@@ -115,7 +115,7 @@ def test_spenders_are_exact_in_whatever_order_minutes_come(data, slo, tmp_path_f
     for _ in range(data.draw(st.integers(1, 8))):
         now += data.draw(st.sampled_from([1, 4, 61, 400, 1500]))
         late = data.draw(st.lists(st.integers(now - 900, now), max_size=5, unique=True))
-        made = {n: {f"r{n % 3}": (float(n % 4), 4.0), "r9": (0, 2)} for n in {now, *late}}  # whole numbers of both kinds
+        made = {n: {f"r{n % 3}": (float(n % 4), 4.0), "r9": (0, 2)} for n in {now, *late}}
         for n in made.keys() - truth.keys():
             truth[n] = {replica: [*map(int, pair)] for replica, pair in made[n].items()}
         ledger.append(
