@@ -1,4 +1,7 @@
-"""From a page to an incident and its end: agent, Prometheus, generated rules, Alertmanager, PagerDuty's API."""
+"""From a page to an incident and its end: agent, Prometheus, generated rules, Alertmanager, PagerDuty's API.
+
+PagerDuty is in trouble at first, and its key is rotated while the incident is open.
+"""
 
 import asyncio
 import contextlib
@@ -36,7 +39,9 @@ SLO = Slo(
     Decimal("0.5"),
     (Matcher("engine", "=", "vllm"),),
 )
-PAGE_KEY = "0123456789abcdef0123456789abcdef"
+PAGE_KEY, NEXT_KEY = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+TROUBLE = (429, 500, None)
+"""What the receiver answers before it takes a page: None is nothing at all."""
 SCRAPE_SECONDS = 1
 
 
@@ -59,6 +64,35 @@ class Traffic:
         return web.Response(body=self.page.render(), content_type="text/plain")
 
 
+class TheirEnd:
+    """PagerDuty's: the events of pages that it has taken."""
+
+    def __init__(self) -> None:
+        self.trouble = list(TROUBLE)
+        self.received: list[dict[str, Any]] = []
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def take(self, request: web.Request) -> web.Response:
+        event = await request.json()
+        if event["routing_key"] not in (PAGE_KEY, NEXT_KEY):
+            return web.json_response({"status": "success", "dedup_key": event["dedup_key"]}, status=202)
+        if self.trouble:
+            status = self.trouble.pop(0)
+            if status is None:
+                assert request.transport is not None
+                request.transport.abort()
+            return web.Response(status=status or 200)
+        self.received.append(event)
+        await self._events.put(event)
+        return web.json_response({"status": "success", "dedup_key": event["dedup_key"]}, status=202)
+
+    async def until(self, action: str) -> dict[str, Any]:
+        async with asyncio.timeout(180):
+            while (event := await self._events.get())["event_action"] != action:
+                pass
+        return event
+
+
 def backfill(promtool: str, folder: Path, now: float) -> Path:
     """The last hour as the rules would have recorded it: much failed in its first half and nothing in its second."""
     labels = f'slo_id="{SLO.id}",service="chat",slo="ttft",simulated="true"'
@@ -74,6 +108,7 @@ def backfill(promtool: str, folder: Path, now: float) -> Path:
         (names.BAD_SUM, "1h", total - good),
         (names.ERROR_RATIO, "1h", ratio),
         (names.BURN_RATE, "1h", ratio / 0.05),
+        (names.WATCHED, "1h", 1.0),
         (names.ERROR_BUDGET_REMAINING, "30d", 0.25),
     ):
         found[f'{name}{{{labels},window="{window}"}}'] = [f"{value} {now - 30:.3f}"]
@@ -94,26 +129,10 @@ def test_a_burning_budget_opens_one_incident_and_closes_it(
 
 async def _incident(binary: Callable[[str], str], free_port: Callable[[], int], tmp_path: Path) -> None:
     prometheus, manager, promtool = (binary(n) for n in ("prometheus", "prometheus-alertmanager", "promtool"))
-    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    received: list[dict[str, Any]] = []
-    traffic = Traffic()
-
-    async def enqueue(request: web.Request) -> web.Response:
-        event = await request.json()
-        if event["routing_key"] == PAGE_KEY:
-            received.append(event)
-            await events.put(event)
-        return web.json_response({"status": "success", "dedup_key": event["dedup_key"]}, status=202)
-
-    async def until(action: str) -> dict[str, Any]:
-        async with asyncio.timeout(180):
-            while (event := await events.get())["event_action"] != action:
-                pass
-        return event
-
+    traffic, end = Traffic(), TheirEnd()
     async with contextlib.AsyncExitStack() as stack:
         engine = await stack.enter_async_context(listening("GET", "/metrics", traffic.answer))
-        pagerduty = await stack.enter_async_context(listening("POST", "/v2/enqueue", enqueue))
+        pagerduty = await stack.enter_async_context(listening("POST", "/v2/enqueue", end.take))
         load = asyncio.create_task(traffic.run())
         stack.callback(load.cancel)
         engines = (EngineSettings(url=engine),)
@@ -143,7 +162,7 @@ async def _incident(binary: Callable[[str], str], free_port: Callable[[], int], 
                 f"--web.listen-address=127.0.0.1:{free_port()}",
             )
         )
-        trigger = await until("trigger")
+        trigger = await end.until("trigger")
         payload = trigger["payload"]
         assert payload["severity"] == "critical"
         assert payload["summary"] == "chat-ttft: the error budget burns so fast that a person is needed now"
@@ -162,10 +181,14 @@ async def _incident(binary: Callable[[str], str], free_port: Callable[[], int], 
             "Who spent the budget": f"{Links().page}/slo/chat-ttft",
         }
 
+        assert not end.trouble
+        assert trigger["routing_key"] == PAGE_KEY
+        (tmp_path / "page.key").write_text(NEXT_KEY)  # rotated; nobody is told to read it again
         traffic.recover()
-        resolve = await until("resolve")
+        resolve = await end.until("resolve")
+        assert resolve["routing_key"] == NEXT_KEY
         assert resolve["dedup_key"] == trigger["dedup_key"]
-        assert len({event["dedup_key"] for event in received}) == 1
+        assert len({event["dedup_key"] for event in end.received}) == 1
 
 
 def configure(folder: Path, agent_url: str, pagerduty_url: str, manager_port: int) -> None:
