@@ -111,7 +111,7 @@ SOURCE_DOWN = Alert(
     lasting="15m",
     board=_BOARD,
     facts={
-        "reason": f"{{{{ range printf \"{agent.SOURCE_UP.name}{{node='%s',source='%s'}} == 0\" $labels.node "
+        "reason": f"{{{{ range printf \"{agent.SOURCE_UP.name}{{node=%q,source=%q}} == 0\" $labels.node "
         "$labels.source | query }}{{ .Labels.reason }} {{ end }}"
     },
     proofs=(

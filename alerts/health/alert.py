@@ -125,7 +125,7 @@ def busy(spell: str) -> str:
 
 
 HELD_BY = {
-    "workloads": f'{{{{ range printf "{gpu.POD_INFO.name}{{UUID=\'%s\'}}" $labels.UUID | query | sortByLabel "pod" }}}}'
+    "workloads": f'{{{{ range printf "{gpu.POD_INFO.name}{{UUID=%q}}" $labels.UUID | query | sortByLabel "pod" }}}}'
     "{{ or .Labels.exported_namespace .Labels.namespace }}/{{ or .Labels.exported_pod .Labels.pod }} {{ end }}"
 }
 """An annotation: the pods that hold the GPU now."""

@@ -30,9 +30,9 @@ XID_SPELL = "10m"
 """How long an XID is told after it happened."""
 _BY_CODE = (*GPU, "xid")
 _ASKS = ", ".join(f"{number} {word}" for number, word in enumerate(RECOVERY_ACTIONS) if number)
-_OF_CODE = f"{health.XID_INFO.name}{{node='%s',xid='%s'}}"
+_OF_CODE = f"{health.XID_INFO.name}{{node=%q,xid=%q}}"
 _ASKED = (
-    f"{{{{ range printf \"{health.RECOVERY_ACTION.name}{{UUID='%s'}} > 0\" $labels.UUID | query }}}}"
+    f'{{{{ range printf "{health.RECOVERY_ACTION.name}{{UUID=%q}} > 0" $labels.UUID | query }}}}'
     f"the driver asks for {{{{ .Value }}}} ({_ASKS}){{{{ end }}}}"
 )
 _ACTION = {
