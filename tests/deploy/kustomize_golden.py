@@ -1,7 +1,7 @@
 """The kustomize base and what its overlays add, rendered from the chart: there is one definition of the objects.
 
 Helm's own labels are taken off. Settings and SLO files come from generators of kustomize's, so ConfigMaps of the chart
-are left out, and so is the checksum by which the chart rolls its pods: a ConfigMap's name has a hash here. Runs helm.
+are left out. Runs helm.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ def _bare(one: Json) -> Json:
     for metadata in filter(None, (one["metadata"], template.get("metadata"))):
         for label in _HELMS:
             metadata["labels"].pop(label, None)
-        metadata.get("annotations", {}).pop("checksum/settings", None)
     return one
 
 

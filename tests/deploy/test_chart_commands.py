@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from exporter import settings
@@ -28,11 +29,19 @@ def config_map(objects: list[Json], key: str) -> str:
 
 
 def settings_of(helm: Helm, case: str, folder: Path) -> Path:
-    """The agent's settings file with paths that this machine has."""
+    """The agent's settings file."""
     path = folder / SETTINGS
-    text = config_map(helm.case(case), SETTINGS)
-    path.write_text(text.replace("/var/lib/gpufleet", str(folder)))
+    path.write_text(config_map(helm.case(case), SETTINGS))
     return path
+
+
+def taken_by_the_agent(helm: Helm, case: str, folder: Path) -> settings.Settings:
+    """What the agent makes of its file, its variables and its arguments."""
+    [container] = named(helm.case(case), "DaemonSet")["spec"]["template"]["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    args = cli.parse(container["args"])
+    taken = settings.load(settings_of(helm, case, folder), variables)
+    return msgspec.structs.replace(taken, listen=str(args.listen), web_config=str(args.web_config or ""))
 
 
 @every_case
@@ -47,9 +56,8 @@ def test_every_container_runs_a_command_that_exists_and_listens_where_it_says(he
         if component == "slo":
             assert args.listen.port == port["containerPort"]
         else:
-            assert str(args.config) == next(
-                one["mountPath"] for one in container["volumeMounts"] if one["name"] == "settings"
-            )
+            assert args.config.name == SETTINGS
+            assert args.listen.port == port["containerPort"]
         mounted = [one["mountPath"] for one in container["volumeMounts"]]
         files = [word.partition("=")[2] for word in container["args"] if "=/" in word]
         assert [file for file in files if not any(file.startswith(at) for at in mounted)] == []
@@ -63,7 +71,7 @@ def test_every_container_runs_a_command_that_exists_and_listens_where_it_says(he
 
 @pytest.mark.parametrize("case", [name for name in cases() if name != "the service alone"])
 def test_the_agents_settings_are_taken(helm: Helm, case: str, tmp_path: Path):
-    taken = settings.load(settings_of(helm, case, tmp_path))
+    taken = taken_by_the_agent(helm, case, tmp_path)
     [container] = named(helm.case(case), "DaemonSet")["spec"]["template"]["spec"]["containers"]
     host, _, port = taken.listen.rpartition(":")
     assert (host, int(port)) == (
@@ -72,6 +80,7 @@ def test_the_agents_settings_are_taken(helm: Helm, case: str, tmp_path: Path):
     )
     mounted = [one["mountPath"] for one in container["volumeMounts"]]
     assert not taken.web_config or any(taken.web_config.startswith(at) for at in mounted)
+    assert taken.state in mounted
 
 
 @pytest.mark.parametrize("case", ["defaults", "all else"])
@@ -83,21 +92,21 @@ def test_an_agent_with_these_settings_gives_a_page(helm: Helm, case: str, tmp_pa
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "NODE_NAME": "node-7"},
+        env={**os.environ, "NODE_NAME": "node-7", "GPUFLEET_STATE": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
     assert 'gpufleet_build_info{node="node-7"' in done.stdout
 
 
 def test_every_setting_of_the_agent_has_its_value(helm: Helm, tmp_path: Path):
-    taken = settings.load(settings_of(helm, "every privilege", tmp_path))
+    taken = taken_by_the_agent(helm, "every privilege", tmp_path)
     assert taken.kernel_log
     assert isinstance(taken.pods, PodsSettings)
     assert (taken.pods.labels, taken.pods.processes, taken.pods.slices) == (("team",), True, True)
     assert taken.discovery.kubernetes is not None
     assert (taken.discovery.kubernetes.label_selector, taken.discovery.kubernetes.port) == ("app=vllm", 8000)
     assert taken.discovery.probe is not None
-    assert settings.load(settings_of(helm, "an ordinary user", tmp_path)).pods == "none"
+    assert taken_by_the_agent(helm, "an ordinary user", tmp_path).pods == "none"
 
 
 def mounted(objects: list[Json], folder: Path) -> Path:

@@ -153,6 +153,23 @@ def test_containers_are_confined_but_for_what_was_asked_for(helm: Helm, case: st
         assert container["resources"]["limits"]["memory"]
 
 
+RESTRICTED_VOLUMES = {"configMap", "emptyDir", "secret", "persistentVolumeClaim", "projected", "downwardAPI"}
+
+
+@every_case
+def test_pods_pass_pod_security_restricted_but_for_an_agent_that_reads_the_kubelet(helm: Helm, case: str):
+    for component, spec in pods(helm.case(case)):
+        if component == "agent" and case in WITH_ROOT:
+            continue
+        [container] = spec["containers"]
+        own = container["securityContext"]
+        assert not any(spec.get(name) for name in ("hostPID", "hostNetwork", "hostIPC"))
+        assert (spec["securityContext"]["runAsNonRoot"], own["allowPrivilegeEscalation"]) == (True, False)
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert {key for one in spec.get("volumes", []) for key in one if key != "name"} <= RESTRICTED_VOLUMES
+        assert not any("hostPort" in port for port in container.get("ports", []))
+
+
 @every_case
 def test_a_token_is_mounted_only_where_the_kubernetes_api_is_asked(helm: Helm, case: str):
     objects = helm.case(case)
@@ -219,15 +236,16 @@ def test_state_outlasts_the_pod_only_where_it_can_be_written_and_is_wanted(helm:
     assert state({"agent": {"podResources": {"enabled": False}}}) == {"emptyDir"}
 
 
-def test_pods_stay_as_they_are_when_only_slos_change_and_roll_when_their_settings_do(helm: Helm):
+def test_pods_stay_as_they_are_when_slos_or_settings_change_and_roll_with_what_is_read_at_the_start(helm: Helm):
     def templates(values: Json) -> tuple[Json, Json]:
         objects = helm.render(values)
         return tuple(named(objects, kind)["spec"]["template"] for kind in ("DaemonSet", "StatefulSet"))  # type: ignore[return-value]
 
-    agent, service = templates({})
-    assert templates({"slos": {"files": {"chat.yaml": "a: b"}}}) == (agent, service)
-    changed = templates({"agent": {"config": {"interval": "10s"}}})
-    assert (changed[0] != agent, changed[1]) == (True, service)
+    assert templates({"slos": {"files": {"chat.yaml": "a: b"}}, "agent": {"config": {"interval": "10s"}}}) == templates(
+        {}
+    )
+    [agent] = templates({"agent": {"port": 9401}})[0]["spec"]["containers"]
+    assert "--listen=0.0.0.0:9401" in agent["args"]  # with the pod, never before it
     paging = {"alertmanagers": ["http://am:9093"]}
     first, second = (
         templates({"slo": {"paging": {**paging, "settings": {"cluster": cluster}}}})[1] for cluster in ("a", "b")

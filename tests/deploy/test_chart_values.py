@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+import gpufleet
 from tests.deploy import chart_golden
 from tests.deploy.chart_cases import Helm, Json, cases, every_case
 from tests.deploy.chart_schema import kind
@@ -176,6 +177,11 @@ def test_the_readmes_values_are_taken_and_its_links_lead_to_the_release(helm: He
     written = set(re.findall(r"`((?:agent|slo|slos|image|links|tests|dashboards)\.[A-Za-z.]+)`", text))
     known = {one.path for one in values()}
     assert sorted(written - known) == []
+
+
+def test_the_chart_is_of_the_version_that_its_images_have():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert (chart["appVersion"], chart["version"]) == (gpufleet.__version__, gpufleet.__version__)
 
 
 def test_no_value_is_a_secret():

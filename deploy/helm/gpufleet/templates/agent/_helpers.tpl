@@ -37,12 +37,11 @@ yes
 {{- toYaml (mergeOverwrite $ours .Values.agent.securityContext) -}}
 {{- end -}}
 
-{{- /* Settings of the agent: what the chart decides, over agent.config. */ -}}
+{{- /* Settings of the agent, which it follows while it runs: what the chart decides, over agent.config. What goes with a pod's
+       own mounts, ports and privileges is in its arguments and variables instead: it changes with the pod. */ -}}
 {{- define "gpufleet.agent.settings" -}}
 {{- $agent := .Values.agent -}}
 {{- $config := deepCopy $agent.config -}}
-{{- $_ := set $config "listen" (printf "%s:%v" .Values.listenAddress $agent.port) -}}
-{{- $_ := set $config "state" "/var/lib/gpufleet" -}}
 {{- $pods := $agent.podResources -}}
 {{- if not $pods.enabled -}}
 {{- if or $pods.labels $pods.processes $pods.slices }}{{ fail "agent.podResources: labels, processes and slices need it enabled" }}{{ end -}}
@@ -58,7 +57,5 @@ yes
 {{- $_ := set $found "probe" $agent.discovery.probe -}}
 {{- end -}}
 {{- with $found }}{{ $_ := set $config "discovery" . }}{{ end -}}
-{{- if $agent.kernelLog.enabled -}}{{- $_ := set $config "kernel_log" true -}}{{- end -}}
-{{- with $agent.web.secret -}}{{- $_ := set $config "web_config" "/etc/gpufleet/web/web.yml" -}}{{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
