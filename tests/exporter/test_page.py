@@ -160,9 +160,11 @@ def test_both_formats_of_the_reference_client_read_as_its_own_parsers_read_them(
     histogram = Histogram("h", "help", ["a"], registry=registry)
     Info("i", "help", registry=registry).info({"version": trace})
     for label, value in observed:
-        count.labels(label).inc(value, exemplar={"t": trace[:4]})
+        # Its own parser cannot read an exemplar whose label ends in a quote.
+        exemplar = {"t": trace[:4].replace('"', "")}
+        count.labels(label).inc(value, exemplar=exemplar)
         gauge.labels(label).set(math.nan)
-        histogram.labels(label).observe(value, exemplar={"t": trace[:4]})
+        histogram.labels(label).observe(value, exemplar=exemplar)
     for body, parse in ((text_of(registry), parse_text), (openmetrics_of(registry), parse_openmetrics)):
         assert told(read(body)) == told_by(parse(body.decode()))
 
