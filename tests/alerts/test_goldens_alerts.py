@@ -17,6 +17,8 @@ def producer() -> dict[Path, str]:
     return module.generate()
 
 
-@pytest.mark.parametrize("path", ["tests/golden/alerts/rules.yaml", "tests/golden/alerts/alertmanager.yml"])
+@pytest.mark.parametrize(
+    "path", ["tests/golden/alerts/rules.yaml", "tests/golden/alerts/alertmanager.yml", "alerts/DETECTION.md"]
+)
 def test_generated_alerts_are_up_to_date(path: str) -> None:
     assert (ROOT / path).read_text(encoding="utf-8") == producer()[Path(path)], "run `make generate`"

@@ -1,6 +1,7 @@
 """How long a burn lasts before somebody is told, and what it has spent: the table of detection.py.
 
-Run: python tests/bench/bench_detection.py [--promtool BINARY] [--json FILE]
+What it measured last is detection.json beside it, of which alerts/DETECTION.md is made.
+Run: python tests/bench/bench_detection.py [--promtool BINARY] [--json tests/bench/detection.json]
 """
 
 from __future__ import annotations
@@ -12,28 +13,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.bench.detection import Row, cases, row
+from slo.names import MINUTE_SECONDS
+from tests.bench.detection import HEADING, Row, cases, line, measured
 from tests.bench.month_servers import binary_at
 
 AIM_SECONDS = 600
 """The rules are never later than computed by more: a tile, and its evaluation."""
 
 
-def told(seconds: float | None) -> str:
-    """Minutes, hours or days; what never fires."""
-    if seconds is None:
-        return "never"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def late(found: Row) -> bool:
-    """Whether rules and computation disagree by more than they may."""
-    if found.computed is None or found.by_rules is None:
-        return found.computed is not found.by_rules
-    return not 0 <= found.by_rules - found.computed <= AIM_SECONDS
+    """Whether rules, service and computation disagree by more than they may."""
+    times = ((found.by_rules, AIM_SECONDS), (found.told, MINUTE_SECONDS))
+    if found.computed is None:
+        return any(seconds is not None for seconds, _ in times)
+    return any(seconds is None or not 0 <= seconds - found.computed <= most for seconds, most in times)
 
 
 def main() -> int:
@@ -46,21 +39,12 @@ def main() -> int:
     if promtool is None:
         print("promtool is not on this machine: bash tests/tools.sh .venv/tools")
         return 1
-    print(
-        "| objective | burn | severity | fails | over | computed | by service | by rules | spent, computed | by rules |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
     rows = []
+    print("\n".join(HEADING))
     for case in cases():
-        one = row(case, promtool)
-        rows.append(one)
-        spent = ["" if s is None else f"{s:.2%}" for s in (one.spent_computed, one.spent_by_rules)]
-        times = [told(seconds) for seconds in (one.computed, one.by_service, one.by_rules)]
-        parts = (one.objective, one.failure, one.severity, f"{one.error_ratio:.3%}", one.window, *times, *spent)
-        print(f"| {' | '.join(parts)} |", flush=True)
-    missed = [
-        f"{one.objective} {one.failure} {one.severity}: rules and computation disagree" for one in rows if late(one)
-    ]
+        rows.append(measured(case, promtool))
+        print(line(rows[-1]), flush=True)
+    missed = [f"{one.objective} {one.failure} {one.severity}: not as computed" for one in rows if late(one)]
     print("\n".join(f"MISSED: {fault}" for fault in missed) or "\nall aims met")
     if args.json:
         args.json.write_text(json.dumps({"rows": [asdict(one) for one in rows], "missed": missed}, indent=1) + "\n")
