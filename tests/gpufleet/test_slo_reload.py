@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import re
+import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,18 @@ import pytest
 
 from alerts import rules
 from alerts.links import Links
+from dashboards import boards
 from gpufleet.data import LEDGER_FILE
 from slo.ledger import Ledger
 from slo.observed import Slice
 from slo.spec import load
 from tests.gpufleet.test_slo_serve import get
+from tests.hostile.processes import Running, values
 
 HEAD = "apiVersion: gpufleet/v1\nservice: chat\nslos:\n"
 TTFT = "  - {name: ttft, signal: ttft, threshold: 500ms, objective: 95%, window: 30d}\n"
 UP = "  - {name: up, signal: availability, objective: 99.9%, window: 30d}\n"
+PROBED = "  - {name: seen, signal: probe_ttft, threshold: 1s, objective: 95%, window: 30d}\n"
 ITL = "  - {name: itl, signal: itl, threshold: 50ms, objective: 95%, window: 30d}\n"
 
 
@@ -55,49 +55,22 @@ def files(tmp_path: Path) -> ConfigMap:
     return ConfigMap(tmp_path / "slos")
 
 
-@contextmanager
-def running(*command: str, log: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and the URL of its page; what it logs goes into a file."""
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gpufleet", *command], stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-    assert process.stdout is not None
-    try:
-        found = (re.match(r"(?:page on)?\s*(http://127\.0\.0\.1:\d+)", line) for line in process.stdout)
-        url = next((match[1] for match in found if match), "")
-        yield process, url
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def serving(files: ConfigMap, tmp_path: Path, *more: str):
+def serving(files: ConfigMap, tmp_path: Path, *more: str) -> Running:
     options = ("--agent", "http://127.0.0.1:9", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", *more)
-    return running("slo", "serve", "--slos", str(files.directory), *options, log=tmp_path / "log")
+    return Running("slo", "serve", "--slos", str(files.directory), *options, folder=tmp_path)
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """What a condition gives once it holds."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"in a minute not: {what}")
+def slos_of(one: Running) -> dict[str, dict[str, Any]]:
+    return {slo["id"]: slo for slo in json.loads(one.get("/api/v1/slos"))["slos"]}
 
 
-def slos_of(url: str) -> dict[str, dict[str, Any]]:
-    return {one["id"]: one for one in json.loads(get(f"{url}/api/v1/slos")[1])["slos"]}
+def up_to_date(one: Running) -> bool:
+    return values(one.get("/metrics"), "gpufleet_slo_files_up_to_date") == {"": 1}
 
 
-def metric(url: str, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", get(f"{url}/metrics")[1], re.MULTILINE)
-    assert found
-    return float(found[1])
+def health(one: Running) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(get(f"{one.url}/healthz")[1])
+    return found
 
 
 def fill(files: ConfigMap, tmp_path: Path, *, bad: float) -> None:
@@ -121,55 +94,71 @@ def fill(files: ConfigMap, tmp_path: Path, *, bad: float) -> None:
 def test_a_swapped_configmap_is_followed_and_rules_and_boards_with_it(files: ConfigMap, tmp_path: Path) -> None:
     files.write(TTFT, UP)
     fill(files, tmp_path, bad=1)
-    with serving(files, tmp_path) as (_, url):
-        before = slos_of(url)
-        assert get(f"{url}/rules.yaml")[0] == 200
+    with serving(files, tmp_path) as one:
+        before = slos_of(one)
+        assert "chat-up" in one.get("/rules.yaml")
         files.write(TTFT.replace("95%", "90%"), ITL)
-        after = until(lambda: (found := slos_of(url)).keys() == {"chat-ttft", "chat-itl"} and found, "other SLOs")
-        old, new = before["chat-ttft"], after["chat-ttft"]
+        one.until(lambda: slos_of(one).keys() == {"chat-ttft", "chat-itl"})
+        old, new = before["chat-ttft"], slos_of(one)["chat-ttft"]
         assert (new["objective"], new["revision"], new["total"]) == ("0.9", old["revision"], old["total"])
         assert new["error_budget_remaining"] == pytest.approx(1 - (1 - old["error_budget_remaining"]) / 2)
-        assert get(f"{url}/api/v1/slos/chat-up")[0] == 404
-        assert get(f"{url}/slo/chat-itl")[0] == 200
-        links = Links(runbooks=f"{url}/runbooks", page=url)
-        assert get(f"{url}/rules.yaml") == (200, rules.render(load([files.directory]), links=links))
-        notices = [one["text"] for one in json.loads(get(f"{url}/healthz")[1])["notices"]]
+        assert get(f"{one.url}/api/v1/slos/chat-up")[0] == 404
+        assert get(f"{one.url}/slo/chat-itl")[0] == 200
+        slos, links = load([files.directory]), Links(runbooks=f"{one.url}/runbooks", page=one.url)
+        assert one.get("/rules.yaml") == rules.render(slos, links=links)
+        for uid, board in boards.render(slos, page_url=one.url).items():
+            assert one.get(f"/dashboards/{uid}.json") == boards.to_text(board)
+        notices = [notice["text"] for notice in health(one)["notices"]]
         assert notices == ["SLO files taken, 2 SLOs: added chat-itl; removed chat-up; edited chat-ttft"]
 
         files.write(TTFT.replace("500ms", "1s"), UP)  # counts something else; the other's rows were kept
-        back = until(lambda: (found := slos_of(url)).keys() == {"chat-ttft", "chat-up"} and found, "SLOs again")
+        one.until(lambda: slos_of(one).keys() == {"chat-ttft", "chat-up"})
+        back = slos_of(one)
         assert (back["chat-ttft"]["revision"], back["chat-ttft"]["total"]) == (2, 0)
         assert (back["chat-up"]["revision"], back["chat-up"]["total"]) == (1, before["chat-up"]["total"])
 
 
 def test_faults_are_told_and_the_old_slos_stand_until_they_are_mended(files: ConfigMap, tmp_path: Path) -> None:
     files.write(TTFT, UP)
-    with serving(files, tmp_path) as (process, url):
-        before = get(f"{url}/rules.yaml")
-        assert metric(url, "gpufleet_slo_files_up_to_date") == 1
+    with serving(files, tmp_path) as one:
+        before = one.get("/rules.yaml")
+        assert up_to_date(one)
         files.write(TTFT.replace("95%", "195%"), ITL.replace("50ms", "soon"))
-        until(lambda: metric(url, "gpufleet_slo_files_up_to_date") == 0, "said in a metric")
-        log = (tmp_path / "log").read_text()
-        faults = [line for line in log.splitlines() if line.startswith(f"{files.directory}/slos.yaml:")]
+        one.until(lambda: not up_to_date(one))
+        faults = [line for line in one.said.splitlines() if line.startswith(f"{files.directory}/slos.yaml:")]
         assert [line.split(":")[1] for line in faults] == ["4", "5"]
-        assert "SLO files not taken, those before stand:" in log
-        assert (slos_of(url).keys(), get(f"{url}/rules.yaml")) == ({"chat-ttft", "chat-up"}, before)
-        assert get(f"{url}/readyz")[0] == get(f"{url}/healthz")[0] == 200
-        assert json.loads(get(f"{url}/healthz")[1])["slo_files_problem"].splitlines() == faults
-        assert "They were changed and cannot be followed; those before stand." in get(f"{url}/")[1]
+        assert (slos_of(one).keys(), one.get("/rules.yaml")) == ({"chat-ttft", "chat-up"}, before)
+        assert get(f"{one.url}/readyz")[0] == get(f"{one.url}/healthz")[0] == 200
+        assert health(one)["slo_files_problem"].splitlines() == faults
+        assert "They were changed and cannot be followed; those before stand." in one.get("/")
 
-        process.send_signal(signal.SIGHUP)  # asked for again: the same faults, said once
         files.write(TTFT, UP, ITL)
-        process.send_signal(signal.SIGHUP)
-        until(lambda: metric(url, "gpufleet_slo_files_up_to_date") == 1, "mended")
-        assert slos_of(url).keys() == {"chat-ttft", "chat-up", "chat-itl"}
-        assert "They were changed" not in get(f"{url}/")[1]
-        assert (tmp_path / "log").read_text().count("not taken") == 1
+        one.process.send_signal(signal.SIGHUP)
+        one.until(lambda: up_to_date(one))
+        assert slos_of(one).keys() == {"chat-ttft", "chat-up", "chat-itl"}
+        assert "They were changed" not in one.get("/")
+        assert one.said.count("SLO files not taken, those before stand:") == 1
 
-        for one in files.directory.iterdir():  # a volume that is gone
-            one.rename(tmp_path / one.name)
-        until(lambda: metric(url, "gpufleet_slo_files_up_to_date") == 0, "gone")
-        assert slos_of(url).keys() == {"chat-ttft", "chat-up", "chat-itl"}
+        for version in files.directory.iterdir():  # a volume that is gone
+            version.rename(tmp_path / version.name)
+        one.until(lambda: not up_to_date(one))
+        assert slos_of(one).keys() == {"chat-ttft", "chat-up", "chat-itl"}
+
+
+def test_a_disk_that_is_full_in_mid_change_leaves_the_old_slos_and_is_tried_again(
+    files: ConfigMap, tmp_path: Path
+) -> None:
+    files.write(TTFT)
+    with serving(files, tmp_path) as one:
+        resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        files.write(TTFT, UP)
+        one.process.send_signal(signal.SIGHUP)
+        one.until(lambda: not up_to_date(one))
+        assert str(tmp_path / "data" / LEDGER_FILE) in health(one)["slo_files_problem"]
+        assert slos_of(one).keys() == {"chat-ttft"}
+        resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        one.until(lambda: slos_of(one).keys() == {"chat-ttft", "chat-up"})
+        assert up_to_date(one)
 
 
 class Alertmanager:
@@ -218,48 +207,27 @@ def test_alerts_of_slos_that_go_end_and_those_that_stay_go_on(
 ) -> None:
     files.write(TTFT, ITL)
     fill(files, tmp_path, bad=90)
-    with serving(files, tmp_path, "--alertmanager", manager.url) as (process, url):
-        until(lambda: manager.of("chat-ttft", firing=True) and manager.of("chat-itl", firing=True), "both fire")
+    with serving(files, tmp_path, "--alertmanager", manager.url) as one:
+        one.until(lambda: manager.of("chat-ttft", firing=True) and manager.of("chat-itl", firing=True))
         before = manager.of("chat-ttft", firing=True)
         files.write(UP, TTFT.replace("95%", "95.5%"))
-        process.send_signal(signal.SIGHUP)
-        until(lambda: manager.of("chat-itl", firing=False), "the one that went is over")
+        one.process.send_signal(signal.SIGHUP)
+        one.until(lambda: manager.of("chat-itl", firing=False))
         assert not manager.of("chat-itl", firing=True)
         after = manager.of("chat-ttft", firing=True)
-        assert {key: one["startsAt"] for key, one in before.items()} == {k: v["startsAt"] for k, v in after.items()}
-        assert slos_of(url)["chat-ttft"]["objective"] == "0.955"
+        assert {key: a["startsAt"] for key, a in before.items()} == {key: a["startsAt"] for key, a in after.items()}
+        assert slos_of(one)["chat-ttft"]["objective"] == "0.955"
         # One that has only begun has no data yet, and that is no news.
-        assert not [one for one in manager.alerts.values() if one["labels"]["alertname"] == "SloNoData"]
-
-
-def test_a_disk_that_is_full_in_mid_change_leaves_the_old_slos_and_is_tried_again(
-    files: ConfigMap, tmp_path: Path
-) -> None:
-    files.write(TTFT)
-    with serving(files, tmp_path) as (process, url):
-        lock = Ledger(tmp_path / "data" / LEDGER_FILE)  # somebody holds the file: as good as a disk that takes nothing
-        lock._db.execute("BEGIN IMMEDIATE")
-        files.write(TTFT, UP)
-        process.send_signal(signal.SIGHUP)
-        until(lambda: metric(url, "gpufleet_slo_files_up_to_date") == 0, "said")
-        assert "database is locked" in json.loads(get(f"{url}/healthz")[1])["slo_files_problem"]
-        assert slos_of(url).keys() == {"chat-ttft"}
-        lock._db.execute("ROLLBACK")
-        lock.close()
-        until(lambda: slos_of(url).keys() == {"chat-ttft", "chat-up"}, "taken once it can be")
-        assert metric(url, "gpufleet_slo_files_up_to_date") == 1
-
-
-PROBED = "  - {name: seen, signal: probe_ttft, threshold: 1s, objective: 95%, window: 30d}\n"
+        assert not [alert for alert in manager.alerts.values() if alert["labels"]["alertname"] == "SloNoData"]
 
 
 def test_up_follows_its_slos_and_so_do_the_agents_that_count_for_them(files: ConfigMap, tmp_path: Path) -> None:
     files.write(TTFT, PROBED)
-    options = ("--simulate", "--listen", "127.0.0.1:0", "--slos", str(files.directory), "--for", "120s")
-    with running("up", *options, log=tmp_path / "log") as (_, url):
-        agents = [one["name"] for one in until(lambda: json.loads(get(f"{url}/healthz")[1])["sources"], "agents")]
+    options = ("--simulate", "--listen", "127.0.0.1:0", "--slos", str(files.directory))
+    with Running("up", *options, folder=tmp_path) as one:
+        agents = [source["name"] for source in one.until(lambda: health(one)["sources"])]
         files.write(TTFT, PROBED.replace("name: seen", "name: later"))
-        until(lambda: slos_of(url).keys() == {"chat-ttft", "chat-later"}, "other SLOs")
+        one.until(lambda: slos_of(one).keys() == {"chat-ttft", "chat-later"})
         for agent in agents:
-            until(lambda: 'objective="chat-later"' in (page := get(agent)[1]) and "chat-seen" not in page, agent)  # noqa: B023
-        until(lambda: all(one["up"] for one in json.loads(get(f"{url}/healthz")[1])["sources"]), "sources answer")
+            one.until(lambda at=agent: "chat-later" in (page := get(at)[1]) and "chat-seen" not in page)
+        one.until(lambda: all(source["up"] for source in health(one)["sources"]))
