@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from alerts.annotations import burn_facts, burn_text
 from alerts.counts import OPTIMISTIC, PESSIMISTIC, Counts, Side
 from alerts.links import Links
-from alerts.promql import LOOK_BACK, either
+from alerts.promql import LOOK_BACK, as_text, either
 from alerts.recording import Rule, constant_labels, describe
 from exporter.model import SIMULATED_LABEL
 from slo import names
@@ -123,12 +123,16 @@ def _alert(
     said: Alerting, text: str = "", facts: Mapping[str, str] | None = None,
 ) -> Rule:  # fmt: skip
     slo = counts.slo
-    own = {**constant_labels(slo), names.LABEL_SEVERITY: severity}
+    authors = {**slo.labels, **({"owner": slo.owner} if slo.owner else {}), **said.labels}
     simulated = f"{{{{ if $labels.{SIMULATED_LABEL} }}}}Simulated, no real hardware. {{{{ end }}}}"
     return {
         "alert": alert,
         "expr": expr,
-        "labels": {**slo.labels, **({"owner": slo.owner} if slo.owner else {}), **said.labels, **own},
+        "labels": {
+            **{label: as_text(value) for label, value in authors.items()},
+            **constant_labels(slo),
+            names.LABEL_SEVERITY: severity,
+        },
         "annotations": {
             "summary": f"{slo.id}: {SUMMARIES[alert]}",
             "description": f"{simulated}{describe(slo)}{_group_text(counts)}: {text or DESCRIPTIONS[alert]}",

@@ -43,6 +43,11 @@ def duration(milliseconds: int) -> str:
     return "".join(parts)
 
 
+def as_text(value: str) -> str:
+    """A label's value that Prometheus takes as it is: it would run a template in it at each evaluation."""
+    return value.replace("{{", '{{ "{{" }}')
+
+
 def rates(selectors: Sequence[str], range_seconds: int) -> str:
     """Per-second rates of disjoint sets of series, joined."""
     return " or ".join(f"rate({selector}[{duration(range_seconds * 1000)}])" for selector in selectors)

@@ -1,5 +1,6 @@
 """Generated rules: names, labels, promtool's opinion of them, what they cost."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,6 +98,24 @@ def test_labels_hold_no_value_that_changes(slos: dict[str, Slo]) -> None:
     for rule in rules_of(*slos.values()):
         assert not any("{{" in value for value in rule["labels"].values())
         assert "{{" not in rule.get("annotations", {}).get("summary", "")
+
+
+@pytest.mark.real
+def test_an_authors_label_is_text_and_no_template(
+    make_slo: Callable[..., Slo], binary: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A template in a label would be a new alert with each value, and a query of the author's choice."""
+    odd = '{{ query "up" }} {{ .Value }} {{{ $labels }}'
+    slo = make_slo("ttft", labels={"team": odd})
+    found = [group for group in groups([slo]) if "-slo-" in str(group["name"])]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": found}))
+    told = {"labels": '{alertname="SloNoData",team=' + json.dumps(odd) + "}", "value": 1}
+    question = {"expr": "group by (alertname, team) (ALERTS)", "eval_time": "10m", "exp_samples": [told]}
+    test = {"interval": "1m", "input_series": [], "promql_expr_test": [question]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}))
+    command = [binary("promtool"), "test", "rules", str(tmp_path / "test.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_when_a_calendars_budget_ends_is_left_to_the_service(slos: dict[str, Slo]) -> None:
