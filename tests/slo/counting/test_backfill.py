@@ -14,7 +14,7 @@ from exporter.metrics.agent import SNAPSHOT_AGE
 from slo.backfill import Backfill
 from slo.counting import Missed
 from slo.ledger import Ledger
-from slo.service import Service
+from slo.service import Change, Service
 from slo.sources.prometheus import PrometheusSource
 
 NOW = 1_000_000_800.0
@@ -168,7 +168,7 @@ def test_what_a_real_prometheus_holds_of_yesterday_is_counted_once(slo, agent, e
     command = [binary("prometheus"), f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
                f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]  # fmt: skip
     server = subprocess.Popen(command)
-    ledger, ttft = Ledger(tmp_path / "l.db"), slo("ttft", threshold="0.5")
+    ledger, ttft, later = Ledger(tmp_path / "l.db"), slo("ttft", threshold="0.5"), slo("later", threshold="0.25")
 
     async def serve():
         source = PrometheusSource(f"http://127.0.0.1:{port}", [ttft], interval_seconds=0.2)
@@ -183,6 +183,9 @@ def test_what_a_real_prometheus_holds_of_yesterday_is_counted_once(slo, agent, e
                 return any(text.startswith("back-filled to") and text.endswith("Z") for text in last)
 
             await until(ended, True)
+            service.notices.clear()
+            assert await service.follow([later, ttft]) == Change(added=(later.id,))  # while it runs
+            await until(ended, True)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
@@ -191,7 +194,8 @@ def test_what_a_real_prometheus_holds_of_yesterday_is_counted_once(slo, agent, e
     finally:
         server.terminate()
         server.wait(20)
-    held = ledger.counts(ttft.id, (), begins, begins + 60 * count)
-    assert (held.total, held.bad) == (4 * (count - 1), count - 1)
-    assert held.coverage >= 0.99
+    for each in (ttft, later):
+        held = ledger.counts(each.id, (), begins, begins + 60 * count)
+        assert (held.total, held.bad) == (4 * (count - 1), count - 1)
+        assert held.coverage >= 0.99
     ledger.close()

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
+from exporter.metrics import llm
 from exporter.metrics.agent import SNAPSHOT_AGE
+from slo.model import Indicator, SeriesSelector
 from slo.observed import Missed, Scrape
 from slo.sources import prometheus, query
 from slo.sources.prometheus import PrometheusSource
@@ -156,3 +158,24 @@ def test_no_part_is_smaller_than_the_least():
     assert scrapes == []
     assert len(misses) == 8
     assert min(stub.asked) >= prometheus.LEAST_SECONDS
+
+
+def test_other_slos_are_asked_for_from_the_next_poll_on_and_nothing_is_handed_out_again(slo, monkeypatch):
+    monkeypatch.setattr(prometheus, "CHUNKS_PER_POLL", 2)  # so that the hour takes several polls
+    theirs = Indicator(total=(SeriesSelector("theirs_total"),), bad=(SeriesSelector("theirs_bad_total"),))
+    names = (llm.TIME_TO_FIRST_TOKEN.bucket, "theirs_total", "theirs_bad_total")
+    stub, scrapes, asked = Stub(), [], []
+
+    async def run() -> None:
+        async with served(stub) as source:
+            scrapes.extend(await source.poll())
+            asked.append("".join(form["query"] for form in stub.forms))
+            stub.forms.clear()
+            source.follow([slo("ttft", threshold="0.5"), slo("own", "ratio", requests=True, indicator=theirs)])
+            while source.through < START + SPAN:
+                scrapes.extend(await source.poll())
+            asked.append("".join(form["query"] for form in stub.forms))
+
+    asyncio.run(run())
+    assert [[name in queries for name in names] for queries in asked] == [[False] * 3, [True] * 3]
+    assert [one.time for one in scrapes] == TIMES
