@@ -110,31 +110,35 @@ def test_every_switch_changes_what_is_rendered(helm: Helm):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "place"),
     [
-        (put("agent.hostPid", True), "additional properties 'hostPid' not allowed"),
-        (put("agnet", {}), "additional properties 'agnet' not allowed"),
-        (put("agent.port", "9400"), "got string, want integer"),
-        (put("agent.port", 0), "minimum"),
-        (put("agent.config.intervall", "5s"), "additional properties 'intervall' not allowed"),
-        (put("agent.config.listen", "0.0.0.0:1"), "additional properties 'listen' not allowed"),
-        (put("agent.config.engines", [{"uri": "http://x"}]), "additional properties 'uri' not allowed"),
-        (put("agent.discovery.kubernetes.selector", "a=b"), "additional properties 'selector' not allowed"),
-        (put("agent.podMonitor.interval", "1m"), "does not match pattern"),
-        (put("agent.statePath", "var/lib"), "does not match pattern"),
-        (put("image.agent.digest", "sha256:abc"), "does not match pattern"),
-        (put("slo.paging.settings.severity", {}), "additional properties 'severity' not allowed"),
-        (put("slo.persistence.whenDeleted", "delete"), "must be one of 'Delete', 'Retain'"),
-        (put("slo.prometheus", "prometheus:9090"), "does not match pattern"),
-        (put("slos.files", {"chat.txt": ""}), "does not match pattern"),
-        (put("slos.files", {"a.yaml": {"apiVersion": "gpufleet/v1", "service": "a", "slo": []}}), "'slo' not allowed"),
-        (put("slo.replicas", -1), "minimum"),
-        (put("links.board", "https://grafana.example/d/abc"), "does not match pattern"),
+        (put("agent.hostPid", True), "hostPid"),
+        (put("agnet", {}), "agnet"),
+        (put("agent.port", "9400"), "port"),
+        (put("agent.port", 0), "port"),
+        (put("agent.config.intervall", "5s"), "intervall"),
+        (put("agent.config.listen", "0.0.0.0:1"), "listen"),
+        (put("agent.config.engines", [{"uri": "http://x"}]), "uri"),
+        (put("agent.discovery.kubernetes.selector", "a=b"), "selector"),
+        (put("agent.podMonitor.interval", "1m"), "interval"),
+        (put("agent.statePath", "var/lib"), "statePath"),
+        (put("agent.visibleDevices", "none"), "visibleDevices"),
+        (put("image.agent.digest", "sha256:abc"), "digest"),
+        (put("slo.paging.settings.severity", {}), "severity"),
+        (put("slo.persistence.whenDeleted", "delete"), "whenDeleted"),
+        (put("slo.prometheus", "prometheus:9090"), "prometheus"),
+        (put("slos.files", {"chat.txt": ""}), "chat.txt"),
+        (put("slos.files", {"a.yaml": {"apiVersion": "gpufleet/v1", "service": "a", "slo": []}}), "a.yaml"),
+        (put("slo.replicas", -1), "replicas"),
+        (put("links.board", "https://grafana.example/d/abc"), "board"),
     ],
     ids=str,
 )
-def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, told: str):
-    assert told in helm.refusal(wrong)
+def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, place: str):
+    """In words of the library that the version of helm has."""
+    said = helm.refusal(wrong)
+    assert "don't meet the specifications of the schema" in said
+    assert place in said
 
 
 @pytest.mark.parametrize(
