@@ -1,4 +1,4 @@
-"""Agents: gone, never there, stale, or with a source that does not answer. One constant an alert.
+"""Agents: gone, never there, stale, with a source that does not answer; the service. One constant an alert.
 
 Imports alerts.health.alert, the catalogue and, from kube-state-metrics, two names.
 
@@ -45,6 +45,9 @@ _KNOWN = {name: select(KUBE_NODE_INFO, Matcher("node", "=", name)) for name in (
 _GPUS = select(KUBE_NODE_CAPACITY, Matcher("node", "=", "node-a"), Matcher("resource", "=", "nvidia_com_gpu"))
 _AGE = series(agent.SNAPSHOT_AGE, **A_NODE)
 _STUCK = f'gpu_health{{check="{DRIVER_UNRESPONSIVE}",node="node-a",UUID="GPU-3"}}'
+_FILES, _LEDGER = (
+    select(name, Matcher("job", "=", "gpufleet")) for name in (names.SLO_FILES_UP_TO_DATE, names.LEDGER_UP)
+)
 _ACTIVE = {
     at: select(names.NOTIFIER_ACTIVE, Matcher("job", "=", "gpufleet"), Matcher("instance", "=", at)) for at in "01"
 }
@@ -159,4 +162,37 @@ NOTIFICATIONS_STUCK = Alert(
         Proof("a few minutes of 429", {_OLDEST: "0x4 0+60x8 0x9"}, ((12, 0), (16, 0))),
     ),
 )
-ALERTS = (AGENT_DOWN, AGENT_MISSING, AGENT_STALE, SOURCE_DOWN, NOTIFIER_GONE, NOTIFICATIONS_STUCK)
+FILES_NOT_TAKEN = Alert(
+    "GpufleetSloFilesNotTaken",
+    "the SLO files were changed and the service cannot follow",
+    "{{ $labels.job }} goes on with the SLOs from before: budgets, rules and alerts of the change are not there.",
+    f"{by('min', _SERVICE, select(names.SLO_FILES_UP_TO_DATE))} == 0",
+    lasting="5m",
+    board="slo",
+    proofs=(
+        Proof("a line that is none", {_FILES: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (15, 0))),
+        Proof("files that are half written", {_FILES: "1x4 0x2 1x9"}, ((10, 0), (14, 0))),
+    ),
+)
+LEDGER_NOT_WRITTEN = Alert(
+    "GpufleetLedgerNotWritten",
+    "the ledger of error budgets cannot be written",
+    "{{ $labels.job }} keeps what it counts in memory: what is not written is lost with the process.",
+    f"{by('min', _SERVICE, select(names.LEDGER_UP))} == 0",
+    lasting="5m",
+    board="slo",
+    proofs=(
+        Proof("a full disk", {_LEDGER: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (15, 0))),
+        Proof("a disk that is slow for a moment", {_LEDGER: "1x4 0x2 1x9"}, ((10, 0), (14, 0))),
+    ),
+)
+ALERTS = (
+    AGENT_DOWN,
+    AGENT_MISSING,
+    AGENT_STALE,
+    SOURCE_DOWN,
+    NOTIFIER_GONE,
+    NOTIFICATIONS_STUCK,
+    FILES_NOT_TAKEN,
+    LEDGER_NOT_WRITTEN,
+)

@@ -30,7 +30,7 @@ RUNBOOKS = {
 HEALTH = {alert.name: alert for area in health.AREAS.values() for alert in area}
 ALERTS = (*alerting.ALERTS, *health.ALERTS)
 BINARIES = {
-    "amtool", "awk", "curl", "echo", "gpufleet", "grep", "head", "ipmitool", "journalctl", "kubectl", "lspci",
+    "amtool", "awk", "curl", "df", "echo", "gpufleet", "grep", "head", "ipmitool", "journalctl", "kubectl", "lspci",
     "nvidia-bug-report.sh", "nvidia-smi", "promtool", "ps", "systemctl", "timeout",
 }  # fmt: skip
 PARTS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Threshold"]
