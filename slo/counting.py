@@ -112,9 +112,10 @@ class Tally:
         anew = Renumbering(self.slos, slos, stay)
         renumber(self._saved, anew, later, stay)
         self._layouts = {s: [(layout, anew.of(plan)) for layout, plan in own] for s, own in self._layouts.items()}
-        for source in self._saved.tracks:
-            held = self._held.get(source)
-            self._held[source] = Held(stay if held is None else stay & held.slos)
+        if later or len(stay) < len(self.slos):  # else every plan has what it needs, and nothing more
+            for source in self._saved.tracks:
+                held = self._held.get(source)
+                self._held[source] = Held(stay if held is None else stay & held.slos)
         self.slos, self.revisions = tuple(slos), dict(revisions)
         return stay
 

@@ -208,6 +208,7 @@ class Service:
                 self._tally.feed(one)
                 self._facts.extend(self._watch.feed(one))
                 self.inventory.feed(one)
+                await asyncio.sleep(0)  # a page of a new shape takes a while for many SLOs: requests go between
         self._notice()
 
     def _fill_the_past(self) -> None:
