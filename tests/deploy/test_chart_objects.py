@@ -263,6 +263,32 @@ def test_of_several_replicas_one_tells_and_each_keeps_its_ledger(helm: Helm):
     assert [claim["metadata"] for claim in found["volumeClaimTemplates"]] == [{"name": "data"}]
 
 
+def test_network_policies_let_the_service_reach_agents_and_helm_test_reach_both(helm: Helm):
+    narrow: Json = {"networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]}}
+    objects = helm.render({"agent": narrow, "slo": narrow})
+    labels = {
+        meta["labels"]["app.kubernetes.io/component"]: meta["labels"]
+        for one in objects
+        if one["kind"] in ("DaemonSet", "StatefulSet", "Pod")
+        for meta in [one["spec"].get("template", one)["metadata"]]
+    }
+
+    def met(peers: list[Json]) -> set[str]:
+        wanted = [one["podSelector"]["matchLabels"] for one in peers if "podSelector" in one]
+        return {name for name, has in labels.items() for one in wanted if one.items() <= has.items()}
+
+    agent, service = (named(objects, "NetworkPolicy", name)["spec"] for name in ("-agent", "-slo"))
+    assert met(agent["ingress"][0]["from"]) >= {"slo", "test"}
+    assert met(service["ingress"][0]["from"]) == {"test"}
+    assert {"namespaceSelector": {}} in agent["ingress"][0]["from"]
+    dns, agents = service["egress"]
+    assert {one["port"] for one in dns["ports"]} == {53}
+    assert (met(agents["to"]), agents["ports"]) == ({"agent"}, [{"port": 9400, "protocol": "TCP"}])
+    # On the node's network a pod is known by no label.
+    objects = helm.render({"agent": {"hostNetwork": True}, "slo": narrow})
+    assert "to" not in named(objects, "NetworkPolicy")["spec"]["egress"][1]
+
+
 @every_case
 def test_an_upgrade_changes_nothing_that_kubernetes_lets_nobody_change(helm: Helm, case: str):
     for one in helm.case(case):
