@@ -170,7 +170,7 @@ FILES_NOT_TAKEN = Alert(
     lasting="5m",
     board="slo",
     proofs=(
-        Proof("a line that is none", {_FILES: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (15, 0))),
+        Proof("a line that is none", {_FILES: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (16, 0))),
         Proof("files that are half written", {_FILES: "1x4 0x2 1x9"}, ((10, 0), (14, 0))),
     ),
 )
@@ -182,7 +182,7 @@ LEDGER_NOT_WRITTEN = Alert(
     lasting="5m",
     board="slo",
     proofs=(
-        Proof("a full disk", {_LEDGER: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (15, 0))),
+        Proof("a full disk", {_LEDGER: "1x4 0x10 1x5"}, ((9, 0), (10, 1), (16, 0))),
         Proof("a disk that is slow for a moment", {_LEDGER: "1x4 0x2 1x9"}, ((10, 0), (14, 0))),
     ),
 )
