@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -100,6 +101,28 @@ def test_where_the_agent_alone_is_the_rest_says_what_to_install(
     assert re.fullmatch(
         rf"gpufleet {command[0]}: only the node agent is .*pip install 'gpufleet\[slo\]'.*\n", said.stderr
     )
+
+
+def modules_of(extra: str) -> list[str]:
+    """Modules that the packages of an extra bring."""
+    names = {Requirement(line).name for line in PROJECT["project"]["optional-dependencies"][extra]}
+    found = importlib.metadata.packages_distributions()
+    packages = {canonicalize_name(name) for name in names}
+    return sorted({module for module, by in found.items() if packages & {canonicalize_name(name) for name in by}})
+
+
+@pytest.mark.parametrize("module", modules_of("slo"))
+def test_a_plain_install_that_lacks_a_package_says_so_and_not_by_a_traceback(module: str, tmp_path: Path):
+    """`pip install gpufleet` has all of our own modules and none of these."""
+    (tmp_path / "slo.yaml").write_text(
+        "apiVersion: gpufleet/v1\nservice: chat\nslos: [{name: a, signal: availability, objective: 99%, window: 30d}]\n"
+    )
+    command = ["dashboards", "write", "--slos", str(tmp_path), "--out", str(tmp_path / "boards")]
+    script = f"import sys; sys.modules[{module!r}] = None; from gpufleet.cli import main; sys.exit(main({command!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (0, 2), done.stderr  # not every command needs every package
+    if done.returncode:
+        assert f"(no module {module}): pip install 'gpufleet[slo]'" in done.stderr
 
 
 def test_where_the_agent_alone_is_its_other_commands_work(installed: Callable[[str], Path], tmp_path: Path):

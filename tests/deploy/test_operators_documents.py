@@ -61,6 +61,13 @@ def test_values_of_the_chart_that_are_named_exist():
     assert [name for name in named if f"`{name}" not in CHART] == []
 
 
+def test_alerts_and_settings_that_are_named_exist():
+    runbooks = {path.stem for path in (ROOT / "alerts" / "runbooks").glob("*.md")}
+    named = set(re.findall(r"`((?:Gpu|Llm|Slo|Gpufleet)[A-Z]\w+)`", README + UPGRADE))
+    assert len(named) > 8
+    assert named <= runbooks
+
+
 def block(text: str, start: str) -> str:
     """The code block that begins with `start`."""
     [found] = [one for one in _BLOCK.findall(text) if one.startswith(start)]
