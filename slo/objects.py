@@ -15,8 +15,8 @@ from slo.budget import budget_remaining
 from slo.exclusions import Exclusion
 from slo.forecast import Forecast
 from slo.periods import span_of
-from slo.service import Point
 from slo.signals import unit_of
+from slo.standing import Point
 from slo.status import Culprit, SloStatus
 from slo.verdict import Verdict
 from slo.who import Attribution

@@ -20,24 +20,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from slo.attribution import stands_out
 from slo.backfill import Backfill, KeepsPast
-from slo.budget import Counts
 from slo.counting import Missed, Slice, Tally
 from slo.fact_watch import FactWatch
 from slo.facts import Fact
-from slo.forecast import Forecast
 from slo.inventory import Inventory
 from slo.ledger import Ledger, LedgerDamagedError, LedgerError
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
-from slo.sliding import in_window, step_for
 from slo.sources.base import Source
-from slo.status import Culprit, SloStatus, assess, foreseen
-from slo.who import Attribution, who_spent
+from slo.standing import Point, Standing
+from slo.status import SloStatus
+from slo.who import Attribution
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +42,6 @@ T = TypeVar("T")
 
 BEHIND_SECONDS = 600.0
 """A source that keeps a past and was read no further is asked again without a pause."""
-HISTORY_POINTS = 360
-CULPRITS = 20
-"""So many of the worst get their culprit with each minute; of the others it is computed when asked for."""
-FORECASTS, FORECAST_SECONDS = 10, 3600.0
-"""So many forecasts are made with each minute, none for the same SLO and group more often than that."""
 NOTICES = 20
 """So many of the latest are kept to be shown."""
 
@@ -79,16 +71,6 @@ class Change(NamedTuple):
     removed: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One step of a history: what it held, and what the SLO's whole window held at its end."""
-
-    start: int
-    seconds: int
-    step: Counts
-    window: Counts
 
 
 class Service:
@@ -126,7 +108,7 @@ class Service:
         """When this service began to count each SLO as it is counted now."""
         self._statuses: list[SloStatus] = []
         self._by_key: dict[tuple[str, Group], SloStatus] = {}
-        self._forecasts: dict[tuple[str, Group], tuple[float, Forecast | None]] = {}
+        self._standing = Standing(ledger, simulated=simulated)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._counted = self.slos
         self._revisions = dict(ledger.register(slos))
@@ -160,11 +142,11 @@ class Service:
 
     async def history(self, status: SloStatus, seconds: int) -> list[Point]:
         """What the last `seconds` held, in at most HISTORY_POINTS steps, oldest first."""
-        return await self._in_thread(lambda: self._history(status, seconds))
+        return await self._in_thread(lambda: self._standing.history(status, seconds))
 
     async def attribution(self, status: SloStatus, by: str, seconds: int, until: float | None = None) -> Attribution:
         """Who spent in the last `seconds`, or in those before `until`."""
-        return await self._in_thread(lambda: self._attribution(status, by, seconds, until))
+        return await self._in_thread(lambda: self._standing.attribution(status, by, seconds, until))
 
     async def read(self, work: Callable[[Ledger], T]) -> T:
         """`work` in the ledger's thread. A long reading is better done in several short ones."""
@@ -249,7 +231,6 @@ class Service:
             now = self.clock()
             self.since = {slo.id: self.since[slo.id] if slo.id in stay else now for slo in slos}
             same = {slo_id for slo_id in stay if before[slo_id] == self._counted[slo_id]}
-            self._forecasts = {key: made for key, made in self._forecasts.items() if key[0] in same}
             await self._refreshed()
         ids = self._counted.keys()
         return Change(
@@ -304,7 +285,8 @@ class Service:
         """Compute every status from the ledger."""
         now = self.clock()
         self._minute = now // MINUTE_SECONDS * MINUTE_SECONDS
-        self._statuses = await self._in_thread(lambda: self._assess_all(now))
+        slos, revisions = self._counted.values(), self._revisions
+        self._statuses = await self._in_thread(lambda: self._standing.assess(slos, revisions, now))
         self.slos = self._counted
         self._by_key = {(status.slo.id, status.group): status for status in self._statuses}
         self.number += 1
@@ -324,10 +306,8 @@ class Service:
             self._filling = None
         await self._in_thread(lambda: self._renew(why))
 
-    # In the ledger's thread
-
     def _renew(self, why: str) -> None:
-        """Go on in a fresh ledger: what is counted now is kept, what was is in the file that was set aside."""
+        """In the ledger's thread: go on in a fresh one. What is counted now is kept, what was lies in the old file."""
         self.notices.append(Notice(self.clock(), self.ledger.renew(why)))
         before, self._revisions = self._revisions, dict(self.ledger.register(list(self._counted.values())))
         self._tally.revisions = dict(self._revisions)
@@ -337,54 +317,4 @@ class Service:
             if before.get(one.slo_id) == one.revision
         ]
         self._watch = FactWatch()  # tells anew where replicas run
-        self._by_key, self._forecasts = {}, {}
-
-    def _assess_all(self, now: float) -> list[SloStatus]:
-        if self.ledger.reread():  # something was excluded: nothing that was known of "since" holds
-            self._by_key, self._forecasts = {}, {}
-        found = []
-        for slo in self._counted.values():
-            for group in self.ledger.groups(slo.id) or ([] if slo.group_by else [()]):
-                last = self._by_key.get((slo.id, group))
-                if last is not None and (last.revision != self._revisions[slo.id] or last.slo != slo):
-                    last = None
-                status = assess(slo, group, self.ledger, revision=self._revisions[slo.id], now=now, last=last)
-                found.append(replace(status, simulated=True) if self.simulated else status)
-        found.sort(key=lambda status: status.worst_first)
-        found = self._with_forecasts(found)
-        return [self._with_culprit(s) if at < CULPRITS and s.firing else s for at, s in enumerate(found)]
-
-    def _with_forecasts(self, statuses: Sequence[SloStatus]) -> list[SloStatus]:
-        """With those that were made before, and new ones for whom it is longest ago, the worst of them first."""
-        never = (-FORECAST_SECONDS, None)
-        made = {(s.slo.id, s.group): self._forecasts.get((s.slo.id, s.group), never) for s in statuses}
-        due = [s for s in statuses if s.until - made[(s.slo.id, s.group)][0] >= FORECAST_SECONDS]
-        for one in sorted(due, key=lambda s: made[(s.slo.id, s.group)][0])[:FORECASTS]:
-            made[(one.slo.id, one.group)] = one.until, foreseen(one, self.ledger)
-        self._forecasts = made
-        return [
-            replace(s, forecast=made[(s.slo.id, s.group)][1]) if (s.budget.remaining or 0.0) > 0 else s
-            for s in statuses
-        ]
-
-    def _with_culprit(self, status: SloStatus) -> SloStatus:
-        assert status.firing is not None
-        window = status.firing.window
-        # Over what burned: the long window holds too much that was well before.
-        began = status.burning_since or status.until
-        seconds = min(window.long_seconds, max(window.short_seconds, int(status.until - began)))
-        who = self._attribution(status, "replica", seconds)
-        top = next((s for s in who.spenders if stands_out(s, who.bad)), None)
-        return replace(status, culprit=Culprit(window.long, seconds, top, who.verdict))
-
-    def _history(self, status: SloStatus, seconds: int) -> list[Point]:
-        step = step_for(seconds, HISTORY_POINTS)
-        until = int(status.until // step) * step
-        since = until - seconds // step * step
-        steps = self.ledger.history(status.slo.id, status.group, since, until, step)
-        windows = dict(in_window(self.ledger, status.slo, status.group, since=since, until=until, step=step))
-        return [Point(start, step, held, windows[start + step]) for start, held in steps]
-
-    def _attribution(self, status: SloStatus, by: str, seconds: int, until: float | None = None) -> Attribution:
-        end = status.until if until is None else until
-        return who_spent(self.ledger, status.slo, status.group, by, since=end - seconds, until=end)
+        self._standing.forget()

@@ -21,7 +21,8 @@ from slo.page.links import runbook_url, slo_url
 from slo.page.models import banner_of, burns_of, row_of
 from slo.page.words import evidence_lines
 from slo.periods import elapsed, span_of
-from slo.service import Point, Service
+from slo.service import Service
+from slo.standing import Point
 from slo.status import SloStatus, pace_window
 from slo.timeline import EVENTS, lanes
 from slo.who import Attribution
