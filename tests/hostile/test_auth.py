@@ -15,11 +15,13 @@ import pytest
 
 from tests.certificates import Authority
 from tests.hostile.processes import Running
+from tests.hostile.servers import HostileServer, page
 
 SLO = """apiVersion: gpufleet/v1
 service: chat
 slos: [{name: ttft, signal: ttft, threshold: 500ms, objective: 99%, window: 1d}]
 """
+CAPTURE = Path(__file__).parent.parent / "captures" / "vllm-0.32.0.prom"
 LOGIN = {"Authorization": f"Basic {b64encode(b'ann:sesame').decode()}"}
 WEB = """tls_server_config:
   cert_file: server.pem
@@ -75,12 +77,12 @@ def listening(folder: Path) -> Iterator[dict[str, str]]:
     }
     (folder / "agent.yaml").write_text(json.dumps(settings))
     serve = ("slo", "serve", "--slos", "chat.yaml", "--agent", "http://127.0.0.1:1", "--data", "data")
-    up = ("up", "--simulate", "--slos", "chat.yaml", "--data", "up")
     to = ("--web-config", "web.yml", "--listen", "127.0.0.1:0")
     with (
+        HostileServer({"/metrics": page(CAPTURE.read_bytes())}) as engine,
         Running("agent", "--config", "agent.yaml", folder=folder) as agent,
         Running(*serve, *to, folder=folder) as service,
-        Running(*up, *to, folder=folder) as both,
+        Running("up", "--engine", engine.url, "--data", "up", *to, folder=folder) as both,
     ):
         yield {
             "agent": f"{agent.url}/metrics",
