@@ -152,6 +152,14 @@ def cases() -> Mapping[str, Json]:
                 "persistence": {"storageClassName": "fast", "whenDeleted": "Retain"},
             },
         },
+        "agents of others": {
+            "agent": {"enabled": False},
+            "slo": {
+                "agents": ["dns://gpufleet-agent.gpufleet.svc:9400", "https://host-1:9400"],
+                "extraArgs": ["--shard=1/2"],
+                "networkPolicy": {"enabled": True, "to": [{"ports": [{"port": 9400}]}]},
+            },
+        },
         "all else": {
             "nameOverride": "g",
             "fullnameOverride": "a-name-that-is-too-long-for-what-is-put-behind-it",

@@ -62,6 +62,7 @@ _BY_PATH: dict[str, Schema] = {
     "agent.statePath": {"anyOf": [{"const": ""}, _PATH]},
     "agent.visibleDevices": {"enum": ["environment", "mount"]},
     "agent.podMonitor.interval": {"type": "string", "pattern": "^([1-9]|[1-9][0-9]|1[01][0-9]|120)s$"},
+    "slo.agents": {"type": "array", "items": {"type": "string", "pattern": "^(https?|dns|dns\\+https)://[^\\s]+$"}},
     "slo.paging.alertmanagers": {"type": "array", "items": {"type": "string", "pattern": "^https?://[^\\s]+$"}},
     "slo.paging.settings": {"$ref": "#/definitions/AlertSettings"},
     "slo.persistence.accessModes": {"type": "array", "minItems": 1, "items": {"type": "string"}},

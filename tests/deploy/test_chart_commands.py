@@ -69,7 +69,7 @@ def test_every_container_runs_a_command_that_exists_and_listens_where_it_says(he
                 assert [p["targetPort"] for p in one["spec"]["ports"]] == [port["name"]]
 
 
-@pytest.mark.parametrize("case", [name for name in cases() if name != "the service alone"])
+@pytest.mark.parametrize("case", [name for name in cases() if name not in ("the service alone", "agents of others")])
 def test_the_agents_settings_are_taken(helm: Helm, case: str, tmp_path: Path):
     taken = taken_by_the_agent(helm, case, tmp_path)
     [container] = named(helm.case(case), "DaemonSet")["spec"]["template"]["spec"]["containers"]
@@ -140,6 +140,12 @@ def test_the_service_finds_the_agents_by_a_name_that_resolves_to_all_of_them(hel
         assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
         [container] = named(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"]
         assert f"--agent={scheme}://{meta['name']}.{meta['namespace']}.svc:{port['port']}" in container["args"]
+
+
+def test_agents_of_others_are_asked_in_place_of_its_own(helm: Helm):
+    [container] = named(helm.case("agents of others"), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    given = cases()["agents of others"]["slo"]["agents"]
+    assert [word.removeprefix("--agent=") for word in container["args"] if word.startswith("--agent=")] == given
 
 
 @pytest.fixture

@@ -57,7 +57,14 @@ SPECIAL: dict[str, Any] = {
     "alertmanagerConfig.file": "spec: {name: mark-alertmanagerConfig.file}",
     "links.board": "https://mark-links.board/d/gpufleet-slo",
 }
-EXCLUSIVE = ("slos.files", "prometheusRule.file", "alertmanagerConfig.file", "image.agent.digest", "image.slo.digest")
+EXCLUSIVE = (
+    "slo.agents",
+    "slos.files",
+    "prometheusRule.file",
+    "alertmanagerConfig.file",
+    "image.agent.digest",
+    "image.slo.digest",
+)
 """Others have no effect beside them."""
 
 
@@ -90,7 +97,7 @@ def rendered(helm: Helm, chosen: Json) -> str:
 def test_every_value_that_is_no_switch_shows_in_what_is_rendered(helm: Helm):
     texts = [
         rendered(helm, {path: value for path, value in CHOSEN.items() if path not in left_out})
-        for left_out in (("slos.existingConfigMap",), EXCLUSIVE)
+        for left_out in (("slos.existingConfigMap", "slo.prometheus", "slo.tenant"), EXCLUSIVE)
     ]
     assert [text for text in texts if text.startswith("refused")] == []
     words = {path: str(value) if isinstance(value, int) else f"mark-{path}" for path, value in CHOSEN.items()}
@@ -129,6 +136,7 @@ def test_every_switch_changes_what_is_rendered(helm: Helm):
         (put("slo.prometheus", "prometheus:9090"), "prometheus"),
         (put("slos.files", {"chat.txt": ""}), "chat.txt"),
         (put("slos.files", {"a.yaml": {"apiVersion": "gpufleet/v1", "service": "a", "slo": []}}), "a.yaml"),
+        (put("slo.agents", ["host-1:9400"]), "agents"),
         (put("slo.replicas", -1), "replicas"),
         (put("links.board", "https://grafana.example/d/abc"), "board"),
     ],
@@ -144,10 +152,12 @@ def test_a_wrong_value_is_refused_with_its_place(helm: Helm, wrong: Json, place:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"agent": {"enabled": False}}, "set slo.prometheus, or agent.enabled"),
+        ({"agent": {"enabled": False}}, "set slo.prometheus, slo.agents or agent.enabled"),
         ({"agent": {"podResources": {"processes": True}}}, "set agent.hostPID"),
         ({"agent": {"podResources": {"enabled": False, "labels": ["team"]}}}, "need it enabled"),
         ({"agent": {"discovery": {"probe": {}}}}, "set agent.discovery.enabled"),
+        ({"slo": {"prometheus": "http://p", "agents": ["http://a:9400"]}}, "not both"),
+        ({"slo": {"agents": ["http://a:9400"], "networkPolicy": {"enabled": True}}}, "slo.networkPolicy.to is empty"),
         ({"slo": {"tenant": "a"}}, "slo.tenant is a tenant of slo.prometheus"),
         ({"slo": {"prometheus": "http://p", "networkPolicy": {"enabled": True}}}, "slo.networkPolicy.to is empty"),
         ({"slo": {"paging": {"settings": {"cluster": "a"}}}}, "nobody is told"),
