@@ -138,8 +138,9 @@ def test_going_back_over_a_rewritten_ledger_is_what_the_document_says(slos: Path
 
 
 def test_moving_from_dcgm_exporter_each_difference_names_the_setting_that_mends_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setenv("COLUMNS", "160")  # wide enough that no word is broken
     saved = str(CAPTURES / "dcgm-exporter-t4.prom")
     settings = tmp_path / "agent.yaml"
 
