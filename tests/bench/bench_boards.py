@@ -192,7 +192,7 @@ def concrete(expr: str, *, one_node: bool) -> str:
     if one_node:
         expr = re.sub(r'node=~"\$node"', 'node=~"node-000"', expr)
     expr = re.sub(r'=~"\$\{?\w+\}?\|?"', '=~".*"', expr)
-    return re.sub(r"\$\{?\w+\}?", "1", expr)
+    return re.sub(r"\$\{?[A-Za-z_]\w*\}?", "1", expr)  # a group of label_replace is no variable
 
 
 def main() -> int:
