@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from slo.model import Method, Slo
@@ -66,8 +67,19 @@ def budget_remaining(slo: Slo, bad: float, total: float, seconds: float | None =
     `seconds` is how long that window is as a whole, where it is a calendar's and so not always the same.
     """
     if slo.method is Method.TIMESLICES:
-        return 1.0 - bad / float(bad_minutes_allowed(slo, seconds))
-    return 1.0 - bad / total / float(slo.budget_ratio) if total > 0 else 1.0
+        return 1.0 - bad / _minutes_allowed(slo.objective, slo.window.seconds if seconds is None else int(seconds))
+    return 1.0 - bad / total / allowed_ratio(slo.objective) if total > 0 else 1.0
+
+
+@cache
+def allowed_ratio(objective: Decimal) -> float:
+    """The share of events that may be bad; asked for dozens of times a minute for every SLO."""
+    return float(1 - objective)
+
+
+@lru_cache(maxsize=4096)
+def _minutes_allowed(objective: Decimal, seconds: int) -> float:
+    return float(Decimal(seconds) * (1 - objective) / MINUTE_SECONDS)
 
 
 def bad_minutes_allowed(slo: Slo, seconds: float | None = None) -> Decimal:
@@ -88,7 +100,8 @@ def budget(slo: Slo, counts: Counts, *, now: float, pace: float | None, exhauste
     if counts.observed_seconds <= 0 and counts.total <= 0:
         return Budget(None, None, None)
     remaining = budget_remaining(slo, counts.bad, counts.total, span.seconds)
-    upper = budget_remaining(slo, counts.bad_lower, counts.total, span.seconds)
+    certain = counts.good_upper == counts.good
+    upper = remaining if certain else budget_remaining(slo, counts.bad_lower, counts.total, span.seconds)
     ends: float | None = None
     if remaining <= 0:
         ends = exhausted_since if exhausted_since is not None else now

@@ -35,13 +35,13 @@ opens a ticket once 4 to 6 of them have failed, within 2 h where they come evenl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from math import ceil, comb, sqrt
 
-from slo.budget import Counts, budget_remaining
+from slo.budget import Counts, allowed_ratio, budget_remaining
 from slo.model import Method, Slo, Weight
 from slo.names import MINUTE_SECONDS
 from slo.windows import MAX_FIRING_RATIO, AlertWindow
@@ -62,6 +62,11 @@ CHANCE = 1e-5
 """By chance its evidence is there with at most this probability."""
 
 
+Rates = tuple[float | None, float | None]
+"""Burn rates of a window, pessimistic and optimistic; both None where nothing was counted."""
+_NO_RATES: Rates = (None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class AlertState:
     """One condition as it stands: `state` is inactive, firing, undecided or unknown (a window without any data).
@@ -80,13 +85,20 @@ def burn_rate(slo: Slo, counts: Counts, *, optimistic: bool = False) -> float | 
     if counts.total <= 0:
         return None
     bad = counts.bad_lower if optimistic else counts.bad
-    return bad / counts.total / _allowed(slo.objective)
+    return bad / counts.total / allowed_ratio(slo.objective)
 
 
-@cache
-def _allowed(objective: Decimal) -> float:
-    """The budget's ratio; asked for dozens of times a minute for every SLO."""
-    return float(1 - objective)
+def burn_rates(slo: Slo, windows: Iterable[Counts]) -> list[Rates]:
+    """`burn_rate` of each, on both sides: for those who ask for many."""
+    allowed = allowed_ratio(slo.objective)
+    found: list[Rates] = []
+    for good, good_upper, total, *_ in windows:
+        if total <= 0:
+            found.append(_NO_RATES)
+        else:
+            rate = (total - good) / total / allowed
+            found.append((rate, rate if good_upper == good else (total - good_upper) / total / allowed))
+    return found
 
 
 def evidence(slo: Slo, window: AlertWindow) -> int:
@@ -159,6 +171,13 @@ def exhausted(slo: Slo, counts: Counts, seconds: float) -> bool:
         return False
     spent = 1 - budget_remaining(slo, counts.bad_lower, counts.total, seconds)
     return spent * (1.0 if slo.method is Method.TIMESLICES else watched(slo, counts, seconds)) >= 1
+
+
+def state_by_rates(factor: float, long: Rates, short: Rates) -> str | None:
+    """What `alert_state` says where burn rates alone decide, which is nearly always; None where they do not."""
+    if long[0] is None or short[0] is None:
+        return "unknown"
+    return "inactive" if long[0] <= factor or short[0] <= factor else None
 
 
 def alert_state(slo: Slo, window: AlertWindow, long: Counts, short: Counts) -> AlertState:

@@ -138,6 +138,7 @@ class Ledger(LedgerReader):
             many.append(one)
             newest = max(newest, one.start)
         self._newest = newest
+        self._through.clear()
         spend_from = self._spend_start()
         opened: list[tuple[int, int, Row]] = []
         spend: list[tuple[int, int, Tile]] = []

@@ -16,12 +16,15 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 
 Row = Sequence[float]
 """bad, bad_lower, total and observed seconds."""
 COLUMNS = 4
+MAX_BYTES = 64 * 1024 * 1024
+"""Of a block, unpacked: a day of ten thousand replicas has less."""
 _ZERO = (0.0, 0.0, 0.0, 0.0)
 _SAME, _CONSTANT = b"s", b"="
 _SCALES = (1, 1000)
@@ -74,18 +77,33 @@ class Block:
         """The first slot that was counted."""
         return self._present.index(1)
 
+    @classmethod
+    def of(cls, slots: int, rows: Mapping[int, Row]) -> Self:
+        """A block that is not packed."""
+        table = list(zip(*(rows.get(slot, _ZERO) for slot in range(slots)), strict=True))
+        columns: list[_Column] = []
+        for at, values in enumerate(table):
+            if at and values == table[at - 1]:
+                columns.append(columns[-1])
+            elif values.count(values[0]) == slots:
+                columns.append(_Column(values[0]))
+            else:
+                columns.append(_Column(0.0, array("d", values)))
+        return cls(slots, bytes(slot in rows for slot in range(slots)), tuple(columns))
+
+    def at(self, slot: int) -> Row:
+        """One slot's row; zeros where it was never counted."""
+        return [one.values[slot] / one.scale if one.values else one.constant for one in self._columns]
+
     def row(self, slot: int) -> Row | None:
         """One slot's row."""
-        return self._row(slot) if self._present[slot] else None
+        return self.at(slot) if self._present[slot] else None
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """(slot, row) of those that were counted."""
         for slot, present in enumerate(self._present):
             if present:
-                yield slot, self._row(slot)
-
-    def _row(self, slot: int) -> Row:
-        return [one.values[slot] / one.scale if one.values else one.constant for one in self._columns]
+                yield slot, self.at(slot)
 
 
 def encode(rows: Mapping[int, Row], slots: int) -> bytes:
@@ -105,7 +123,7 @@ def encode(rows: Mapping[int, Row], slots: int) -> bytes:
 def decode(blob: bytes) -> Block:
     """Read a packed block. Raises ValueError for what is none."""
     try:
-        body = zlib.decompress(blob)
+        body = _inflated(blob)
         (slots,) = _HEAD.unpack_from(body)
         at = _HEAD.size + slots
         columns: list[_Column] = []
@@ -119,6 +137,15 @@ def decode(blob: bytes) -> Block:
     except (zlib.error, struct.error, IndexError, ValueError) as error:
         raise ValueError(f"a packed block cannot be read: {error}") from error
     return Block(slots, body[_HEAD.size : _HEAD.size + slots], tuple(columns))
+
+
+def _inflated(blob: bytes) -> bytes:
+    """What was deflated. Raises zlib.error, also for more than any block has."""
+    reader = zlib.decompressobj()
+    body = reader.decompress(blob, MAX_BYTES)
+    if not reader.eof:
+        raise zlib.error("it is cut short" if reader.unconsumed_tail == b"" else f"it has more than {MAX_BYTES} bytes")
+    return body
 
 
 def _pack(column: Sequence[float]) -> bytes:
@@ -199,7 +226,7 @@ def encode_spent(spent: Mapping[int, Spent], slots: int) -> bytes:
 def decode_spent(blob: bytes) -> dict[int, Spent]:
     """Read packed spenders. Raises ValueError for what is none."""
     try:
-        body = msgspec.msgpack.decode(zlib.decompress(blob), type=_Spent)
+        body = msgspec.msgpack.decode(_inflated(blob), type=_Spent)
     except (zlib.error, msgspec.MsgspecError) as error:
         raise ValueError(f"packed spenders cannot be read: {error}") from error
     found = [Spent() for _ in body.replicas]

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -114,10 +115,11 @@ class LedgerReader:
                 return [Counts(span_seconds=span) for span in spans]
             held = self._rolling.get(grp)
             if held is None or not held.reaches(end, lengths):
-                sums = {length: self._units.sums(grp, end - length, end) for length in lengths}
-                held = self._rolling[grp] = Rolling(end, sums)
+                counted = self._units.last.get(grp, -1) + 1
+                held = Rolling(end, self._units.windows(grp, lengths, end), counted, grp)
+                self._rolling[grp] = held
             elif held.end < end:
-                held.advance(end, self._units.some(grp, held.edges(end)))
+                held.advance(end, partial(self._units.around, grp))
             excluded = self._excluded(slo_id)
             return [
                 held.counts(length) if not excluded else self._less(held.counts(length), grp, excluded, end)
@@ -248,9 +250,14 @@ class LedgerReader:
         last = self._units.last
         with self._lock:
             revision = self._active.get(slo_id, 0)
-            groups = self._groups_of.get((slo_id, revision), ()) if group is None else (group,)
-            found = (self._groups.get((slo_id, revision, one), 0) for one in groups)
-            end = max((last.get(grp, -1) for grp in found), default=-1)
+            if group is not None:
+                end = last.get(self._groups.get((slo_id, revision, group), 0), -1)
+            elif (known := self._through.get(slo_id)) is not None:
+                end = known
+            else:
+                groups = self._groups_of.get((slo_id, revision), ())
+                found = (self._groups[slo_id, revision, one] for one in groups)
+                end = self._through[slo_id] = max((last.get(grp, -1) for grp in found), default=-1)
         return None if end < 0 else float((end + 1) * MINUTE_SECONDS)
 
     def minutes_from(self, slo_id: str, group: Group) -> float | None:
@@ -311,6 +318,8 @@ class LedgerReader:
         self._groups_of: dict[tuple[str, int], list[Group]] = {}
         self._rolling: dict[int, Rolling] = {}
         self._kept_sums: dict[tuple[int, int, int], Sequence[float]] = {}
+        self._through: dict[str, int] = {}
+        """The last minute of each SLO that was asked for, until something is added."""
         self._replicas: dict[str, int] = {}
         self._slos: dict[tuple[str, int], tuple[int, bool | None]] = {}
         self._active: dict[str, int] = {}

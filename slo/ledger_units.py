@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from slo.ledger_blocks import Block, Row, Spent, decode, decode_spent, encode, encode_spent, summed
 
@@ -74,20 +75,47 @@ class Units:
 
     def sums(self, grp: int, first: int, end: int) -> Row:
         """The sums of the minutes [first, end)."""
-        if first >= end:
-            return (0.0,) * 4
-        found: list[Row] = []
-        if first < self._ends.get(grp, 0):
-            sql = f"SELECT {_SUM} FROM units WHERE grp = ? AND start >= ? AND start < ? AND start + length <= ?"  # noqa: S608
-            found.append(self._db.execute(sql, (grp, first, end, end)).fetchone())
-            places = {place[0]: place for minute in (first, end) if (place := self._place(grp, minute)) is not None}
-            for start, slot, block in places.values():
-                if start < first or start + slot * block.slots > end:  # an edge lies within it
-                    found.append(block.sums((first - start) // slot, (end - start) // slot))
-        if end > self.open.get(grp, end):
-            sql = f"SELECT {_SUM} FROM minutes WHERE grp = ? AND minute >= ? AND minute < ?"  # noqa: S608
-            found.append(self._db.execute(sql, (grp, first, end)).fetchone())
-        return summed(found)
+        return self._between(grp, (first, end))[0] if first < end else (0.0,) * 4
+
+    def windows(self, grp: int, lengths: Iterable[int], end: int) -> dict[int, Row]:
+        """The sums of windows of these lengths that end with `end`, each minute of them summed once."""
+        firsts = sorted({end - length for length in lengths})
+        held: Row = (0.0,) * 4
+        found: dict[int, Row] = {}
+        for first, sums in zip(reversed(firsts), reversed(self._between(grp, (*firsts, end))), strict=True):
+            held = found[end - first] = summed((held, sums))
+        return found
+
+    def _between(self, grp: int, edges: Sequence[int]) -> list[Row]:
+        """The sums between each two of these minutes, which ascend."""
+        spans = list(pairwise(edges))
+        found: list[list[Row]] = [[] for _ in spans]
+        packed_end, opened = self._ends.get(grp, 0), self.open.get(grp, edges[-1])
+        arms: list[str] = []
+        values: list[int] = []
+        for number, (first, end) in enumerate(spans):
+            if first < packed_end:
+                arms.append(f"SELECT {number}, {_SUM} FROM units WHERE grp = ? AND start >= ? AND start + length <= ?")  # noqa: S608
+                arms[-1] += " AND start < ?"
+                values += (grp, first, end, end)
+            if end > opened:
+                arms.append(f"SELECT {number}, {_SUM} FROM minutes WHERE grp = ? AND minute >= ? AND minute < ?")  # noqa: S608
+                values += (grp, first, end)
+        if arms:
+            for number, *sums in self._db.execute(" UNION ALL ".join(arms), values):
+                found[number].append(sums)
+        cut: tuple[int, int, Block] | None = None
+        for edge in edges:
+            if edge >= packed_end or edge % DAY_MINUTES == 0:  # no unit lies across it
+                continue
+            place = self._place(grp, edge)
+            if place is None or place[0] == edge or place == cut:
+                continue
+            cut = start, slot, block = place
+            for number, (first, end) in enumerate(spans):
+                if first < start + slot * block.slots and end > start:
+                    found[number].append(block.sums((first - start) // slot, (end - start) // slot))
+        return [summed(rows) for rows in found]
 
     def steps(self, grp: int, first: int, end: int, step: int) -> dict[int, Row]:
         """The sums of each `step` minutes of [first, end), by the number of the step since the epoch."""
@@ -111,22 +139,19 @@ class Units:
                 found.setdefault(number, []).append(sums)
         return {number: rows[0] if len(rows) == 1 else summed(rows) for number, rows in found.items()}
 
-    def some(self, grp: int, minutes: Iterable[int]) -> dict[int, Row]:
-        """The rows of those minutes that were counted and are kept as minutes."""
-        opened, found, rows = self.open.get(grp), {}, []
-        for minute in minutes:
-            place = self._place(grp, minute) if opened is None or minute < opened + BLOCK_MINUTES else None
-            if place is not None:
-                start, slot, block = place
-                row = block.row(minute - start) if slot == 1 and minute - start < block.slots else None
-                if row is not None:
-                    found[minute] = row
-            elif opened is not None and minute >= opened:
-                rows.append(minute)
-        if rows:
-            sql = f"{_MINUTES} IN ({','.join('?' * len(rows))})"
-            found.update((minute, row) for minute, *row in self._db.execute(sql, (grp, *rows)))
-        return found
+    def around(self, grp: int, minute: int, most: int) -> tuple[int, Block]:
+        """A block by minutes that holds a minute, and its first one; of open ones no more than so many from it on.
+
+        Minutes that were not counted are zeros in it, and so are those that are kept by hours.
+        """
+        opened = self.open.get(grp)
+        place = self._place(grp, minute) if opened is None or minute < opened + BLOCK_MINUTES else None
+        if place is not None:
+            start, slot, block = place
+            return (start, block) if slot == 1 else (start, Block.of(slot * block.slots, {}))
+        most = min(most, BLOCK_MINUTES - minute % BLOCK_MINUTES)  # what comes after may be packed
+        rows = self._db.execute(_MINUTES + ">= ? AND minute < ?", (grp, minute, minute + most))
+        return minute, Block.of(most, {at - minute: row for at, *row in rows})
 
     def counted(self, grp: int, first: int, end: int) -> set[int]:
         """Which of the minutes [first, end) are counted already; all of those that are kept by hours."""

@@ -6,7 +6,9 @@ Imports slo's arithmetic and slo.ledger. It reads the ledger, and so belongs to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from slo.attribution import stands_out
 from slo.budget import Counts
@@ -55,13 +57,18 @@ class Standing:
             self.forget()
         found = []
         for slo in slos:
-            for group in self._ledger.groups(slo.id) or ([] if slo.group_by else [()]):
-                last = self._last.get((slo.id, group))
-                if last is not None and (last.revision != revisions[slo.id] or last.slo != slo):
-                    self._forecasts.pop((slo.id, group), None)
+            slo_id, revision = slo.id, revisions[slo.id]
+            for group in self._ledger.groups(slo_id) or ([] if slo.group_by else [()]):
+                last = self._last.get((slo_id, group))
+                if last is not None and (last.revision != revision or (last.slo is not slo and last.slo != slo)):
+                    self._forecasts.pop((slo_id, group), None)
                     last = None
-                status = assess(slo, group, self._ledger, revision=revisions[slo.id], now=now, last=last)
-                found.append(replace(status, simulated=True) if self._simulated else status)
+                found.append(
+                    assess(
+                        slo, group, self._ledger,
+                        revision=revision, now=now, last=last, simulated=self._simulated,
+                    )
+                )  # fmt: skip
         found.sort(key=lambda status: status.worst_first)
         found = self._with_forecasts(found)
         found = [self._with_culprit(s) if at < CULPRITS and s.firing else s for at, s in enumerate(found)]
@@ -85,14 +92,15 @@ class Standing:
     def _with_forecasts(self, statuses: Sequence[SloStatus]) -> list[SloStatus]:
         """With those that were made before, and new ones for whom it is longest ago, the worst of them first."""
         never = (-FORECAST_SECONDS, None)
-        made = {(s.slo.id, s.group): self._forecasts.get((s.slo.id, s.group), never) for s in statuses}
-        due = [s for s in statuses if s.until - made[(s.slo.id, s.group)][0] >= FORECAST_SECONDS]
-        for one in sorted(due, key=lambda s: made[(s.slo.id, s.group)][0])[:FORECASTS]:
-            made[(one.slo.id, one.group)] = one.until, foreseen(one, self._ledger)
+        keys = [(status.slo.id, status.group) for status in statuses]
+        made = {key: self._forecasts.get(key, never) for key in keys}
+        due = [(key, s) for key, s in zip(keys, statuses, strict=True) if s.until - made[key][0] >= FORECAST_SECONDS]
+        for key, one in sorted(due, key=lambda d: made[d[0]][0])[:FORECASTS]:
+            made[key] = one.until, foreseen(one, self._ledger)
         self._forecasts = made
+        told = [made[k][1] if (s.budget.remaining or 0.0) > 0 else None for k, s in zip(keys, statuses, strict=True)]
         return [
-            replace(s, forecast=made[(s.slo.id, s.group)][1]) if (s.budget.remaining or 0.0) > 0 else s
-            for s in statuses
+            s if s.forecast is one else structs.replace(s, forecast=one) for s, one in zip(statuses, told, strict=True)
         ]
 
     def _with_culprit(self, status: SloStatus) -> SloStatus:
@@ -103,4 +111,4 @@ class Standing:
         seconds = min(window.long_seconds, max(window.short_seconds, int(status.until - began)))
         who = self.attribution(status, "replica", seconds)
         top = next((s for s in who.spenders if stands_out(s, who.bad)), None)
-        return replace(status, culprit=Culprit(window.long, seconds, top, who.verdict))
+        return structs.replace(status, culprit=Culprit(window.long, seconds, top, who.verdict))

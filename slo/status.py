@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
 
+from msgspec import Struct
+
 from slo.attribution import Spender
 from slo.budget import Budget, Counts, budget, budget_remaining
-from slo.burn import alert_state, burn_rate
+from slo.burn import Rates, alert_state, burn_rate, burn_rates, state_by_rates
 from slo.forecast import SLOT_SECONDS, Forecast, forecast, history_seconds
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS
@@ -27,6 +29,8 @@ STALE_SECONDS = 300
 AT_RISK = 0.25
 """Below this share of its budget an SLO is at risk, whatever its pace."""
 TREND_POINTS = 60
+PLANS = 100_000
+"""SLOs for which what follows from them is kept."""
 
 
 class Ledger(Rows, Protocol):
@@ -42,8 +46,7 @@ class Ledger(Rows, Protocol):
         """Whether the counts come from simulated replicas."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertStatus:
+class AlertStatus(Struct, frozen=True):
     """One burn-rate condition: `state` is that of slo.burn.AlertState; `since` is unix time while it fires."""
 
     window: AlertWindow
@@ -66,8 +69,7 @@ class Culprit:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class SloStatus:
+class SloStatus(Struct, frozen=True):
     """One SLO and group as of `until`. `trend` is (unix time, budget left or None where nothing was seen)."""
 
     slo: Slo
@@ -126,46 +128,95 @@ def window_end(data_through: float | None, now: float) -> float:
     return max(data_through or 0.0, settled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What follows from an SLO alone."""
+
+    slo: Slo
+    texts: tuple[str, ...]
+    spans: tuple[int, ...]
+    """Of `texts`, but the SLO's own where it is a calendar's."""
+    alerts: tuple[tuple[AlertWindow, int, int, float], ...]
+    """Each with the places of its windows among `texts`, and its factor."""
+
+
+_plans: dict[int, _Plan] = {}
+
+
+def _plan(slo: Slo) -> _Plan:
+    """Worked out once for each object: to look one up by its many fields takes as long."""
+    found = _plans.get(id(slo))
+    if found is None or found.slo is not slo:
+        windows = burn_windows(slo)
+        texts = tuple(text for text, _ in windows)
+        alerts = tuple((w, texts.index(w.long), texts.index(w.short), float(w.factor)) for w in alert_windows(slo))
+        spans = tuple(seconds for _, seconds in (windows if slo.window.calendar is None else windows[:-1]))
+        if len(_plans) >= PLANS:
+            _plans.clear()
+        found = _plans[id(slo)] = _Plan(slo, texts, spans, alerts)
+    return found
+
+
 def assess(
-    slo: Slo, group: Group, ledger: Ledger, *, revision: int, now: float, last: SloStatus | None = None
+    slo: Slo,
+    group: Group,
+    ledger: Ledger,
+    *,
+    revision: int,
+    now: float,
+    last: SloStatus | None = None,
+    simulated: bool = False,
 ) -> SloStatus:
     """The status at `now`. `last` is the one before: what it knows of "since" and of the trend is not read again."""
-    through = ledger.data_through(slo.id)
+    slo_id, plan = slo.id, _plan(slo)
+    through = ledger.data_through(slo_id)
     until = window_end(through, now)
-    windows = burn_windows(slo)
-    spans = dict(windows)
-    rolling = [span for text, span in spans.items() if slo.window.calendar is None or text != slo.window.text]
-    held = ledger.windows(slo.id, group, rolling, until)
-    if slo.window.calendar is None:
-        held[-1] = held[-1]._replace(span_seconds=slo.window.seconds)
-    else:
-        held.append(ledger.counts(slo.id, group, span_of(slo.window, until).start, until))
-    counts = dict(zip(spans, held, strict=True))
-    rates = {text: burn_rate(slo, one) for text, one in counts.items()}
-    whole = counts[slo.window.text]
-    known = {(a.window.severity, a.window.long): a.since for a in last.alerts} if last else {}
-    alerts = []
-    for window in alert_windows(slo):
-        seen = alert_state(slo, window, counts[window.long], counts[window.short])
-        since = known.get((window.severity, window.long))
-        if seen.state != "firing":
-            since = None
-        elif since is None:
-            since = _firing_since(slo, group, window, ledger, until)
-        alerts.append(AlertStatus(window, seen.state, since, seen.long_burn, seen.short_burn))
+    held = ledger.windows(slo_id, group, plan.spans, until)
+    if slo.window.calendar is not None:
+        held.append(ledger.counts(slo_id, group, span_of(slo.window, until).start, until))
+    rates = burn_rates(slo, held)
+    by_text = {text: pair[0] for text, pair in zip(plan.texts, rates, strict=True)}
+    alerts = _alerts(plan, group, ledger, until, held, rates, last)
     anew = last is not None and span_of(slo.window, last.until).end != span_of(slo.window, until).end
     since = last.budget.exhausted_at if last and not anew and _is_exhausted(last.budget) else None
-    left = budget(slo, whole, now=until, pace=rates.get(_pace_window(windows)), exhausted_since=since)
+    left = budget(slo, held[-1], now=until, pace=by_text[pace_window(slo)], exhausted_since=since)
     if since is None and _is_exhausted(left):
         since = _exhausted_since(slo, group, ledger, until)
         left = replace(left, exhausted_at=since or until)
-    burning = _burning_since(slo, group, ledger, until, last) if (rates[windows[0][0]] or 0.0) > 1.0 else None
+    burning = _burning_since(slo, group, ledger, until, last) if (rates[0][0] or 0.0) > 1.0 else None
     trend = _trend(slo, group, ledger, until, last)
     return SloStatus(
-        slo, group, revision, until, whole, through, left, rates, tuple(alerts), burning,
-        (*trend, (int(until), left.remaining)), ledger.simulated(slo.id), counts,
-        ledger.data_through(slo.id, group) if slo.group_by else through,
+        slo, group, revision, until, held[-1], through, left, by_text, alerts, burning,
+        (*trend, (int(until), left.remaining)), simulated or ledger.simulated(slo_id),
+        dict(zip(plan.texts, held, strict=True)), ledger.data_through(slo_id, group) if slo.group_by else through,
+        None, last.forecast if last is not None and (left.remaining or 0.0) > 0 else None,
     )  # fmt: skip
+
+
+def _alerts(  # noqa: PLR0917 (what assess has at hand)
+    plan: _Plan,
+    group: Group,
+    ledger: Ledger,
+    until: float,
+    held: Sequence[Counts],
+    rates: Sequence[Rates],
+    last: SloStatus | None,
+) -> tuple[AlertStatus, ...]:
+    """Each as it stands. Where nothing moved, the one before."""
+    known = {id(alert.window): alert for alert in last.alerts} if last is not None else {}
+    alerts = []
+    for window, long, short, factor in plan.alerts:
+        state = state_by_rates(factor, rates[long], rates[short])
+        if state is None:
+            state = alert_state(plan.slo, window, held[long], held[short]).state
+        before, since = known.get(id(window)), None
+        if state == "firing":
+            since = before.since if before is not None else None
+            if since is None:
+                since = _firing_since(plan.slo, group, window, ledger, until)
+        now = AlertStatus(window, state, since, rates[long][1], rates[short][1])
+        alerts.append(before if before == now else now)
+    return tuple(alerts)
 
 
 def foreseen(status: SloStatus, ledger: Rows) -> Forecast | None:
@@ -241,4 +292,5 @@ def remaining_at(slo: Slo, at: float, counts: Counts) -> float | None:
     """The share of the budget left at a time when its window held `counts`; None where nothing was seen."""
     if counts.total <= 0:
         return None
-    return budget_remaining(slo, counts.bad, counts.total, span_of(slo.window, at).seconds)
+    seconds = None if slo.window.calendar is None else span_of(slo.window, at).seconds
+    return budget_remaining(slo, counts.bad, counts.total, seconds)
