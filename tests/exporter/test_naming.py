@@ -185,8 +185,8 @@ def test_what_was_not_chosen_is_not_said_to_be_missing():
         ("metrics:\n  include: [nothing_*]\n", 2, "no family is called `nothing_*`"),
         ("metrics:\n  exclude: [gpufleet_snapshot_age_seconds]\n", 2, "always stays"),
         ("metrics:\n  exclude: ['*']\n", 2, "nothing is left to be shown"),
-        ("metrics:\n  only: [gpu_*]\n", 2, "unknown key `only` in metrics; known keys: include, exclude"),
-        ("profile: dcgm\n", 1, "profile: invalid enum value 'dcgm'"),
+        ("metrics:\n  only: [gpu_*]\n", 2, "unknown key 'only' in metrics: known are exclude, include"),
+        ("profile: dcgm\n", 1, "profile must be one of legacy, hostname-upper, dcgm-4.9, not dcgm"),
     ],
 )
 def test_a_pattern_that_fits_nothing_is_told_with_its_line(text: str, line: int, told: str, tmp_path: Path):
