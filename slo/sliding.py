@@ -44,26 +44,27 @@ def sliding(
     first, last = -int(-since // step) * step, int(until // step) * step
     if first > last:
         return
-    held = rows.counts(slo_id, group, first - span, first)
-    yield first, _whole(held, span)
-    if first == last:
-        return
-    entering = rows.history(slo_id, group, first, last, step)
-    shift = span // step * step
-    if shift == span:
-        leaving = [counts for _, counts in rows.history(slo_id, group, first - span, last - span, step)]
-    else:  # the span is no whole number of steps: what leaves lies across them
-        leaving = [rows.counts(slo_id, group, start - span, start - span + step) for start in range(first, last, step)]
-    for (start, new), old in zip(entering, leaving, strict=True):
-        held = Counts(
-            held.good + new.good - old.good,
-            held.good_upper + new.good_upper - old.good_upper,
-            held.total + new.total - old.total,
-            held.observed_seconds + new.observed_seconds - old.observed_seconds,
-            span,
-            held.excluded_seconds + new.excluded_seconds - old.excluded_seconds,
-        )
-        yield start + step, held
+    if span % step == 0 and span <= 2 * (last - first):  # what leaves and what enters nearly meet: read as one
+        both = [counts for _, counts in rows.history(slo_id, group, first - span, last, step)]
+        leaving, entering = both[: (last - first) // step], both[span // step :]
+        held = [sum(column) for column in zip(*both[: span // step], strict=True)]
+    else:
+        held = list(rows.counts(slo_id, group, first - span, first))
+        entering = [counts for _, counts in rows.history(slo_id, group, first, last, step)] if first < last else []
+        if span % step == 0:
+            leaving = [counts for _, counts in rows.history(slo_id, group, first - span, last - span, step)]
+        else:  # the span is no whole number of steps: what leaves lies across them
+            starts = range(first - span, last - span, step)
+            leaving = [rows.counts(slo_id, group, start, start + step) for start in starts]
+    good, good_upper, total, observed, _, excluded = held
+    yield first, Counts(good, good_upper, total, observed, span, excluded)
+    for at, new, old in zip(range(first + step, last + step, step), entering, leaving, strict=True):
+        good += new[0] - old[0]
+        good_upper += new[1] - old[1]
+        total += new[2] - old[2]
+        observed += new[3] - old[3]
+        excluded += new[5] - old[5]
+        yield at, Counts(good, good_upper, total, observed, span, excluded)
 
 
 def in_window(
@@ -93,10 +94,6 @@ def _sum(one: Counts, other: Counts) -> Counts:
         total=one.total + other.total,
         observed_seconds=one.observed_seconds + other.observed_seconds,
     )
-
-
-def _whole(counts: Counts, span: int) -> Counts:
-    return counts._replace(span_seconds=span)
 
 
 def holds_since(
