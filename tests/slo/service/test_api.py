@@ -56,9 +56,8 @@ def test_one_slo_is_the_designs_example_to_the_field(example: Any, serve: Any) -
     assert [(a["severity"], a["long"], a["factor"]) for a in alerts[1:]] == [
         ("page", "6h", "6"), ("ticket", "2h", "15"), ("ticket", "1d", "3"), ("ticket", "3d", "1"),
     ]  # fmt: skip
-    assert [a["state"] for a in alerts] == ["inactive"] * 4 + ["firing"]  # 1.02 and 1.1 pass 1
-    culprit = got.pop("culprit")
-    assert (culprit["spender"], culprit["verdict"]["kind"]) == (None, "none")  # these counts name no replica
+    assert [a["state"] for a in alerts] == ["inactive"] * 5  # 1.02 and 1.1 pass 1, but chance could do that
+    assert got.pop("culprit") is None  # nothing burns
     assert got.pop("forecast")["method"] == "pace"
     assert got == {
         "id": "chat-ttft", "service": "chat", "name": "ttft", "group": {}, "revision": 1, "signal": "ttft",
@@ -66,7 +65,7 @@ def test_one_slo_is_the_designs_example_to_the_field(example: Any, serve: Any) -
         "coverage": 0.998, "data_through": "2026-11-20T12:00:00Z", "error_budget_remaining": 0.2,
         "error_budget_remaining_bounds": [0.2, 0.2], "exhausted_at": "2026-11-26T12:00:00Z",
         "burn_rates": {"5m": 0.0, "30m": 0.2, "1h": 0.3, "2h": 0.3, "6h": 1.1, "1d": 1.0, "3d": 1.02, "30d": 0.8},
-        "simulated": False, "state": "ticket", "burning_since": None,
+        "simulated": False, "state": "risk", "burning_since": None,
         "window_start": "2026-10-21T12:00:00Z", "window_end": None, "excluded_seconds": 0.0,
     }  # fmt: skip
 

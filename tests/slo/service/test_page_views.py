@@ -94,6 +94,9 @@ def test_alerts_maintenance_and_events_share_one_axis(incident: Any, serve: Any,
         exclusions.add(
             db, incident.noon - 7200, incident.noon - 5400, None, reason="new switches", author="ada", now=1.0
         )
+    # Quiet hours before: a window that nobody watched means less.
+    before = range(incident.noon - 9 * 3600, incident.noon - 9000, 60)
+    incident.fill(incident.slos[0], dict.fromkeys(before, (0.0, 100.0)), simulated=True)
     incident.ledger.reread()
     with serve(incident.service()) as url:
         page = look(f"{url}/slo/chat-ttft?window=6h")
@@ -120,8 +123,10 @@ def test_alerts_maintenance_and_events_share_one_axis(incident: Any, serve: Any,
         assert hot is not None
         assert mark is not None
         assert abs(hot["x"] - mark["x"]) < 4
-        lanes.nth(1).locator("rect").first.hover()
-        playwright.expect(page.locator(".tip")).to_contain_text("page over 6h fires")
+        late = lanes.nth(1).locator("rect").first
+        width = late.bounding_box()["width"]
+        late.hover(position={"x": width - 2, "y": 2})
+        playwright.expect(page.locator(".tip")).to_contain_text("page over 1h fires")
 
 
 @pytest.mark.real
