@@ -136,7 +136,10 @@ def test_a_wrong_token_or_address_is_told(push: Main, tmp_path: Path, capsys: py
     assert "401" in capsys.readouterr().err
     assert push(said="two words") == 1
     assert "not one token" in capsys.readouterr().err
-    for url, said in (("http://127.0.0.1:1", "no answer of a Grafana (Connection refused)"), ("grafana.example", "not an address")):
+    for url, said in (
+        ("http://127.0.0.1:1", "no answer of a Grafana (Connection refused)"),
+        ("grafana.example", "not an address"),
+    ):
         token = ["--token-file", str(tmp_path / "token")]
         (tmp_path / "token").write_text("x")
         assert main(["dashboards", "push", "--slos", str(SLOS), "--grafana", url, *token]) == 1

@@ -1,4 +1,4 @@
-"""Asks each server named on the command line, as NAME=URL, whether it is ready. Exit 1 where one is not, with what to do.
+"""Asks each server named on the command line, as NAME=URL, whether it is ready. Exit 1 where one is not, with why.
 
 TCP alone is tried for tcp://; certificates are not checked, since who signed them is not known here: nothing is sent.
 """
