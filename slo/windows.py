@@ -50,7 +50,7 @@ class AlertWindow:
     low_traffic: bool = False
     """The ticket for services that hardly anybody asks: it has evidence of its own."""
     evidence: int | None = None
-    """Bad events that the long window must hold, with no other evidence: for conditions of others. None: see slo.burn."""
+    """Bad events that the long window must hold and nothing else, for conditions of others. None: see slo.burn."""
 
     @property
     def long(self) -> str:
