@@ -16,6 +16,8 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import truediv
 from typing import Self
 
 import msgspec
@@ -46,6 +48,13 @@ class _Column:
         if self.values:
             return sum(self.values[first:end]) / self.scale
         return self.constant * (end - first)
+
+    def following(self, first: int, end: int) -> Iterable[float]:
+        """The values of the slots [first, end)."""
+        if not self.values:
+            return repeat(self.constant, end - first)
+        some = self.values[first:end]
+        return some if self.scale == 1 else map(truediv, some, repeat(self.scale))
 
     def steps(self, first: int, size: int, number: int) -> Sequence[float]:
         """The sums of so many runs of `size` slots, the first of which begins with slot `first`."""
@@ -94,6 +103,10 @@ class Block:
     def at(self, slot: int) -> Row:
         """One slot's row; zeros where it was never counted."""
         return [one.values[slot] / one.scale if one.values else one.constant for one in self._columns]
+
+    def following(self, slot: int) -> Iterator[Row]:
+        """The rows from a slot on, one after the other; zeros where nothing was counted."""
+        return zip(*(column.following(slot, self.slots) for column in self._columns), strict=True)
 
     def row(self, slot: int) -> Row | None:
         """One slot's row."""

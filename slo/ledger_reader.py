@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,7 +69,8 @@ class LedgerReader:
     def _begin(self, path: Path, db: sqlite3.Connection, messages: list[str]) -> None:
         self.path = path
         self._db, self.messages = db, messages
-        self._lock = threading.RLock()
+        self._guarded = _Guard(path)
+        self._lock = self._guarded.lock
         self._version = 0
         self._forget_all()
         with self._guard():
@@ -104,27 +105,24 @@ class LedgerReader:
             return Counts(span_seconds=span) if grp is None else _counts(self._units.sums(grp, first, end), span)
 
     def windows(self, slo_id: str, group: Group, spans: Sequence[int], until: float) -> list[Counts]:
-        """`counts` of the windows of `spans` (seconds, whole minutes) that end at `until`.
+        """`counts` of the windows of `spans` (seconds, whole minutes, each once) that end at `until`.
 
         Cheap where the same is asked again as time goes on (slo.rolling).
         """
-        end, lengths = int(until // MINUTE_SECONDS), [span // MINUTE_SECONDS for span in spans]
+        end, lengths = int(until // MINUTE_SECONDS), _lengths(tuple(spans))
         with self._guard():
             grp = self._find(slo_id, group)
             if grp is None:
                 return [Counts(span_seconds=span) for span in spans]
             held = self._rolling.get(grp)
             if held is None or not held.reaches(end, lengths):
+                sums = self._units.windows(grp, lengths, end)
                 counted = self._units.last.get(grp, -1) + 1
-                held = Rolling(end, self._units.windows(grp, lengths, end), counted, grp)
-                self._rolling[grp] = held
+                held = self._rolling[grp] = Rolling(end, {length: sums[length] for length in lengths}, counted, grp)
             elif held.end < end:
                 held.advance(end, partial(self._units.around, grp))
-            excluded = self._excluded(slo_id)
-            return [
-                held.counts(length) if not excluded else self._less(held.counts(length), grp, excluded, end)
-                for length in lengths
-            ]
+            found, excluded = held.counts(), self._excluded(slo_id)
+            return [self._less(counts, grp, excluded, end) for counts in found] if excluded else found
 
     def _less(self, counts: Counts, grp: int, excluded: Sequence[tuple[int, int]], end: int) -> Counts:
         """Counts of a window that ends with minute `end`, without what is excluded in it."""
@@ -367,15 +365,32 @@ class LedgerReader:
             return tile
         return min(tile, opened // HOUR_MINUTES * HOUR_MINUTES * MINUTE_SECONDS // TILE_SECONDS)
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                # An OperationalError is about the disk or a lock, one of its kin about our own doing.
-                kind = LedgerDamagedError if type(error) is sqlite3.DatabaseError else LedgerError
-                raise kind(f"{self.path}: {error}") from error
+    def _guard(self) -> _Guard:
+        return self._guarded
+
+
+class _Guard:
+    """Whoever reads or writes is alone, and what SQLite says is told as ours. One for many uses: they are many."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock = threading.RLock()
+        self._path = path
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.lock.release()
+        if isinstance(error, sqlite3.Error):
+            # An OperationalError is about the disk or a lock, one of its kin about our own doing.
+            kind = LedgerDamagedError if type(error) is sqlite3.DatabaseError else LedgerError
+            raise kind(f"{self._path}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _lengths(spans: tuple[int, ...]) -> tuple[int, ...]:
+    """In minutes."""
+    return tuple(span // MINUTE_SECONDS for span in spans)
 
 
 def dump(value: object) -> str:

@@ -13,7 +13,8 @@ stays the only truth, and a write that fails throws the sums away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 
 from slo.budget import Counts
 from slo.ledger_blocks import Block, Row
@@ -24,6 +25,8 @@ MOST_STEPS = 60
 """Going on by more minutes than this at once is not cheaper than summing anew."""
 AHEAD_MINUTES = 60
 """So many minutes that are to leave a window are read at once."""
+SHORT_MINUTES = 10
+"""Of windows no longer than this, what entered is kept until it leaves."""
 
 Read = Callable[[int, int], tuple[int, Block]]
 """From a minute's number and how many from it on may be read: a block of minutes that holds it, and its first one."""
@@ -31,23 +34,23 @@ _NOTHING: Row = (0.0, 0.0, 0.0, 0.0)
 
 
 class _Window:
-    """One window's sums, and what is about to leave it: `ahead` begins with minute `first`."""
+    """One window's sums, and what is about to leave it: `ahead` gives the rows of the minutes up to `until`."""
 
-    __slots__ = ("ahead", "first", "length", "seconds", "sums", "until")
+    __slots__ = ("ahead", "length", "recent", "seconds", "sums", "until")
 
     def __init__(self, length: int, sums: Row) -> None:
         self.length = length
         self.seconds = float(length * MINUTE)
         self.sums = tuple(sums)
-        self.ahead: Block | None = None
-        self.first = self.until = 0
+        self.ahead: Iterator[Row] = iter(())
+        self.until = 0
+        self.recent: deque[Row] | None = deque() if length <= SHORT_MINUTES else None
+        """What entered a short window, up to all that it holds: cheaper to keep than to read again."""
 
-    def read(self, minute: int, turn: int, read: Read) -> Block:
+    def read(self, minute: int, turn: int, read: Read) -> None:
         """Have ahead what begins with a minute. `turn` differs from group to group: not all read at the same time."""
-        most = min(self.length, AHEAD_MINUTES - (minute + turn) % AHEAD_MINUTES)
-        self.first, self.ahead = read(minute, most)
-        self.until = self.first + self.ahead.slots
-        return self.ahead
+        first, block = read(minute, min(self.length, AHEAD_MINUTES - (minute + turn) % AHEAD_MINUTES))
+        self.ahead, self.until = block.following(minute - first), first + block.slots
 
 
 class Rolling:
@@ -58,17 +61,17 @@ class Rolling:
 
     def __init__(self, end: int, sums: Mapping[int, Row], counted: int = 0, turn: int = 0) -> None:
         self.end = end
-        self._windows = {length: _Window(length, held) for length, held in sums.items()}
+        self.lengths = tuple(sums)
+        self._windows = [_Window(length, held) for length, held in sums.items()]
         self._summed_at = end
         self._counted = counted
         self._turn = turn
         self._entering: dict[int, Row] = {}
 
-    def reaches(self, end: int, lengths: Sequence[int]) -> bool:
+    def reaches(self, end: int, lengths: tuple[int, ...]) -> bool:
         """Whether windows of these lengths that end with `end` can be had from here."""
-        if not 0 <= end - self.end <= MOST_STEPS or end - self._summed_at >= FRESH_MINUTES:
-            return False
-        return all(length in self._windows for length in lengths)
+        near = 0 <= end - self.end <= MOST_STEPS and end - self._summed_at < FRESH_MINUTES
+        return near and lengths == self.lengths
 
     def advance(self, end: int, read: Read) -> None:
         """Go on to `end`."""
@@ -77,12 +80,17 @@ class Rolling:
             if row is None and minute < self._counted:
                 first, block = read(minute, 1)
                 row = block.at(minute - first)
-            bad, bad_lower, total, observed = row or _NOTHING
-            for window in self._windows.values():
-                out, ahead = minute - window.length, window.ahead
-                if ahead is None or not window.first <= out < window.until:
-                    ahead = window.read(out, self._turn, read)
-                bad_out, lower_out, total_out, observed_out = ahead.at(out - window.first)
+            bad, bad_lower, total, observed = row = row or _NOTHING
+            for window in self._windows:
+                recent, out = window.recent, minute - window.length
+                if recent is not None and len(recent) == window.length:
+                    bad_out, lower_out, total_out, observed_out = recent.popleft()
+                else:
+                    if out >= window.until:
+                        window.read(out, self._turn, read)
+                    bad_out, lower_out, total_out, observed_out = next(window.ahead)
+                if recent is not None:
+                    recent.append(row)
                 held = window.sums
                 window.sums = (
                     held[0] + (bad - bad_out),
@@ -97,14 +105,17 @@ class Rolling:
         if minute >= self.end:
             self._entering[minute] = row
             return
-        for window in self._windows.values():
+        for window in self._windows:
             if minute >= self.end - window.length:
                 window.sums = tuple(held + value for held, value in zip(window.sums, row, strict=True))
-            if window.first <= minute < window.until:
-                window.ahead = None  # it was read without this one
+                window.until = 0  # what is known of it is without this one
+                if window.recent is not None:
+                    window.recent.clear()
 
-    def counts(self, length: int) -> Counts:
-        """What the window holds."""
-        window = self._windows[length]
-        bad, bad_lower, total, observed = window.sums
-        return Counts(total - bad, total - bad_lower, total, observed, window.seconds)
+    def counts(self) -> list[Counts]:
+        """What the windows hold, in the order of `lengths`."""
+        found = []
+        for window in self._windows:
+            bad, bad_lower, total, observed = window.sums
+            found.append(Counts(total - bad, total - bad_lower, total, observed, window.seconds))
+        return found

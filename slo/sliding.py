@@ -7,6 +7,7 @@ that it holds: one hour of a 30 d budget costs two hours of rows. A calendar's p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 from slo.budget import Counts
@@ -32,6 +33,7 @@ class Rows(Protocol):
         """Counts per step, oldest first; every step of the span is there."""
 
 
+@lru_cache(maxsize=1024)
 def step_for(seconds: float, points: int) -> int:
     """The shortest step that covers `seconds` in at most `points`."""
     return next((s for s in STEPS if seconds / s <= points), STEPS[-1])

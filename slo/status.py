@@ -138,6 +138,7 @@ class _Plan:
     """Of `texts`, but the SLO's own where it is a calendar's."""
     alerts: tuple[tuple[AlertWindow, int, int, float], ...]
     """Each with the places of its windows among `texts`, and its factor."""
+    pace: str
 
 
 _plans: dict[int, _Plan] = {}
@@ -153,7 +154,7 @@ def _plan(slo: Slo) -> _Plan:
         spans = tuple(seconds for _, seconds in (windows if slo.window.calendar is None else windows[:-1]))
         if len(_plans) >= PLANS:
             _plans.clear()
-        found = _plans[id(slo)] = _Plan(slo, texts, spans, alerts)
+        found = _plans[id(slo)] = _Plan(slo, texts, spans, alerts, _pace_window(windows))
     return found
 
 
@@ -179,7 +180,7 @@ def assess(
     alerts = _alerts(plan, group, ledger, until, held, rates, last)
     anew = last is not None and span_of(slo.window, last.until).end != span_of(slo.window, until).end
     since = last.budget.exhausted_at if last and not anew and _is_exhausted(last.budget) else None
-    left = budget(slo, held[-1], now=until, pace=by_text[pace_window(slo)], exhausted_since=since)
+    left = budget(slo, held[-1], now=until, pace=by_text[plan.pace], exhausted_since=since)
     if since is None and _is_exhausted(left):
         since = _exhausted_since(slo, group, ledger, until)
         left = replace(left, exhausted_at=since or until)
@@ -214,8 +215,10 @@ def _alerts(  # noqa: PLR0917 (what assess has at hand)
             since = before.since if before is not None else None
             if since is None:
                 since = _firing_since(plan.slo, group, window, ledger, until)
-        now = AlertStatus(window, state, since, rates[long][1], rates[short][1])
-        alerts.append(before if before == now else now)
+        now = state, since, rates[long][1], rates[short][1]
+        if before is None or (before.state, before.since, before.long_burn, before.short_burn) != now:
+            before = AlertStatus(window, *now)
+        alerts.append(before)
     return tuple(alerts)
 
 
