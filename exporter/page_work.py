@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 LARGE_BYTES = 512 << 10
@@ -22,8 +23,11 @@ LARGE_SERIES = 5_000
 AT_ONCE_SECONDS = 10.0
 SHARE = 0.03
 """Of a core, in the long run."""
+HANDS = 2
+"""Pages that are worked on beside the event loop at one time: each may take tens of MiB meanwhile."""
 
 T = TypeVar("T")
+_HANDS = ThreadPoolExecutor(HANDS, "page")
 
 
 class TooMuchWorkError(Exception):
@@ -41,6 +45,16 @@ class PageWork:
 
     async def do(self, work: Callable[[], T], *, large: bool) -> T:
         """What `work` gives. Raises TooMuchWorkError, and what it raises."""
+        self.check()
+        if not large:
+            return self._measured(work)
+        under_way = asyncio.get_running_loop().run_in_executor(_HANDS, self._measured, work)
+        under_way.add_done_callback(_looked_at)
+        self._under_way = under_way
+        return await asyncio.shield(under_way)
+
+    def check(self) -> None:
+        """Raises TooMuchWorkError where nothing would be done now: a page that nobody will read need not be fetched."""
         if self._under_way is not None and not self._under_way.done():
             raise TooMuchWorkError("still busy with an earlier page")
         now = self._clock()
@@ -48,12 +62,6 @@ class PageWork:
         self._since = now
         if self._left <= 0:
             raise TooMuchWorkError("page too costly to read")
-        if not large:
-            return self._measured(work)
-        under_way = asyncio.get_running_loop().run_in_executor(None, self._measured, work)
-        under_way.add_done_callback(_looked_at)
-        self._under_way = under_way
-        return await asyncio.shield(under_way)
 
     def _measured(self, work: Callable[[], T]) -> T:
         began = time.thread_time()

@@ -1,6 +1,6 @@
 """Copies of a ledger: `export` writes one while it is in use, `restore` takes one over into another ledger.
 
-Imports slo.ledger_file, ledger_open, ledger_spend and ledger_units.
+Imports slo.archive_check, ledger_file, ledger_open, ledger_spend and ledger_units.
 
 Decision (accepted). Context: a ledger must move between machines, and be put back after a loss. Decision: a copy is an
 SQLite file of the ledger's own form, made by VACUUM INTO: whole, small, readable by any SQLite. Restoring takes over
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from slo.archive_check import check
 from slo.ledger_blocks import Spent
 from slo.ledger_file import LedgerError, existing
 from slo.ledger_open import open_store
@@ -51,14 +52,17 @@ def export(path: Path, to: Path) -> None:
 def restore(path: Path, copy: Path) -> Restored:
     """Take the copy over into the ledger at `path`, in one transaction. Raises LedgerError with nothing changed."""
     with existing(copy) as old:
+        check(old, copy)
         new, _ = open_store(path)
         with contextlib.closing(new):
             try:
                 new.execute("BEGIN IMMEDIATE")
                 done = _Restore(old, new, copy).run()
                 new.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise LedgerError(f"{path}: {error}") from error
+            except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # what is packed in it
+                raise LedgerError(f"{copy}: damaged: {error}; nothing was taken over: make the copy anew") from error
+            except sqlite3.Error as error:  # of either file
+                raise LedgerError(f"{copy}: cannot be taken over into {path}: {error}") from error
     return done
 
 

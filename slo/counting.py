@@ -32,6 +32,8 @@ CARRIER_SECONDS = 3600.0
 """A silent source is still held to carry its replicas this long; the group's coverage says that it is silent."""
 _LAYOUTS = 8
 """Page shapes remembered for each source, so that a page that goes back and forth is not learned each time."""
+LAYOUT_SERIES = 100_000
+"""Series of them all, about: of large shapes fewer are remembered."""
 
 
 class Tally:
@@ -242,7 +244,7 @@ class Tally:
                 return plan
         plan = self._made(scrape)
         layouts.append((scrape.layout, plan))
-        del layouts[:-_LAYOUTS]
+        del layouts[: -max(1, min(_LAYOUTS, LAYOUT_SERIES // max(1, len(scrape.series))))]
         return plan
 
     def _made(self, scrape: Scrape, only: Collection[str] | None = None) -> Plan:

@@ -1,6 +1,8 @@
 """How engines stand against what is usual for each: load, prompts, queue, KV cache, preemptions; restarts, versions.
 
-Pure: imports slo.facts and slo.names. Decision (accepted). Context: a burn without a hardware event has a reason too,
+Pure: imports slo.facts, slo.names and slo.recent.
+
+Decision (accepted). Context: a burn without a hardware event has a reason too,
 and the engine's own page shows most of them; a series per replica and figure would be millions of rows a month.
 Decision: each figure of a replica is held against its own median of the six hours before, in memory, and makes a fact
 only where it is out of the ordinary, once for each five minutes and figure. Consequences: after the service started
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 from slo.facts import KV_CACHE, LOAD, PREEMPTIONS, PROMPTS, QUEUE, RESTART, VERSION, Fact
 from slo.names import TILE_SECONDS
+from slo.recent import Recent
 
 USUAL_TILES = 72
 """Six hours of tiles make the usual."""
@@ -69,9 +72,9 @@ class EngineWatch:
     """Takes every engine's figures of every scrape; gives facts where something is out of the ordinary, or changed."""
 
     def __init__(self) -> None:
-        self._engines: dict[str, _Engine] = {}
-        self._identity: dict[str, tuple[str, str]] = {}
-        self._version_of_model: dict[str, str] = {}
+        self._engines: Recent[str, _Engine] = Recent()
+        self._identity: Recent[str, tuple[str, str]] = Recent()
+        self._version_of_model: Recent[str, str] = Recent()
 
     def take(self, time: float, labels: Mapping[str, str], now: Figures) -> list[Fact]:
         """One scrape of the engine that `labels` name (target, model_name, node, namespace, pod)."""
@@ -79,7 +82,7 @@ class EngineWatch:
         engine = self._engines.get(target)
         tile = int(time // TILE_SECONDS)
         if engine is None:
-            self._engines[target] = _Engine(now, time, now, time, tile)
+            self._engines.put(target, _Engine(now, time, now, time, tile))
             return []
         facts = []
         if how := _restarted(engine.last, now):
@@ -105,10 +108,10 @@ class EngineWatch:
         """What the engine is now. `was_watched`: its source was read before, so that a new engine is news."""
         target, model = labels["target"], labels.get("model_name", "")
         before, now = self._identity.get(target), (version, model)
-        self._identity[target] = now
-        others = self._version_of_model.get(model, "")
+        self._identity.put(target, now)
+        others = self._version_of_model.get(model)
         if version:
-            self._version_of_model[model] = version
+            self._version_of_model.put(model, version)
         if before == now:
             return []
         said = {**labels, "version": version}

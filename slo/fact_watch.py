@@ -1,7 +1,7 @@
 """Scrapes → dated facts: where replicas run, what their hardware did, how their engines stood.
 
-Pure: imports slo.facts, its two helpers slo.engine_watch and slo.gpu_pace, slo.names, slo.observed and the agent's
-catalogue. Where the series of interest stand is learned once per page layout; after that only their values are read.
+Pure: imports slo.facts, its two helpers slo.engine_watch and slo.gpu_pace, slo.names, slo.observed, slo.recent and the
+agent's catalogue. Where the series of interest stand is learned once per page layout; after that only their values are read.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from slo.facts import (
 from slo.gpu_pace import GpuPace
 from slo.names import TILE_SECONDS
 from slo.observed import Scrape
+from slo.recent import Recent
 from slo.signals.base import PageSeries
 
 _ENGINE_FAMILIES = (
@@ -49,6 +50,9 @@ _GPU_LABELS = (
     "gpu", "UUID", "pci_bus_id", "device", "modelName", gpu.DRIVER_VERSION_LABEL, "hostname", "node", "simulated",
 )  # fmt: skip
 _FORGET_TILES = 2
+_HOUR_SECONDS = 3600.0
+MOST_FACTS = 10_000
+"""What one source may add in an hour: a node of 16 GPUs that are all throttled in every way adds about a tenth."""
 
 
 class _Engine(NamedTuple):
@@ -90,15 +94,30 @@ class FactWatch:
     def __init__(self) -> None:
         self._shapes: dict[str, tuple[object, _Shape]] = {}
         self._errors: dict[str, dict[Labels, float]] = {}
-        self._replicas: dict[str, Mapping[str, str]] = {}
+        self._replicas: Recent[str, Mapping[str, str]] = Recent()
         self._told: dict[tuple[str, Labels], int] = {}
-        self._capped: dict[Labels, deque[int]] = {}
+        self._capped: Recent[Labels, deque[int]] = Recent()
         self._since: dict[str, int] = {}
+        self._told_of: dict[str, tuple[int, int]] = {}
+        self.notices: list[str] = []
         self._engines = EngineWatch()
         self._pace = GpuPace()
 
     def feed(self, scrape: Scrape) -> list[Fact]:
-        """The facts that this scrape adds."""
+        """The facts that this scrape adds: of one source no more than MOST_FACTS in an hour."""
+        hour = int(scrape.time // _HOUR_SECONDS)
+        of, told = self._told_of.get(scrape.source, (hour, 0))
+        told = told if of == hour else 0
+        facts = self._facts(scrape)
+        if told <= MOST_FACTS < told + len(facts):
+            self.notices.append(
+                f"{scrape.source} tells of more than {MOST_FACTS} replicas and hardware events in an hour; those "
+                "beyond are not kept: budgets are as counted, where replicas run may lack"
+            )
+        self._told_of[scrape.source] = hour, told + len(facts)
+        return facts[: max(0, MOST_FACTS - told)]
+
+    def _facts(self, scrape: Scrape) -> list[Fact]:
         was_watched = scrape.source in self._shapes
         layout, shape = self._shapes.get(scrape.source, (None, None))
         fresh = shape is None or layout is not scrape.layout
@@ -110,7 +129,8 @@ class FactWatch:
             for labels in shape.replicas
             if self._replicas.get(labels["target"]) != labels
         ]
-        self._replicas.update((fact.labels["target"], fact.labels) for fact in facts)
+        for fact in facts:
+            self._replicas.put(fact.labels["target"], fact.labels)
         facts += self._error_steps(scrape, shape)
         tile = int(scrape.time // TILE_SECONDS)
         start, values = float(tile * TILE_SECONDS), scrape.values
@@ -154,7 +174,7 @@ class FactWatch:
                 text = f"{where}: {'XID' if kind == XID else 'SXid'} {said.get(kind)}{often}"
                 facts.append(Fact(scrape.time, kind, said, steps, text))
         # A GPU that is away for a while is not new when it is back.
-        self._errors[scrape.source] = {**(before or {}), **now}
+        self._errors[scrape.source] = dict(list({**(before or {}), **now}.items())[-MOST_FACTS:])
         return facts
 
     def _first_in(self, tile: int, kind: str, labels: Labels) -> bool:
@@ -169,7 +189,9 @@ class FactWatch:
         """Whether a power cap is what a GPU has most of the time since it is watched. No other cause is ever usual."""
         if ("cause", POWER_CAP) not in labels:
             return False
-        capped = self._capped.setdefault(labels, deque(maxlen=USUAL_TILES))
+        capped = self._capped.get(labels)
+        if capped is None:
+            self._capped.put(labels, capped := deque(maxlen=USUAL_TILES))
         seen = min(USUAL_TILES, tile - since)
         usual = seen >= MIN_TILES and sum(at >= tile - seen for at in capped) > seen / 2
         capped.append(tile)

@@ -14,6 +14,9 @@ from exporter.model import Family
 from slo.observed import Scrape
 from slo.signals.base import PageSeries
 
+MOST_GONE = 10_000
+"""GPUs that left and are remembered; of more, those that left last."""
+
 FIGURES: tuple[Family, ...] = (gpu.GPU_TEMP, gpu.MEMORY_TEMP, gpu.POWER_USAGE, gpu.GPU_UTIL, gpu.SM_CLOCK)
 """The figures shown of a GPU, where its page has them."""
 
@@ -78,7 +81,10 @@ class Inventory:
             for uuid in before.shape.gpus if before is not None else ():
                 if uuid not in shape.gpus and self._source[uuid] == scrape.source:
                     assert before is not None
+                    self._gone.pop(uuid, None)
                     self._gone[uuid] = _read(uuid, before)
+            for uuid in list(self._gone)[: max(0, len(self._gone) - MOST_GONE)]:
+                del self._gone[uuid], self._source[uuid]
             for uuid in shape.gpus:
                 self._source[uuid] = scrape.source
                 self._gone.pop(uuid, None)

@@ -95,10 +95,18 @@ def existing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def marked(db: sqlite3.Connection, path: Path) -> None:
-    """Raises LedgerError for a database that is no ledger of this version."""
-    marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    """Raises LedgerError for a file that is no ledger of this version."""
+    try:
+        marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        marks = [0, 0]
     if marks[0] != APPLICATION_ID:
-        raise LedgerError(f"{path}: not a ledger")
+        raise LedgerError(
+            f"{path}: not a ledger: name the ledger.sqlite of a data directory, or a copy that `gpufleet slo export` "
+            "made"
+        )
     if marks[1] != VERSION:
         hint = "serve it once with this gpufleet" if marks[1] < VERSION else "use the gpufleet it is of"
         raise LedgerError(f"{path}: ledger version {marks[1]}, this gpufleet reads {VERSION}: {hint}")

@@ -246,11 +246,11 @@ class Service:
         self.notices.append(Notice(self.clock(), text))
 
     def _notice(self) -> None:
-        """Hand on what the tally has to say to people."""
-        for text in self._tally.notices:
-            log.warning("%s", text)
-            self.notices.append(Notice(self.clock(), text))
-        self._tally.notices.clear()
+        """Hand on what the tally and the watch have to say to people."""
+        for texts in (self._tally.notices, self._watch.notices):
+            for text in texts:
+                self.tell(text)
+            texts.clear()
 
     async def close_minutes(self) -> None:
         """Append the minutes that have ended to the ledger; compute the statuses anew once a minute, or with them."""

@@ -107,6 +107,10 @@ class EnginePage:
             raise AwayError(str(error)) from None
 
     async def _read(self, url: URL) -> tuple[Engine, Page]:
+        try:
+            self._work.check()
+        except TooMuchWorkError as error:
+            raise AwayError(str(error)) from None
         body, kind = await self._fetch(url)
         try:
             page = await self._do(lambda: self._reader.read(body), large=len(body) > LARGE_BYTES)

@@ -24,7 +24,7 @@ _EPILOG = """examples:
   gpufleet slo serve --slos slos/ --agent http://node-1:9400      budgets, API and page
   gpufleet slo budget chat-ttft                                   what is left, from a running service
   gpufleet slo exclude --from 2026-11-20T12:00:00Z --to 2026-11-20T14:00:00Z --all --reason "new racks" --by ada
-  gpufleet slo backtest --slos slos/ --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --windows own --windows sloth
+  gpufleet slo backtest --slos slos/ --from 2026-11-01 --to 2026-11-08 --windows own --windows sloth
   gpufleet slo report --slos slos/ --quarter 2026-Q3              budgets, incidents, spenders, hardware of a quarter
   gpufleet slo incident --slos slos/ --slo chat-ttft              a post-mortem draft of its last incident
   gpufleet slo export ledger-copy.sqlite                          a copy of the ledger; `slo import` takes it over"""

@@ -31,7 +31,7 @@ def configure(add: Add) -> None:
     sub = add(
         "backtest",
         "replay history: which alerts would have fired, when, and what they cost; windows side by side",
-        "backtest --slos slos/ --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --windows own --windows sloth",
+        "backtest --slos slos/ --from 2026-11-01 --to 2026-11-08 --windows own --windows sloth",
         _backtest,
     )
     sub.add_argument("--slos", type=Path, required=True, metavar="DIR", help="SLO files (*.yaml, *.yml)")
@@ -42,9 +42,11 @@ def configure(add: Add) -> None:
     source.add_argument("--prometheus", type=http_url, metavar="URL", help=source_options.PROMETHEUS_HELP)
     source_options.configure_access(sub)
     sub.add_argument(
-        "--from", dest="since", type=instant, required=True, metavar="TIME", help="as 2026-11-01T00:00:00Z"
+        "--from", dest="since", type=instant, required=True, metavar="TIME", help="a day, UTC, or 2026-11-01T12:00:00Z"
     )
-    sub.add_argument("--to", dest="until", type=instant, required=True, metavar="TIME", help="end of what is replayed")
+    sub.add_argument(
+        "--to", dest="until", type=instant, required=True, metavar="TIME", help="end of what is replayed, likewise"
+    )
     sub.add_argument("--slo", metavar="ID", help="one SLO, as <service>-<name>; all unless given")
     sub.add_argument(
         "--windows",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +31,10 @@ def configure(add: Add) -> None:
         "exclude --from 2026-11-20T12:00:00Z --to 2026-11-20T14:00:00Z --slo chat-ttft --reason 'new racks' --by ada",
         _exclude,
     )
-    exclude.add_argument("--from", dest="since", type=instant, metavar="TIME", help="RFC 3339, as 2026-11-20T12:00:00Z")
-    exclude.add_argument("--to", dest="until", type=instant, metavar="TIME", help="end; rounded to five minutes")
+    exclude.add_argument(
+        "--from", dest="since", type=instant, metavar="TIME", help="a day, UTC, or 2026-11-20T12:00:00Z"
+    )
+    exclude.add_argument("--to", dest="until", type=instant, metavar="TIME", help="its end; rounded to five minutes")
     which = exclude.add_mutually_exclusive_group()
     which.add_argument("--slo", metavar="ID", help="one SLO, as <service>-<name>")
     which.add_argument("--all", action="store_true", help="all SLOs, later ones too")
@@ -47,11 +51,15 @@ def configure(add: Add) -> None:
 
 
 def instant(text: str) -> float:
-    """Read a time in RFC 3339; for argparse."""
+    """Read a time in RFC 3339, or a day, which begins at midnight UTC; for argparse."""
+    with contextlib.suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text), clock(), UTC).timestamp()
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-11-20T12:00:00Z") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: write it as 2026-11-20T12:00:00Z, or a day as 2026-11-20"
+        ) from None
     if when.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} has no time zone: end it with Z, or with an offset like +01:00")
     return when.timestamp()

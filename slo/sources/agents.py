@@ -142,6 +142,7 @@ class AgentsSource:
     async def _scrape(self, session: aiohttp.ClientSession, agent: _Agent) -> Scrape | Missed | None:
         asked = self._clock()
         try:
+            agent.work.check()
             page = await agent.read(await self._body(session, agent))
             age = agent.age(page)
         except (TimeoutError, AccessError, aiohttp.ClientError, PageError, TooMuchWorkError, _StatusError) as error:

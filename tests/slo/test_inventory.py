@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from exporter.metrics import gpu, health
-from slo.inventory import Inventory
+from slo.inventory import MOST_GONE, Inventory
 from slo.observed import Scrape
 
 
@@ -82,3 +82,13 @@ def test_a_gpu_that_moved_to_another_node_is_there():
     assert one is not None
     assert (one.node, one.time) == ("n2", 200.0)
     assert seen.gpu("GPU-9") is None
+
+
+def test_of_gpus_without_end_those_that_left_last_are_remembered():
+    seen = Inventory()
+    step = MOST_GONE // 4
+    for turn in range(6):
+        seen.feed(page(*(ill(f"GPU-{turn}-{number}") for number in range(step)), time=100.0 + turn))
+    assert len(seen.gpus()) == MOST_GONE + step
+    assert seen.gpu("GPU-0-0") is None
+    assert seen.gpu("GPU-1-0") is not None

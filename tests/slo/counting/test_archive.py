@@ -88,7 +88,7 @@ def test_a_copy_of_a_copy_brings_nothing_new_and_a_different_past_is_refused(tmp
 def test_what_is_no_ledger_and_what_is_there_already_is_refused(tmp_path, slos):
     filled(tmp_path / "a.db", slos, range(1)).close()
     (tmp_path / "text").write_text("no database, but long enough to be looked at" * 10)
-    for bad, said in ((tmp_path / "text", "not a database"), (tmp_path / "none", "there is no ledger")):
+    for bad, said in ((tmp_path / "text", "not a ledger: name the ledger"), (tmp_path / "none", "there is no ledger")):
         with pytest.raises(LedgerError, match=said):
             archive.restore(tmp_path / "a.db", bad)
     with pytest.raises(LedgerError, match="is there already"):

@@ -6,7 +6,7 @@ from exporter.health import CLOCK_EVENTS
 from exporter.metrics import health, llm
 from exporter.model import labels_of
 from exporter.page import PageSample
-from slo.fact_watch import FactWatch
+from slo.fact_watch import MOST_FACTS, FactWatch
 from slo.facts import CLOCK_EVENT, REPLICA, UNHEALTHY, XID
 from slo.observed import Scrape
 
@@ -80,3 +80,19 @@ def test_a_power_cap_is_told_until_it_is_what_the_gpu_has_most_of_the_time():
         watch.feed(scrape(START + 300 * t, [(health.CLOCK_EVENT_ACTIVE, labels, float(t >= 20))])) for t in range(60)
     ]
     assert [t for t, facts in enumerate(told) if facts] == list(range(20, 41))
+
+
+def test_of_what_a_source_tells_without_end_so_much_is_kept_in_an_hour_and_that_is_said():
+    def fleet(time, number):
+        rows = [
+            (llm.ENGINE_UP, {"target": f"e{time}-{n}:1", "model_name": "m", "node": "n"}, 1.0) for n in range(number)
+        ]
+        return scrape(time, rows)
+
+    watch = FactWatch()
+    hour = START // 3600 * 3600 + 3600
+    told = [len(watch.feed(fleet(hour + 5 * at, MOST_FACTS // 4 + 1))) for at in range(6)]
+    assert (told[0], sum(told), told[-1]) == (MOST_FACTS // 4 + 1, MOST_FACTS, 0)
+    [notice] = watch.notices
+    assert notice.startswith(f"a tells of more than {MOST_FACTS} replicas")
+    assert {fact.labels["target"] for fact in watch.feed(fleet(hour + 3600, 1))} == {f"e{hour + 3600}-0:1"}
