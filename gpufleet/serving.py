@@ -25,6 +25,9 @@ from slo.api import make_app
 from slo.service import Service
 from slo.sources.base import Source
 
+FIRST_SECONDS = 3.0
+"""The page waits so long for the first statuses, for its first answer to be whole; then it says that it starts."""
+
 
 async def open_and_serve(
     files: SloFiles,
@@ -76,24 +79,34 @@ async def serve(
     extra = routes(lambda: service.slos, page_url=url)
     app = make_app(service, extra_routes=extra, collectors=teller.collectors, runbooks=RUNBOOKS)
     front = Front(app, "SLO service", gate)
-    await service.refresh()  # the first answer is a whole one
-    working = [asyncio.create_task(service.run())]
-    if teller.notifier is not None:
-        working.append(asyncio.create_task(teller.notifier.run()))
-    if following is not None:
-        working.append(asyncio.create_task(following(service)))
+    first = asyncio.create_task(service.refresh())
     stopping = asyncio.create_task(stop.wait())
+    working: list[asyncio.Task[None]] = []
     try:
+        await asyncio.wait({first, stopping}, timeout=FIRST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            await first
         await front.open(sock)
         started(url)
+        await asyncio.wait({first, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if first.done():  # nothing is counted, told of or followed on statuses that nobody knows yet
+            await first
+            working.append(asyncio.create_task(service.run()))
+            if teller.notifier is not None:
+                working.append(asyncio.create_task(teller.notifier.run()))
+            if following is not None:
+                working.append(asyncio.create_task(following(service)))
         await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in working:
             if task.done():
                 await task
     finally:
         stopping.cancel()
-        for task in reversed(working):  # those that read the service first
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for task in (*reversed(working), first):  # those that read the service first
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        if not working:  # else `run` sees to it
+            await service.stop()
         await front.close()
