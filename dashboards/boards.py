@@ -26,14 +26,14 @@ NO_PRICES = Prices()
 def render(
     slos: Sequence[Slo], *, page_url: str = PAGE_URL, prices: Prices = NO_PRICES, per_service: bool = False
 ) -> dict[str, Json]:
-    """Grafana's JSON of every board by its uid, the same for the same SLOs.
+    """Grafana's JSON of every board by its uid, the same for the same SLOs; without any there is no SLO board.
 
     `page_url` is the SLO service's address; without `prices` the cost board says that there are none. `per_service`
     adds a copy of the SLO board for each service.
     """
     boards = [
         fleet_board(page_url=page_url),
-        slo_board(slos, page_url=page_url),
+        *([slo_board(slos, page_url=page_url)] if slos else ()),
         inference_board(slos, page_url=page_url),
         gpu_board(page_url=page_url),
         agents_board(page_url=page_url),

@@ -6,7 +6,9 @@ counts it for every replica; which of them the SLO means, its selector says to w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from decimal import Decimal
 
 from exporter.objectives import PROBE_TTFT, SIGNALS, TPOT, TTFT, Objective
 from exporter.settings_probe import LONGEST_TIMEOUT_SECONDS, ProbeSettings
@@ -37,6 +39,28 @@ def objectives_of(slos: Sequence[Slo]) -> tuple[Objective, ...]:
         for slo in slos
         if slo.signal in COUNTED
     )
+
+
+def settings_text(slos: Sequence[Slo]) -> str:
+    """The objectives of these SLOs as the agent's settings have them, in YAML; `[]` where an agent counts none."""
+    objectives = objectives_of(slos)
+    if not objectives:
+        return "objectives: []\n"
+    rows = (", ".join(f"{key}: {value}" for key, value in _written(one).items()) for one in objectives)
+    return "".join(["objectives:\n", *(f"  - {{{row}}}\n" for row in rows)])
+
+
+def _written(objective: Objective) -> dict[str, str]:
+    """Keys and values of one as a file has them; what is as by default is left out."""
+    bounds = {
+        "threshold": objective.threshold_seconds,
+        "ttft": objective.ttft_seconds,
+        "tpot": objective.tpot_seconds,
+        "per_1k_prompt_tokens": objective.per_1k_prompt_tokens_seconds or None,
+    }
+    found = {"id": json.dumps(objective.id, ensure_ascii=False), "signal": objective.signal}
+    found |= {key: f"{Decimal(str(seconds)):f}s" for key, seconds in bounds.items() if seconds is not None}
+    return found if objective.weight == "requests" else {**found, "weight": objective.weight}
 
 
 def simulated_probe(objectives: Sequence[Objective]) -> ProbeSettings:

@@ -1,7 +1,8 @@
 """Scrapes → dated facts: where replicas run, what their hardware did, how their engines stood.
 
-Pure: imports slo.facts, its two helpers slo.engine_watch and slo.gpu_pace, slo.names, slo.observed, slo.recent and the
-agent's catalogue. Where the series of interest stand is learned once per page layout; after that only their values are read.
+Pure: imports slo.facts, its two helpers slo.engine_watch and slo.gpu_pace, slo.names, slo.observed, slo.recent
+and the agent's catalogue. Where the series of interest stand is learned once per page layout; after that only their
+values are read.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporter.model import InputError
-from gpufleet import budget_table, paging, slo_text, source_options
+from gpufleet import budget_table, objectives, paging, slo_text, source_options
 from gpufleet.commands import slo_backtest, slo_ledger, slo_report
 from gpufleet.listen import Address, address, http_url
 from slo import spec
@@ -47,6 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ):
         sub = add(name, summary, f"{name} slos/", run)
         sub.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a directory of *.yaml files")
+        if run is _show:
+            sub.add_argument(
+                "--agent-settings",
+                action="store_true",
+                help="print `objectives` for the settings of agents, which count probes and traces against them",
+            )
     _configure_serve(
         add("serve", "keep budgets and serve API and page", "serve --slos slos/ --agent http://node-1:9400", _serve)
     )
@@ -113,6 +119,9 @@ def _count(number: int, thing: str) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
+    if args.agent_settings:
+        print(objectives.settings_text(spec.load(args.paths)), end="")
+        return 0
     columns = shutil.get_terminal_size((slo_text.WIDTH, 24)).columns
     print(slo_text.show(spec.load(args.paths), max(slo_text.LEAST_WIDTH, min(slo_text.WIDTH, columns))))
     return 0

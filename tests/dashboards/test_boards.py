@@ -59,6 +59,12 @@ def test_boards_keep_the_rules_of_the_house(boards: Boards) -> None:
     assert {uid: list(faults(board)) for uid, board in boards.items()} == {uid: [] for uid in boards}
 
 
+def test_without_slos_there_is_no_slo_board_and_the_others_keep_the_rules(boards: Boards) -> None:
+    of_none = render([])
+    assert of_none.keys() == boards.keys() - {"gpufleet-slo"}
+    assert {uid: list(faults(board)) for uid, board in of_none.items()} == {uid: [] for uid in of_none}
+
+
 def test_goldens_are_what_is_rendered_now(producer: dict[str, Any]) -> None:
     for path, text in producer["generate"]().items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, (
@@ -218,6 +224,7 @@ NOT_SHOWN = {
     "DCGM_FI_DEV_APP_MEM_CLOCK": "memory clocks of data-centre GPUs stand still under load: the clock itself is shown",
     "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS": "a bit mask: gpu_clock_event_active has it by cause",
     "DCGM_FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS": _SAME,
+    "gpufleet_process_resident_memory_bytes": "counts what processes share in each: the proportional memory is shown",
     "DCGM_EXP_XID_ERRORS_TOTAL": _SAME,
     "DCGM_EXP_XID_ERRORS_COUNT": _SAME,
     **{

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from alerts import alertmanager_operator, rules
-from alerts.links import SLO_BOARD, Links
+from alerts.links import Links
 from dashboards.boards import render, to_text
 from slo.model import Slo
 from slo.spec import load
@@ -58,8 +58,6 @@ def _boards(slos: list[Slo]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder, of in (("own", slos), ("any", [])):
         for uid, board in render(of, page_url=PAGE).items():
-            if folder == "any" and uid == SLO_BOARD:
-                continue  # of no SLOs it has panels that ask for nothing
             found[f"{FILES}/dashboards/{folder if uid in OF_SLOS else 'all'}/{uid}.json"] = to_text(board)
     return found
 

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.hostile.processes import MALLOC
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -225,3 +227,10 @@ def test_hadolint_finds_nothing_in_the_dockerfile():
 @pytest.mark.parametrize("script", sorted([*DEPLOY.rglob("*.sh"), ROOT / "tests" / "tools.sh"]), ids=lambda p: p.name)
 def test_shellcheck_finds_nothing_in_scripts(script: Path):
     run(TOOLS / "shellcheck", script)
+
+
+def test_images_and_units_give_the_memory_of_large_pages_back():
+    said = " ".join(f"{name}={value}" for name, value in MALLOC.items())
+    assert said in " ".join(DOCKERFILE.replace("\\", " ").split())
+    for unit in (DEPLOY / "systemd").glob("*.service"):
+        assert f"Environment={said}\n" in unit.read_text(encoding="utf-8")

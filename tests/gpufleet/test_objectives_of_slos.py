@@ -13,9 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.metrics import probe
 from exporter.objectives import Objective
+from exporter.settings import load
 from exporter.simulation import fleet
 from exporter.simulation.world import Scenario
 from gpufleet import history, slo_text
+from gpufleet.cli import main
 from gpufleet.objectives import objectives_of, simulated_probe
 from gpufleet.simulated_fleet import SimulatedFleet
 from slo import spec
@@ -47,6 +49,30 @@ def test_an_objective_has_the_id_signal_and_exact_threshold_of_its_slo(slos: lis
         Objective(id="chat-there", signal="probe_availability"),
         Objective(id="chat-ttft", signal="ttft", threshold_seconds=0.5),
     )
+
+
+EVERY_KIND = """
+apiVersion: gpufleet/v1
+service: chat
+slos:
+  - {name: both, signal: goodput, ttft: 500ms, tpot: 12.5ms, per_1k_prompt_tokens: 200ms, objective: 95%, window: 30d}
+  - {name: spans, signal: trace_ttft, threshold: 450ms, weight: tokens, objective: 95%, window: 30d}
+"""
+
+
+def test_they_are_printed_as_the_agents_settings_have_them(
+    slos: list[Slo], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more.yaml").write_text(EVERY_KIND)
+    assert main(["slo", "show", "--agent-settings", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "agent").write_text(printed)
+    settings = load(tmp_path / "agent")
+    assert settings.objectives == objectives_of(spec.load([tmp_path]))
+    assert len(settings.objectives) == 6
+    (tmp_path / "none.yaml").write_text(SLOS.partition("slos:")[0] + "slos:\n  " + SLOS.rstrip().rpartition("\n  ")[2])
+    assert main(["slo", "show", "--agent-settings", str(tmp_path / "none.yaml")]) == 0
+    assert capsys.readouterr().out == "objectives: []\n"
 
 
 def test_a_simulated_probe_waits_longer_than_any_threshold() -> None:

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 START_SECONDS = 60.0
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""What images and units set (tests/deploy/test_image.py, test_systemd.py)."""
 T = TypeVar("T")
 
 
@@ -27,7 +29,8 @@ class Running:
 
     def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = [sys.executable, "-m", "gpufleet", *arguments]
-        self._environment = {**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._environment = {**os.environ, **MALLOC, "HOME": str(folder)}
+        self._environment |= {"PYTHONUNBUFFERED": "1", **(environment or {})}
         self._folder = folder
         self._lines: list[str] = []
         self.url = ""
