@@ -106,6 +106,8 @@ class Block:
 
     def following(self, slot: int) -> Iterator[Row]:
         """The rows from a slot on, one after the other; zeros where nothing was counted."""
+        if not any(column.values for column in self._columns):
+            return repeat(tuple(column.constant for column in self._columns), self.slots - slot)
         return zip(*(column.following(slot, self.slots) for column in self._columns), strict=True)
 
     def row(self, slot: int) -> Row | None:
