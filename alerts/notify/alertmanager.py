@@ -21,7 +21,7 @@ from alerts.health import NODE_DOWN
 from alerts.notify.model import FIRING, Alert, Condition, Key
 from alerts.settings import WATCHDOG, Settings
 from slo import names
-from slo.sources.http import login, reason, without_login
+from slo.sources.http import login, one_line, reason, without_login
 
 log = logging.getLogger(__name__)
 
@@ -125,13 +125,15 @@ class Alertmanager:
         headers = {"Content-Type": "application/json", **self._login}
         url = f"{self.base}/api/v2/alerts"
         try:
-            async with session.post(url, data=msgspec.json.encode(told), headers=headers, timeout=timeout) as answer:
+            async with session.post(
+                url, data=msgspec.json.encode(told), headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
                 if 200 <= answer.status < 300:
                     self.sent["ok"] += len(told)
                     return ""
-                text = (await answer.content.read(4096)).decode("utf-8", "replace")
+                text = one_line(await answer.content.read(4096))
                 self.sent["refused" if answer.status < 500 else "failed"] += len(told)
-                return f"{url}: answered {answer.status}: {text[:200]}"
+                return f"{url}: answered {answer.status}: {text}"
         except TimeoutError:
             self.sent["failed"] += len(told)
             return f"{url}: no answer within {ANSWER_SECONDS:.0f} s"

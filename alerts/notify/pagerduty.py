@@ -27,7 +27,7 @@ from alerts.settings import Settings
 from exporter.model import SIMULATED_LABEL
 from slo import names
 from slo.objects import rfc3339
-from slo.sources.http import reason
+from slo.sources.http import one_line, reason
 
 log = logging.getLogger(__name__)
 
@@ -147,15 +147,20 @@ class PagerDuty:
         if status == 429 or status >= 500:
             self._pause(asked, f"{self.url}: answered {status}")
             return False
-        self._refused(letter, f"{self.url}: refused {letter.key!r} with {status}: {text[:200]}")
+        self._refused(letter, f"{self.url}: refused {letter.key!r} with {status}: {text}")
         return True
 
     async def _post(self, session: aiohttp.ClientSession, body: Mapping[str, Any]) -> tuple[int, str | None, str]:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         headers = {"Content-Type": "application/json"}
-        async with session.post(self.url, data=msgspec.json.encode(body), headers=headers, timeout=timeout) as answer:
-            text = (await answer.content.read(4096)).decode("utf-8", "replace")
-            return answer.status, answer.headers.get("Retry-After"), text
+        async with session.post(
+            self.url,
+            data=msgspec.json.encode(body),
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,  # the key is in the body: it goes nowhere else
+        ) as answer:
+            return answer.status, answer.headers.get("Retry-After"), one_line(await answer.content.read(4096))
 
     def _pause(self, asked: str | None, problem: str) -> None:
         wait = max(self._wait, _seconds(asked, self.clock()))
@@ -184,7 +189,11 @@ def _seconds(retry_after: str | None, now: float) -> float:
     """Retry-After: seconds, or a date; at most an hour."""
     if not retry_after:
         return 0.0
-    if retry_after.strip().isdigit():
-        return min(float(retry_after), 3600.0)
-    date = email.utils.parsedate_to_datetime(retry_after) if "," in retry_after else None
-    return min(max(0.0, date.timestamp() - now), 3600.0) if date else 0.0
+    try:
+        if "," not in retry_after:
+            asked = float(retry_after)
+        else:
+            asked = email.utils.parsedate_to_datetime(retry_after).timestamp() - now
+    except (ValueError, OverflowError):  # neither: as if nothing had been said
+        return 0.0
+    return min(max(0.0, asked), 3600.0) if asked == asked else 0.0
