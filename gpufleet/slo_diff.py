@@ -1,7 +1,7 @@
 """What changes between two sets of SLOs, in words: budgets that are computed anew or begin anew, alerts, labels. Pure.
 
-Imports slo. A budget begins anew where something else is counted (slo.ledger.definition): the old counts are of another
-thing. All that is only computed from counts, like an objective, changes the whole past at once.
+Imports slo. A budget begins anew where something else is counted (slo.definition): the old counts are of another thing.
+All that is only computed from counts, like an objective, changes the whole past at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from gpufleet.words import duration, percent, percent_exact
-from slo.ledger import definition
+from slo.definition import definition
 from slo.model import Slo
 from slo.signals import unit_of
 from slo.windows import AlertWindow, alert_windows

@@ -41,7 +41,7 @@ MARK = "backfill"
 class Revision:
     """One definition of what an SLO counts. Its counts, of all groups, lie in [first, end) in unix seconds.
 
-    `definition` is slo.ledger.definition's text; both ends are None where nothing was counted.
+    `definition` is slo.definition's text; both ends are None where nothing was counted.
     """
 
     number: int

@@ -16,7 +16,7 @@ from datetime import date
 from typing import NamedTuple
 
 from slo.budget import Counts, bad_minutes_allowed, budget_remaining
-from slo.ledger import definition
+from slo.definition import definition
 from slo.ledger_reader import LedgerReader, Revision
 from slo.model import Group, Method, Slo
 from slo.names import MINUTE_SECONDS

@@ -65,7 +65,7 @@ def lasted(seconds: float) -> str:
 
 
 def definition_words(text: str) -> str:
-    """A revision's definition (slo.ledger.definition) for people: what changed is to be seen beside another."""
+    """A revision's definition (slo.definition) for people: what changed is to be seen beside another."""
     parts = json.loads(text)
     signal, method, threshold, selector, group_by, edge, *more = parts
     said = [f"{signal} by {method}"]

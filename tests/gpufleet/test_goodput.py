@@ -18,7 +18,7 @@ from gpufleet.objectives import objectives_of
 from slo import spec
 from slo.burn import evidence
 from slo.counting import Scrape, Tally
-from slo.ledger import definition
+from slo.definition import definition
 from slo.model import Goodput, Matcher, Method, Slo, Weight
 from slo.page.text import promise
 from slo.signals import signal_of, unit_of

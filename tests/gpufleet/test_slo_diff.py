@@ -8,7 +8,7 @@ import pytest
 
 from gpufleet.cli import main
 from gpufleet.slo_diff import diff
-from slo.ledger import definition
+from slo.definition import definition
 from slo.model import Alerting, Edge, Matcher, Method, Slo
 from slo.windows import parse_window
 

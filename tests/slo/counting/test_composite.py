@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alerts.rules import groups
 from exporter.model import InputError
 from slo.counting import Tally
-from slo.ledger import definition
+from slo.definition import definition
 from slo.minutes import composed
 from slo.model import Method, Part, Slo
 from slo.observed import Slice
