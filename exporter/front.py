@@ -9,9 +9,11 @@ there are file descriptors, and keeps in memory what a peer does not read. A nam
 has so long to send a whole first request, and so long between two; when there are too many, or too much waits to be
 read, the one that is the least use goes: one without any request first, then the one that asked the longest ago, so
 that whoever asks at once comes in. On loopback without TLS or passwords a request must name an address or localhost.
-Consequences: whoever scrapes less often than every three minutes connects anew each time. Connections in a TLS
-handshake are not counted: their time is bounded alone. A proxy on the same host must send `Host: localhost`, or have
-the listener ask for a password.
+Connections in a TLS handshake stand apart, since asyncio hands them over only when it is done: their time is bounded,
+and of more than so many the new ones are closed, so that files are left for all else a process does.
+Consequences: whoever scrapes less often than every three minutes connects anew each time. Whoever opens fifty
+handshakes a second and goes on with none keeps others out of a TLS listener; open connections are served. A proxy on
+the same host must send `Host: localhost`, or have the listener ask for a password.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from exporter.web_gate import WebGate
+from exporter.web_gate import HANDSHAKE_SECONDS, WebGate
 
 MOST_CONNECTIONS = 256
+MOST_HANDSHAKES = 512
+"""Connections in a TLS handshake: with the others fewer than the 1,024 files that a process usually may open."""
 HEAD_SECONDS = 10.0
 """From the beginning of a connection until its first request is whole."""
 QUIET_SECONDS = 180.0
@@ -108,6 +112,7 @@ class Front:
         self._gate = gate
         self._local = False
         self._connections: set[_Connection] = set()
+        self._handshakes: dict[int, float] = {}
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
         if gate is not None:
@@ -135,7 +140,11 @@ class Front:
         options = {"loop": loop, "access_log": None, "auto_decompress": False, "keepalive_timeout": QUIET_SECONDS}
 
         def connection() -> _Connection:
-            return _Connection(self, server, **options)
+            self._begin_handshake()
+            one = _Connection(self, server, **options)
+            self._handshakes.pop(id(one), None)  # of one that ended
+            self._handshakes[id(one)] = self.now()
+            return one
 
         if self._gate is not None:
             await self._gate.serve(connection, sock)
@@ -157,6 +166,13 @@ class Front:
             self._server = None
         await self._runner.cleanup()
 
+    def _begin_handshake(self) -> None:
+        """Raises where too many are in one: asyncio then lets go of what it accepted. Failed ones count on for a while."""
+        while self._handshakes and self.now() - next(iter(self._handshakes.values())) > HANDSHAKE_SECONDS:
+            del self._handshakes[next(iter(self._handshakes))]
+        if len(self._handshakes) >= MOST_HANDSHAKES:
+            raise ConnectionAbortedError("too many handshakes")
+
     # What connections tell
 
     def now(self) -> float:
@@ -165,6 +181,7 @@ class Front:
 
     def connected(self, connection: _Connection) -> None:
         """It counts from now on."""
+        self._handshakes.pop(id(connection), None)
         self._connections.add(connection)
         if len(self._connections) > MOST_CONNECTIONS:
             self._drop(self._least_useful(self._connections - {connection}))

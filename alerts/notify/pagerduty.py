@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -196,4 +197,4 @@ def _seconds(retry_after: str | None, now: float) -> float:
             asked = email.utils.parsedate_to_datetime(retry_after).timestamp() - now
     except (ValueError, OverflowError):  # neither: as if nothing had been said
         return 0.0
-    return min(max(0.0, asked), 3600.0) if asked == asked else 0.0
+    return min(max(0.0, asked), 3600.0) if math.isfinite(asked) else 0.0

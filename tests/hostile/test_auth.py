@@ -13,6 +13,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from exporter import front
 from tests.certificates import Authority
 from tests.hostile.processes import Running
 from tests.hostile.servers import HostileServer, page
@@ -105,3 +106,32 @@ def test_every_listener_lets_in_those_alone_who_have_a_certificate_and_a_passwor
             assert asked({**LOGIN, **kind}, client=True) in (200, 503), name  # 503: nothing was collected yet
             assert asked(kind, client=True) == 401, name
             assert asked({**LOGIN, **kind}, client=False) == 0, name
+
+
+def test_more_tls_handshakes_than_are_held_are_let_go_and_open_connections_are_served(folder: Path) -> None:
+    (folder / "agent.yaml").write_text('{"gpu": "none", "listen": "127.0.0.1:0", "web_config": "tls.yml"}')
+    (folder / "tls.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    trust = ssl.create_default_context(cafile=folder / "ca.pem")
+    with contextlib.ExitStack() as stack:
+        agent = stack.enter_context(Running("agent", "--config", "agent.yaml", folder=folder))
+        where = ("127.0.0.1", int(agent.url.rpartition(":")[2]))
+
+        def served(sock: socket.socket) -> bool:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return sock.recv(65536).startswith(b"HTTP/1.1 ")
+
+        def known() -> socket.socket:
+            sock = stack.enter_context(socket.create_connection(where, timeout=30))
+            return stack.enter_context(trust.wrap_socket(sock, server_hostname="127.0.0.1"))
+
+        before = known()
+        assert served(before)
+        silent = [
+            stack.enter_context(socket.create_connection(where, timeout=30)) for _ in range(front.MOST_HANDSHAKES - 2)
+        ]
+        assert served(known()), "there is still room"
+        late = [stack.enter_context(socket.create_connection(where, timeout=30)) for _ in range(50)]
+        for one in late[10:]:
+            assert one.recv(1) == b""
+        assert served(before)
+        assert len(silent) == front.MOST_HANDSHAKES - 2

@@ -1,4 +1,4 @@
-"""Receivers that mean harm, and names that do: alerts still arrive, keys and logins go nowhere else, logs stay lines."""
+"""Receivers that mean harm, and names that do: alerts still arrive, keys and logins stay where they belong, logs are lines."""
 
 from __future__ import annotations
 
