@@ -181,3 +181,33 @@ def test_a_release_fits_into_the_secret_that_helm_keeps_it_in(helm: Helm):
         json.dumps({"manifest": done.stdout, "chart": files, "config": cases()["SLOs of others"]}).encode()
     )
     assert len(base64.b64encode(kept)) < 700_000
+
+
+def matches(term: Json, node: Json) -> bool:
+    """Whether a node with these labels fits a nodeSelectorTerm, as the scheduler takes it."""
+    holds = {
+        "In": lambda one: node.get(one["key"]) in one["values"],
+        "NotIn": lambda one: node.get(one["key"]) not in one["values"],
+        "Exists": lambda one: one["key"] in node,
+    }
+    return all(holds[one["operator"]](one) for one in term["matchExpressions"])
+
+
+@pytest.mark.parametrize("mark", ["paused-for-driver-upgrade", "paused-for-mig-change"])
+@pytest.mark.parametrize("label", ["device-plugin", "client"])
+def test_the_agent_leaves_a_node_whose_driver_is_being_changed(helm: Helm, mark: str, label: str):
+    [agent] = [one for one in helm.case("defaults") if one["kind"] == "DaemonSet"]
+    affinity = agent["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    marks = (
+        {"nvidia.com/gpu.present": "true"},
+        {"feature.node.kubernetes.io/pci-10de.present": "true"},
+        {"feature.node.kubernetes.io/pci-0302_10de.present": "true"},
+        {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+    )
+    for node in marks:
+        operated = {**node, "nvidia.com/gpu.deploy.device-plugin": "true"}
+        assert any(matches(term, node) for term in terms)
+        assert any(matches(term, operated) for term in terms)
+        assert not any(matches(term, {**operated, f"nvidia.com/gpu.deploy.{label}": mark}) for term in terms)
+    assert not any(matches(term, {"kubernetes.io/os": "linux"}) for term in terms)
