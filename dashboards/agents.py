@@ -1,7 +1,6 @@
 """The agents board: do the watchers themselves do well, what do they miss, and what does watching cost?
 
-Imports the catalogue and the tools beside it. An agent's page tells how long its collections take and how old its
-figures are; it has no figures of its process, which the node's own monitoring has.
+Imports the catalogue and the tools beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from dashboards.marks import alert_marks
 from dashboards.panels import Query, stat, table, timeseries
 from dashboards.plots import listing, plot, while_wrong
 from dashboards.simulated import simulated
+from dashboards.upkeep import upkeep_panels
 from dashboards.watching import STALE_SECONDS, agents_gone, oldest_readings, silent_sources
 from dashboards.wording import WORST
 from exporter.metrics import agent, health
@@ -48,7 +48,8 @@ def agents_board(*, page_url: str) -> grafana.Dashboard:
                 [Cell(silent_sources(), 12, 8), Cell(_missing(), 12, 8), Cell(_silent_over_time(), 24, 8)],
             ),
             Section("How fresh is it?", [Cell(oldest_readings(), 8, 9), Cell(_age(), 16, 9)]),
-            Section("What does it cost?", [Cell(_duration(), 12, 9), Cell(_slowest(), 12, 9)]),
+            Section("How long does it take?", [Cell(_duration(), 12, 9), Cell(_slowest(), 12, 9)]),
+            Section("What does it cost?", upkeep_panels()),
             Section("What becomes of traces?", [Cell(_spans(), 12, 8), Cell(_bodies(), 12, 8)]),
             Section("Which versions run?", [Cell(_versions(), 8, 8), Cell(_builds(), 16, 8)]),
         ],

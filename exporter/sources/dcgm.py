@@ -56,6 +56,11 @@ class HostengineSource:
         """Stuck worker processes that have not ended."""
         return self._process.abandoned
 
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of its workers that have not ended, stuck ones too."""
+        return self._process.pids
+
     async def collect(self) -> Collected:
         """Ask the hostengine once, unless it failed a moment ago."""
         started = self._clock()

@@ -52,6 +52,11 @@ class DcgmProcess:
         """Workers that were given up and have not ended."""
         return self._given_up.standing
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that have not ended, given up or not."""
+        return [*self._given_up.pids, *([] if self._process is None else [self._process.pid])]
+
     async def ask(self, *, fields: Sequence[int], every: float) -> DcgmAnswer:
         """The worker's answer, or an answer of ours that says why there is none."""
         loop = asyncio.get_running_loop()

@@ -24,8 +24,13 @@ class GivenUp:
     @property
     def standing(self) -> int:
         """How many have not ended."""
+        return len(self.pids)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that have not ended."""
         self._processes = [process for process in self._processes if process.returncode is None]
-        return len(self._processes)
+        return [process.pid for process in self._processes]
 
     def kill(self, process: asyncio.subprocess.Process) -> None:
         """Kill a worker, and do not wait for it."""

@@ -81,6 +81,11 @@ class NvmlSource:
         return self._process.abandoned
 
     @property
+    def workers(self) -> list[int]:
+        """Process ids of its workers that have not ended, stuck ones too."""
+        return self._process.pids
+
+    @property
     def processes(self) -> Mapping[int, Sequence[str]]:
         """Process id → UUIDs of the GPUs it had work on in the last collection, as the driver numbers processes."""
         return self._processes

@@ -102,6 +102,11 @@ class DriverProcess:
         """Workers that were given up and have not ended."""
         return self._given_up.standing
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that have not ended, given up or not."""
+        return [*self._given_up.pids, *([] if self._process is None else [self._process.pid])]
+
     async def ask(
         self, *, skip: Collection[int], events: bool, now: float, who: bool = False, usage: bool = False
     ) -> Answer:

@@ -28,15 +28,16 @@ from aiohttp import web
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.bench.measuring import GROWTH_FROM_SECONDS, Cost, pages  # noqa: E402  this is run as a script
+from exporter.metrics.agent import CPU_AIM_CORES, MEMORY_AIM_BYTES  # noqa: E402  this is run as a script
+from tests.bench.measuring import GROWTH_FROM_SECONDS, Cost, pages  # noqa: E402
 from tests.bench.peer import Nvitop  # noqa: E402
 from tests.exporter.stub_driver import H200, StubDriver, instances  # noqa: E402
 
 CAPTURE = ROOT / "tests" / "captures" / "vllm-0.32.0.prom"
 AIMS = {
-    "cpu_percent": 1.0,
+    "cpu_percent": CPU_AIM_CORES * 100,
     "cpu_percent_gpus_alone": 0.4,
-    "pss_mib": 64.0,
+    "pss_mib": MEMORY_AIM_BYTES / 1024**2,
     "growth_mib_per_hour": 1.0,
     "page_p99_ms": 5.0,
     "page_p99_ms_gzip": 5.0,

@@ -44,6 +44,8 @@ ILL_IS_ONE = {
     )
 }
 """Gauges that are above 0 where something is wrong; of the others 0 is."""
+STARTED = (llm.ENGINE_START_TIME, agent.PROCESS_START_TIME)
+"""Which began anew two minutes before the end."""
 OF_INSTANCES = (profiling.GR_ENGINE_ACTIVE, gpu.FB_USED)
 """What an instance of a GPU that MIG has cut has of its own."""
 
@@ -78,7 +80,7 @@ def _catalogue_lines(family: Family) -> Iterator[str]:
                 for at in TIMES:
                     seconds = at - TIMES.start
                     if family.type == "gauge":
-                        value = float(_gauge(family.name, bad)) + (family is llm.ENGINE_START_TIME and at > END - 120)
+                        value = float(_gauge(family.name, bad)) + (family in STARTED and at > END - 120)
                     elif family is llm.FAILED_REQUESTS or {"5xx", "error"} & {
                         labels.get("code"),
                         labels.get("outcome"),

@@ -192,4 +192,4 @@ def test_the_command_line_stands_over_the_settings_file(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert 'node="n5"' in done.stdout
     assert "gpu_seen" not in done.stdout
-    assert done.stdout.count("\ngpufleet_source_up{") == 1
+    assert done.stdout.count('",source="engine ') == 2, "up or down, and how long it took, of one engine"
