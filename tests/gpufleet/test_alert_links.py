@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,11 @@ from alerts.health.alert import Alert
 from alerts.links import Links
 from dashboards.boards import render
 from dashboards.links import SLO_UID
+from slo.spec import load
 
 ALERTS = [alert for area in health.AREAS.values() for alert in area]
 HERE = Links(board="https://grafana/d/gpufleet-slo")
-BOARDS = render([])
+BOARDS = render(load([Path(__file__).parents[1] / "golden/slo/slos.yaml"]))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
