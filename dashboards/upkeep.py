@@ -35,8 +35,8 @@ def upkeep_panels() -> list[Cell]:
                 f"Processor by process, the {WORST} greatest",
                 "percentunit",
                 f"Share of one core; the line, {agent.CPU_AIM_CORES:.0%}, is for the agent as a whole. nvml is the "
-                "worker that reads the driver: slow calls cost there. agent is the rest: engines' pages, scrapes. Lengthen "
-                "the interval, or have it read less.",
+                "worker that reads the driver: slow calls cost there. agent is the rest: engines' pages, scrapes. "
+                "Lengthen the interval, or have it read less.",
                 agent.CPU_AIM_CORES,
                 q.rate(_of(agent.PROCESS_CPU)),
             ),
