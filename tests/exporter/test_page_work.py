@@ -4,9 +4,12 @@ import asyncio
 import threading
 
 import pytest
+from aiohttp import web
 
 from exporter import page_work
 from exporter.page_work import AT_ONCE_SECONDS, SHARE, PageWork, TooMuchWorkError
+from exporter.sources.engine_page import AwayError, EnginePage
+from tests.real.serving import listening
 
 
 class Machine:
@@ -81,5 +84,28 @@ def test_a_large_page_holds_up_nobody_and_no_second_one_is_begun_beside_it() -> 
                     await asyncio.sleep(0.01)
                 else:
                     break
+
+    asyncio.run(whole())
+
+
+def test_what_would_not_be_read_is_not_even_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is fetched takes memory, read or not."""
+    machine = Machine(monkeypatch)
+    asked: list[str] = []
+
+    async def whole() -> None:
+        async def give(request: web.Request) -> web.Response:
+            asked.append(request.path)
+            return web.Response(text="vllm:num_requests_running 1\n")
+
+        async with listening("GET", "/metrics", give) as base:
+            page = EnginePage(f"{base}/metrics")
+            await page.read()
+            assert len(asked) == 1
+            await page._work.do(lambda: machine.work(2 * AT_ONCE_SECONDS), large=False)
+            with pytest.raises(AwayError, match="page too costly to read"):
+                await page.read()
+            assert len(asked) == 1
+            await page.close()
 
     asyncio.run(whole())

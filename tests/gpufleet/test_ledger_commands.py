@@ -71,3 +71,17 @@ def test_a_copy_is_written_and_taken_over(data, capsys, tmp_path):
     code, _, err = run(capsys, "export", tmp_path / "copy.sqlite", "--data", data.path.parent)
     assert code == 1
     assert "is there already" in err
+
+
+def test_a_plain_day_begins_at_midnight_utc(data, capsys):
+    days = ("--from", "2025-11-20", "--to", "2025-11-21")
+    code, out, err = run(
+        capsys, "exclude", *days, "--all", "--reason", "moved", "--by", "ada", "--data", data.path.parent
+    )
+    assert (code, err) == (0, "")
+    assert out == "1: all SLOs, 2025-11-20T00:00:00Z to 2025-11-21T00:00:00Z: moved (ada)\n"
+    with pytest.raises(SystemExit):
+        main(["slo", "exclude", "--from", "2025-11-31", "--to", "2025-12-01"])
+    assert (
+        "'2025-11-31' is no time: write it as 2026-11-20T12:00:00Z, or a day as 2026-11-20" in capsys.readouterr().err
+    )
