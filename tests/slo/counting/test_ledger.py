@@ -19,6 +19,7 @@ from slo.budget import Counts
 from slo.facts import XID, Fact
 from slo.ledger import Ledger, LedgerError
 from slo.ledger_file import LedgerDamagedError
+from slo.ledger_reader import LedgerReader
 from slo.model import Edge, Matcher
 from slo.observed import Slice
 
@@ -50,7 +51,8 @@ def test_windows_that_slide_hold_what_fresh_sums_hold(data, slo, tmp_path_factor
     ttft = slo("ttft", threshold="0.5")
     ledger = Ledger(tmp_path_factory.mktemp("l") / "l.db")
     ledger.register([ttft])
-    spans = data.draw(st.lists(st.sampled_from([60, 300, 1800, 3600, 7200, 6 * HOUR]), min_size=1, unique=True))
+    lengths = st.sampled_from([60, 300, 1800, 3600, 7200, 6 * HOUR, 30 * HOUR])
+    spans = data.draw(st.lists(lengths, min_size=1, unique=True))
     number, seen = 0, set()
     for _ in range(data.draw(st.integers(1, 12))):
         number += data.draw(st.sampled_from([0, 1, 1, 1, 2, 7, 59, 61, 300, 1500, -3]))  # also gaps, and going back
@@ -67,6 +69,21 @@ def test_windows_that_slide_hold_what_fresh_sums_hold(data, slo, tmp_path_factor
         ]
         seen.update(some)
         assert ledger.data_through(ttft.id) == (START + 60 * (max(seen) + 1) if seen else None)
+    ledger.close()
+
+
+def test_windows_slide_over_minutes_that_were_counted_before(slo, tmp_path):
+    ttft = slo("ttft", threshold="0.5")
+    ledger = Ledger(tmp_path / "l.db")
+    ledger.register([ttft])
+    ledger.append(minute(ttft, n, good=float(n % 7), total=float(n % 7 + n % 3)) for n in range(0, 1500, 2))
+    spans = (300, 1800, 3600, 6 * HOUR)
+    with LedgerReader.reading(tmp_path / "l.db") as then:
+        for number in (700, 701, 702, 709, 768, 1400, 1401, 1405, 1520):
+            now = START + 60 * number
+            assert then.windows(ttft.id, (), spans, now) == [
+                then.counts(ttft.id, (), now - span, now) for span in spans
+            ]
     ledger.close()
 
 
