@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def copied(stage: str) -> set[str]:
 
 
 def run(*command: str | Path, rc: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # what is installed, no more
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd, env=alone)
     assert done.returncode == rc, done.stderr
     return done
 

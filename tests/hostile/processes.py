@@ -93,8 +93,10 @@ class Running:
         raise AssertionError(f"not within {seconds:g} s; it said: {self.said[-4000:]}")
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> str:
-        """The body of an answer of 200."""
+        """The body of an answer of 200. ConnectionRefusedError where it is not ready yet: `until` asks again."""
         status, body, _ = ask(self.url + path, headers)
+        if status == 503:
+            raise ConnectionRefusedError(body)
         assert status == 200, body
         return body
 
