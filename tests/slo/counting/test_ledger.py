@@ -72,6 +72,25 @@ def test_windows_that_slide_hold_what_fresh_sums_hold(data, slo, tmp_path_factor
     ledger.close()
 
 
+@pytest.mark.parametrize("back", [3, 20, 50, 110])
+def test_a_late_minute_leaves_windows_again(slo, tmp_path, back):
+    ttft = slo("ttft", threshold="0.5")
+    ledger = Ledger(tmp_path / "l.db")
+    ledger.register([ttft])
+    spans = (300, 1800, 3600, 7200)
+    for number in range(560):
+        if number != 400 - back:
+            ledger.append([minute(ttft, number, good=float(number % 7))])
+        if number == 400:  # what is about to leave was read by now
+            ledger.append([minute(ttft, number - back)])
+        if number >= 380:
+            now = START + 60 * (number + 1)
+            assert ledger.windows(ttft.id, (), spans, now) == [
+                ledger.counts(ttft.id, (), now - span, now) for span in spans
+            ]
+    ledger.close()
+
+
 def test_windows_slide_over_minutes_that_were_counted_before(slo, tmp_path):
     ttft = slo("ttft", threshold="0.5")
     ledger = Ledger(tmp_path / "l.db")
