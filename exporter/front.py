@@ -167,7 +167,7 @@ class Front:
         await self._runner.cleanup()
 
     def _begin_handshake(self) -> None:
-        """Raises where too many are in one: asyncio then lets go of what it accepted. Failed ones count on for a while."""
+        """Raises where too many are in one: asyncio then lets go of what it accepted. Failed ones count for a while."""
         while self._handshakes and self.now() - next(iter(self._handshakes.values())) > HANDSHAKE_SECONDS:
             del self._handshakes[next(iter(self._handshakes))]
         if len(self._handshakes) >= MOST_HANDSHAKES:

@@ -1,4 +1,4 @@
-"""Receivers that mean harm, and names that do: alerts still arrive, keys and logins stay where they belong, logs are lines."""
+"""Receivers that mean harm, and names that do: alerts arrive, keys and logins stay at home, a log has lines."""
 
 from __future__ import annotations
 
