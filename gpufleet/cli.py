@@ -26,7 +26,10 @@ COMMANDS = {
 }
 
 _BEYOND_THE_AGENT = frozenset(
-    {"slo", "alerts", "dashboards", "grafanalib", "jinja2", "promql_parser", "re2", "tzdata", "xstatic"}
+    {
+        *("slo", "alerts", "dashboards", "grafanalib", "jinja2", "prometheus_client", "promql_parser", "re2"),
+        *("tzdata", "xstatic"),
+    }
 )
 """Modules that an install of the node agent alone does not have: its image has not, nor has a plain `pip install`."""
 

@@ -89,7 +89,7 @@ def test_the_image_of_the_agent_holds_no_budgets_boards_or_rules(installed: Call
     prefix = installed("agent")
     page = run(prefix / "bin" / "gpufleet", "agent", "--once", "--gpu", "none", cwd=tmp_path).stdout
     assert "gpufleet_build_info{" in page
-    for module in ("slo", "alerts", "dashboards", "jinja2", "grafanalib", "promql_parser"):
+    for module in ("slo", "alerts", "dashboards", "jinja2", "grafanalib", "promql_parser", "prometheus_client"):
         refused = run(prefix / "bin" / "python", "-c", f"import {module}", rc=1, cwd=tmp_path)
         assert f"No module named '{module}'" in refused.stderr
     for module in ("grpc", "opentelemetry.proto"):  # pods and OTLP are a setting away
