@@ -24,7 +24,7 @@ from exporter.server import Server
 from exporter.settings import EngineSettings, Settings, problems
 from exporter.sources.access import Access
 from exporter.sources.engine import EngineSource
-from exporter.sources.own_processes import Employer, OwnProcesses
+from exporter.sources.own_processes import EVERY_SECONDS, Employer, OwnProcesses
 from exporter.sources.probe import ProbeSource
 from exporter.sources.processes import EngineProcesses
 from exporter.sources.trace_counts import Models
@@ -202,7 +202,7 @@ class Agent:
                 )
             )
         employers = [one for one in sources if isinstance(one, Employer)]
-        return [OwnProcesses(employers, node=self.node), *sources]
+        return [OwnProcesses(employers, node=self.node, every_seconds=EVERY_SECONDS), *sources]
 
 
 def _engine(engine: EngineSettings, node: str, deadline_seconds: float, configured: Sequence[Engine]) -> EngineSource:

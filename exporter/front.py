@@ -49,7 +49,8 @@ HEADERS = {
 }
 """Of every answer."""
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 2.0
+"""Between two looks for slow connections; without any nothing is looked at, so that an idle listener costs nothing."""
 _HOST = re.compile(r"(?:\[(?P<host6>[^\[\]]*)\]|(?P<host>[^\[\]:]*))(?::[0-9]*)?")
 
 _log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Front:
         self._gate = gate
         self._local = False
         self._connections: set[_Connection] = set()
+        self._came = asyncio.Event()
         self._handshakes: dict[int, float] = {}
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -183,6 +185,7 @@ class Front:
         """It counts from now on."""
         self._handshakes.pop(id(connection), None)
         self._connections.add(connection)
+        self._came.set()
         if len(self._connections) > MOST_CONNECTIONS:
             self._drop(self._least_useful(self._connections - {connection}))
 
@@ -196,6 +199,9 @@ class Front:
     async def _look(self) -> None:
         """Close what is too slow."""
         while True:
+            if not self._connections:
+                self._came.clear()
+                await self._came.wait()
             await asyncio.sleep(_LOOK_SECONDS)
             now = self.now()
             for one in list(self._connections):

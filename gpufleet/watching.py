@@ -23,11 +23,12 @@ CHECK_SECONDS = 2.0
 class Watch:
     """Watches the files that `files` names, which may be others each time. Make it before they are read.
 
-    `files` is asked in a thread.
+    `files` is asked in a thread, every so many seconds.
     """
 
-    def __init__(self, files: Callable[[], Iterable[Path]]) -> None:
+    def __init__(self, files: Callable[[], Iterable[Path]], every_seconds: float = CHECK_SECONDS) -> None:
         self._files = files
+        self._every = every_seconds
         self._taken: dict[Path, Stamp] | None = self._look()
 
     def _look(self) -> dict[Path, Stamp]:
@@ -46,7 +47,7 @@ class Watch:
         seen = self._taken
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS):
+                async with asyncio.timeout(self._every):
                     await at_once.wait()
             found = await asyncio.to_thread(self._look)
             if (asked := at_once.is_set()) or found == seen != self._taken:

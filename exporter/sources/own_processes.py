@@ -11,7 +11,7 @@ that stand beside the new one) figures are the sum, the start is the newest one'
 do not show the agent, ours do. Memory is given twice: resident as everybody knows it, and proportional, since only of
 that a sum over processes means something; the kernel walks all pages for it (0.7 ms), so it is read once a minute.
 
-Processor time of a worker that ended counts on as it was last read, at most an interval before its end.
+Processor time of a worker that ended counts on as it was last read, at most EVERY_SECONDS before its end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from exporter.metrics import agent
 from exporter.model import Collected, Family, Health, Reading, SeriesTable
 from exporter.sources.sockets import PROC
 
+EVERY_SECONDS = 15.0
+"""As often as an agent reads them where its workers are the same: as often as most are scraped."""
 PROPORTIONAL_EVERY_SECONDS = 60.0
 PROPORTIONAL_MOVED_SHARE = 0.05
 """Proportional memory is read anew at once where resident memory has moved by this share since."""
@@ -87,7 +89,10 @@ class _Known:
 
 
 class OwnProcesses:
-    """The agent and the workers of `employers`. `proc` is where the kernel tells of processes."""
+    """The agent and the workers of `employers`. `proc` is where the kernel tells of processes.
+
+    What was read less than `every_seconds` ago stands, unless the workers are others.
+    """
 
     name = "own_processes"
 
@@ -98,7 +103,10 @@ class OwnProcesses:
         node: str,
         proc: Path = PROC,
         clock: Callable[[], float] = time.monotonic,
+        every_seconds: float = 0.0,
     ) -> None:
+        self._every = every_seconds
+        self._last: tuple[float, list[Sequence[int]], Collected] | None = None
         self._employers = tuple(employers)
         self._proc = proc
         self._clock = clock
@@ -109,13 +117,18 @@ class OwnProcesses:
     async def collect(self) -> Collected:
         """Read every process once. What cannot be read is absent."""
         started = self._clock()
+        workers: list[Sequence[int]] = [tuple(one.workers) for one in self._employers]
+        if self._last is not None and started - self._last[0] < self._every and workers == self._last[1]:
+            return self._last[2]
         if self._booted_at is None:
             self._booted_at = self._boot_time()
         readings = list(self._of(AGENT, (os.getpid(),), started))
         reason = "" if readings else f"{self._proc} does not tell of this process"
-        for one in self._employers:
-            readings += self._of(one.name, one.workers, started)
-        return Collected(tuple(readings), Health(self.name, not reason, self._clock() - started, reason))
+        for one, pids in zip(self._employers, workers, strict=True):
+            readings += self._of(one.name, pids, started)
+        found = Collected(tuple(readings), Health(self.name, not reason, self._clock() - started, reason))
+        self._last = started, workers, found
+        return found
 
     async def close(self) -> None:
         """Nothing is held."""

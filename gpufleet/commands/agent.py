@@ -23,6 +23,8 @@ from gpufleet.watching import Watch
 
 _log = logging.getLogger(__name__)
 
+CHECK_SECONDS = 5.0
+"""Between two looks whether settings changed: a node pays for each."""
 EPILOG = """examples:
   gpufleet agent                                              this node's GPUs, on http://127.0.0.1:9400/metrics
   gpufleet agent --engine http://127.0.0.1:8000               those and an engine
@@ -129,7 +131,7 @@ class _Running:
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._counters = ""
-        self.watch = Watch(self._files)
+        self.watch = Watch(self._files, CHECK_SECONDS)
         self._settings, self._stamps = self._read()
         self.agent = Agent(self._settings)
 
