@@ -82,7 +82,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
         urls = {name: stack.enter_context(HostileServer({"/metrics": one})).url for name, one in answers.items()}
         agents = [argument for url in urls.values() for argument in ("--agent", url)]
         command = ("slo", "serve", "--slos", "slos", *agents, "--data", "data", "--listen", "127.0.0.1:0")
-        yield stack.enter_context(Running(*command, folder=folder)), urls
+        running = stack.enter_context(Running(*command, folder=folder))
+        running.until(lambda: any(one["up"] for one in health(running)["sources"]))  # the good one was heard
+        yield running, urls
 
 
 def health(running: Running) -> dict[str, Any]:
