@@ -83,7 +83,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
         agents = [argument for url in urls.values() for argument in ("--agent", url)]
         command = ("slo", "serve", "--slos", "slos", *agents, "--data", "data", "--listen", "127.0.0.1:0")
         running = stack.enter_context(Running(*command, folder=folder))
-        running.until(lambda: any(one["up"] for one in health(running)["sources"]))  # the good one was heard
+        good = f"{urls['good']}/metrics"
+        running.until(lambda: any(one["up"] for one in health(running)["sources"] if one["name"] == good))
         yield running, urls
 
 
