@@ -23,7 +23,7 @@ from slo.facts import ENGINE, REPLICA, Fact
 from slo.ledger_blocks import Row, Spent
 from slo.ledger_file import LedgerDamagedError, LedgerError, connect, set_aside
 from slo.ledger_reader import MARK, LedgerReader, dump
-from slo.ledger_spend import HOUR_TILES, Tile
+from slo.ledger_spend import HOUR_TILES, Tile, add
 from slo.ledger_units import BLOCK_MINUTES, DAY_MINUTES, HOUR_MINUTES, OPEN_MINUTES, TILE_MINUTES
 from slo.model import Group, Slo
 from slo.names import MINUTE_SECONDS, TILE_SECONDS
@@ -168,7 +168,7 @@ class Ledger(LedgerReader):
                 fresh.append(one)
         return fresh
 
-    def _add_minutes(  # noqa: PLR0912 (one pass over what can be hundreds of thousands)
+    def _add_minutes(
         self, grp: int, slices: list[Slice], spend: list[tuple[int, int, Tile]], spend_from: int
     ) -> list[tuple[int, int, Row]]:
         """Pack what is of closed blocks; give the rows of open ones, and add what the last day spent to `spend`."""
@@ -195,13 +195,7 @@ class Ledger(LedgerReader):
             if start // TILE_SECONDS != tile:
                 tile = start // TILE_SECONDS
                 spent = tiles.setdefault(tile, {})
-            for replica, (its_bad, its_total) in spenders.items():
-                pair = spent.get(replica)
-                if pair is None:
-                    spent[replica] = [its_bad, its_total]
-                else:
-                    pair[0] += its_bad
-                    pair[1] += its_total
+            add(spent, spenders)
         last = max(one.start for one in slices) // MINUTE_SECONDS
         self._units.last[grp] = max(last, self._units.last.get(grp, last))
         spent_in: dict[int, dict[int, Spent]] = {block: self._open_spent(grp, block) for block in closed}

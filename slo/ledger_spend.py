@@ -14,7 +14,8 @@ its hour's, and sums read both.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -28,6 +29,8 @@ Pair = list[float]
 """bad and total."""
 Tile = dict[int, Pair]
 """By replica."""
+_Replica = TypeVar("_Replica", int, str)
+"""By its number, or by its name."""
 
 
 def key_of(number: int, grp: int) -> int:
@@ -61,7 +64,7 @@ class Spend:
         """What they spent in all of these tiles."""
         found: Tile = {}
         for _, pairs in self.tiles(grp, first, end):
-            _add(found, pairs)
+            add(found, pairs)
         return found
 
     def add(self, spent: Iterable[tuple[int, int, Tile]], over: int) -> None:
@@ -70,12 +73,12 @@ class Spend:
         packed: dict[tuple[int, int], dict[int, Tile]] = {}
         for grp, tile, pairs in spent:
             if tile // HOUR_TILES < over:
-                _add(packed.setdefault((grp, tile // HOUR_TILES), {}).setdefault(tile, {}), pairs)
+                add(packed.setdefault((grp, tile // HOUR_TILES), {}).setdefault(tile, {}), pairs)
             else:
-                _add(rows.setdefault(key_of(tile, grp), {}), pairs)
+                add(rows.setdefault(key_of(tile, grp), {}), pairs)
         for key, pairs in rows.items():
             for (blob,) in self._db.execute("SELECT spent FROM spend WHERE key = ?", (key,)):
-                _add(pairs, _unpack(blob))
+                add(pairs, _unpack(blob))
         self._db.executemany("INSERT OR REPLACE INTO spend VALUES (?, ?)", ((k, _pack(p)) for k, p in rows.items()))
         for (grp, hour), tiles in packed.items():
             self._merge(grp, hour, tiles)
@@ -102,7 +105,7 @@ class Spend:
         for (blob,) in self._db.execute("SELECT spent FROM spend_hours WHERE key = ?", (key,)):
             tiles = _by_tile(hour, blob)
         for tile, pairs in more.items():
-            _add(tiles.setdefault(tile, {}), pairs)
+            add(tiles.setdefault(tile, {}), pairs)
         spent: dict[int, Spent] = {}
         for tile in sorted(tiles):
             at = tile - hour * HOUR_TILES
@@ -144,7 +147,8 @@ def _unpack(blob: bytes) -> Tile:
         raise sqlite3.DatabaseError(f"what replicas spent cannot be read: {error}") from error
 
 
-def _add(held: Tile, more: Mapping[int, Pair]) -> None:
+def add(held: dict[_Replica, list[float]], more: Mapping[_Replica, Sequence[float]]) -> None:
+    """Add what replicas spent to what they had, (bad, total) each."""
     for replica, (bad, total) in more.items():
         pair = held.get(replica)
         if pair is None:
